@@ -56,8 +56,8 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
             option = of_chains[0].replace("_fields", "-field")
             raise UserError(f"--{option}: says which chains are exported; leave it out for a student")
         said = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
-        tell(f"export: {wanted['to']}", said, as_json=as_json)
-        return
-    from understudy.runs.corpora import export_corpus
+    else:
+        from understudy.runs.corpora import export_corpus
 
-    tell(f"export: {wanted['to']}", export_corpus(**wanted), as_json=as_json)
+        said = export_corpus(**wanted)
+    tell(f"export: {wanted['to']}", said, as_json=as_json)

@@ -20,6 +20,7 @@ from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
 from understudy.core.errors import counted
+from understudy.core.values import grouped
 from understudy.pipeline import preview
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import run_study
@@ -80,9 +81,7 @@ def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
     errors = [error for stage in plan.until(until) for error in stage.read_errors(directory)]
     if errors:
         # Numbers, and what is quoted of a prompt, differ from request to request.
-        alike: dict[str, list[str]] = {}
-        for error in errors:
-            alike.setdefault(re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), []).append(error)
+        alike = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
         most = max(alike.values(), key=len)
         yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(most):,}): {most[0]}"
     if stopped := plan.chains.read_summary(directory).stopped:

@@ -75,13 +75,8 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
-        told = {
-            "problem": entry.problem,
-            "chains": chains,
-            "examples": [{"arm": name, **vars(example)} for name, example in examples],
-            "answers": entry.answers,
-        }
-        print_json(told)
+        learned = [{"arm": name, **vars(example)} for name, example in examples]
+        print_json({"problem": entry.problem, "chains": chains, "examples": learned, "answers": entry.answers})
         return
     screen, problem = Screen(), entry.problem
     screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))

@@ -27,6 +27,9 @@ class AtLeast:
 
     ge: int
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(source), "ge": self.ge}
+
 
 Count = Annotated[int, AtLeast(1)]
 """The option of a method that is a number of tokens, of turns, ...: at least one."""

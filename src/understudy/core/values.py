@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -24,6 +24,8 @@ COMMA = "1.234,5"
 JSON = Any
 """A value that `json` can write, as in `meta` and `sampling` mappings."""
 
+K = TypeVar("K")
+E = TypeVar("E")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
@@ -31,6 +33,20 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",
 def digest(value: JSON, *, size: int = 12) -> str:
     """A hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and in every run."""
     return hashlib.blake2b(_CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
+
+
+def grouped(pairs: Iterable[tuple[K, E]]) -> dict[K, list[E]]:
+    """key -> its values, from (key, value) ``pairs``, in their order."""
+    groups: dict[K, list[E]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def object_in(row: Mapping[str, JSON], name: str) -> dict[str, JSON]:
+    """The object in the field ``name`` of ``row``; {} where there is none."""
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,10 @@ class Step:
 
     text: str
     question: str | None = None
+
+
+OPENAI_FINISHES = {"stop": "stop", "length": "length", "refused": "content_filter"}
+"""The ``finish`` of a chain -> what OpenAI calls it."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,6 @@ def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
         problems=len(problems),
         teachers=dict(teachers.most_common()),
         finish=dict(finish.most_common()),
-        outcomes=dict(known.outcomes),
         tokens=tokens,
         tokens_known=tokens_known,
         sampling=without_secrets(known.sampling or _count_sampling(chains)),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError, with_known
+from understudy.core.values import grouped
 
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 """Endings of the names of files with rows."""
@@ -23,7 +24,7 @@ ROLES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "
 
 INFO = "dataset_info.json"
 _NO_ROWS = (INFO, "dataset_infos.json", "dataset_dict.json", "state.json")
-_SHARD = re.compile(r"(?P<stem>.*?)(?:[-_.]?(?P<number>\d{5})-of-(?P<of>\d{5})(?:-[0-9a-f]{16})?)?")
+_SHARD = re.compile(r"[-_.]?\d{5}-of-(?P<of>\d{5})(?:-[0-9a-f]{16})?\Z")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -126,15 +127,11 @@ def _data_files(directory: Path) -> list[Path]:
 
 def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
     """Files grouped by split: ``train-00000-of-00002.parquet`` is a part of ``train``."""
-    splits: dict[str, list[Path]] = {}
-    for file in files:
-        match = _SHARD.fullmatch(file.stem)
-        assert match is not None
-        splits.setdefault(match["stem"] or "data", []).append(file)
+    splits = grouped((_SHARD.sub("", file.stem) or "data", file) for file in files)
     for name, parts in splits.items():
         if len({part.suffix.lower() for part in parts}) > 1:
             raise DataError(f"{parts[0].parent}: {' and '.join(p.name for p in parts)} would both be {name!r}; name the file")
-        shard = _SHARD.fullmatch(parts[0].stem)
-        if shard and shard["of"] and len(parts) != int(shard["of"]):
+        shard = _SHARD.search(parts[0].stem)
+        if shard and len(parts) != int(shard["of"]):
             raise DataError(f"{parts[0].parent}: {len(parts)} of the {int(shard['of'])} files of {name!r} are there; copy the rest")
     return splits

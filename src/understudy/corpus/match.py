@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from understudy.core.prompt_format import question_text
+from understudy.core.subquestions import join_lines
 from understudy.core.values import Problem
 from understudy.corpus.formats.record import Record
 
@@ -26,9 +27,8 @@ class Questions:
         self._problems = problems
         self._asking: dict[str, set[str]] = defaultdict(set)
         for problem in problems.values():
-            without = f"{problem.context}\n{problem.question}"
-            for text in {question_text(problem), without, problem.question}:
-                self._asking[_blanks(text)].add(problem.id)
+            for text in {question_text(problem), f"{problem.context}\n{problem.question}", problem.question}:
+                self._asking[join_lines(text)].add(problem.id)
 
     def find(self, record: Record) -> Problem | str:
         """The problem of ``record``, or the reason why it has none.
@@ -51,7 +51,7 @@ class Questions:
 
     def _ask(self, text: str) -> set[str]:
         """The ids of the problems that ask ``text``, as it is or without its wrapping. The first known reading counts."""
-        return next((self._asking[key] for way in _readings(text) if (key := _blanks(way)) in self._asking), set())
+        return next((self._asking[key] for way in _readings(text) if (key := join_lines(way)) in self._asking), set())
 
     @cached_property
     def _within(self) -> dict[tuple[str, ...], list[tuple[list[str], str]]]:
@@ -94,7 +94,3 @@ def _readings(text: str) -> Iterator[str]:
     last = _LAST.split(plain)[-1]  # after solved examples
     yield _ASKS.sub("", last)
     yield _OPTIONS.sub("", _ASKS.sub("", last))
-
-
-def _blanks(text: str) -> str:
-    return " ".join(text.split())

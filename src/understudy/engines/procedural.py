@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import EngineOptions, Source
 from understudy.core.values import digest
-from understudy.core.worlds import World, WorldSolution
+from understudy.core.worlds import World
 from understudy.engines.each import serve_each
 from understudy.engines.layouts import WorldTeacher, write_reply
 from understudy.engines.stops import find_stop
@@ -61,16 +62,10 @@ class ProceduralEngine:
             raise EngineError('the procedural teacher answers raw prompts, not messages; set format.style = "raw"')
         if request.decoding.beams > 1 or request.decoding.calculator:
             raise EngineError(f"the procedural teacher supports neither beams nor a calculator, not {request.decoding}")
-        rng = random.Random(request.noise(self.seed))
-
-        def work(question: str) -> WorldSolution:
-            return self.world.work(question, rng, slip=self.slip, misread=self.misread)
-
-        def work_exactly(question: str) -> WorldSolution:
-            return self.world.work(question, random.Random(0), slip=0.0, misread=0.0)
-
+        work = partial(self.world.work, rng=random.Random(request.noise(self.seed)), slip=self.slip, misread=self.misread)
+        teacher = WorldTeacher(work, lambda question: self.world.work(question, random.Random(0), slip=0.0, misread=0.0))
         try:
-            text = write_reply(prompt, WorldTeacher(work, work_exactly))
+            text = write_reply(prompt, teacher)
         except ValueError as error:
             raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
         words = re.findall(r"\s*\S+", text[: find_stop(text, request.ask.stop)])

@@ -1,9 +1,9 @@
 """Put problems to students and collect what they answer; the same path for choosing checkpoints, evaluating and serving."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from understudy.core.asks import GREEDY, Decoding, Flow, SamplePath
+from understudy.core.asks import GREEDY, Decoding, SamplePath
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import FailedAsk, Problem, Solution
 from understudy.flows.cast import Cast
@@ -38,16 +38,11 @@ def answer(
     """
 
     exemplars = pool or StudyPool()
-
-    def flows() -> Iterator[tuple[SamplePath, Flow[Solution]]]:
-        for problem in problems:
-            for index in range(votes):
-                path = SamplePath(problem.id, index, seed)
-                yield path, method.solve(problem.blind(), path, exemplars)
-
-    solutions, errors, bought, total = [], [], 0, len(problems) * votes
+    paths = ((problem, SamplePath(problem.id, index, seed)) for problem in problems for index in range(votes))
+    flows = ((path, method.solve(problem.blind(), path, exemplars)) for problem, path in paths)
+    solutions, errors, bought = [], [], 0
     cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)
-    for done in run_flows(flows(), cast, on_end=counting(progress, "answers", total)):
+    for done in run_flows(flows, cast, on_end=counting(progress, "answers", len(problems) * votes)):
         bought += done.bought
         if done.value is None:
             errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))

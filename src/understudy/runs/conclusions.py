@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence, Set
 
 from understudy.core.errors import counted
+from understudy.core.values import grouped
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
 from understudy.reports.words import join_names
@@ -24,12 +25,9 @@ def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[
 
 def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], single: Set[str]) -> str:
     n = ranked[0].n // ranked[0].seeds
-    beaten: dict[str, list[str]] = {s.arm: [] for s in ranked}
-    for pair in pairs:
-        if pair.p_holm < LEVEL and not pair.at_chance:
-            better, worse = (pair.arm, pair.other) if pair.difference > 0 else (pair.other, pair.arm)
-            beaten[better].append(worse)
-    winners = [(arm, others) for arm, others in beaten.items() if others]
+    shown = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
+    beaten = grouped((p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown)  # better -> worse
+    winners = [(s.arm, beaten[s.arm]) for s in ranked if s.arm in beaten]
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
@@ -43,16 +41,13 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
 
 
 def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
-    unclear: dict[str, list[Comparison]] = {s.arm: [] for s in ranked}
-    for pair in pairs:
-        if pair.p_holm >= LEVEL:
-            first = next(s.arm for s in ranked if s.arm in (pair.arm, pair.other))
-            unclear[first].append(pair)
-    first, pairs = next(((arm, some) for arm, some in unclear.items() if some), ("", []))
+    unclear = [pair for pair in pairs if pair.p_holm >= LEVEL]
+    first = next((s.arm for s in ranked if any(s.arm in (pair.arm, pair.other) for pair in unclear)), "")
     if not first:
         return "What they do not support: that it would be so on questions of another kind, with other students or another teacher."
-    others = [pair.other if pair.arm == first else pair.arm for pair in pairs]
-    points = 100 * max(pair.detectable for pair in pairs)
+    of_first = [pair for pair in unclear if first in (pair.arm, pair.other)]
+    others = [pair.other if pair.arm == first else pair.arm for pair in of_first]
+    points = 100 * max(pair.detectable for pair in of_first)
     said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({points:.1f} points would have been shown)"
     cost = {s.arm: s.tokens_per_answer for s in ranked}
     cheapest = min([first, *others], key=lambda name: cost[name])

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from heapq import nsmallest
 from importlib.resources import files
+from itertools import permutations
 from pathlib import Path
 from string import Template
 from typing import Generic, TypeVar
@@ -68,7 +69,7 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
 
     Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
     """
-    ordered = [(pair, order, sides) for pair in pairs for order, sides in enumerate(_orders(pair))]
+    ordered = [(pair, order, sides) for pair in pairs for order, sides in enumerate(permutations(pair.answers))]
     asks = (
         (pair.problem.id, order, _fill("judge_prompt.txt", pair.problem, first=pair.answers[left], second=pair.answers[right]))
         for pair, order, (left, right) in ordered
@@ -111,11 +112,6 @@ def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Count
         if chain.id in said:
             both[said[chain.id]][judge(problems[chain.problem], chain, run.check).outcome.value] += 1
     return both
-
-
-def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
-    first, second = pair.answers
-    return (first, second), (second, first)
 
 
 def _fill(file: str, problem: Problem, **texts: str) -> str:

@@ -4,13 +4,13 @@ A judgement is written down once and stays: whoever judges again adds a line, an
 the two texts that were shown; where an arm answers otherwise by now, it is kept and not counted.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from understudy.core.errors import DataError, UserError
-from understudy.core.values import Outcome, Problem, digest
+from understudy.core.values import Outcome, Problem, digest, grouped
 from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
@@ -116,12 +116,10 @@ def read_latest(file: Path) -> dict[Key, Judgement]:
 def summarise_judgements(run: Run) -> list[Judged]:
     """What people say of each pair of arms that was judged, and each engine, on each split, on all questions or on those that both
     answer right."""
-    groups: dict[tuple[frozenset[str], str, bool, str], list[Judgement]] = defaultdict(list)
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
-    for judgement in read_latest(run.directory / FILE).values():
-        if set(judgement.arms) <= set(run.arms) and judgement.question in split_of:
-            by = judgement.rater if judgement.engine else ""
-            groups[frozenset(judgement.arms), split_of[judgement.question], judgement.both_right, by].append(judgement)
+    known = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
+    by_engine = ((j.rater if j.engine else "", j) for j in known)
+    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, by), j) for by, j in by_engine)
     people = {(arms, split, right): own for (arms, split, right, by), own in groups.items() if not by}
     return [
         summarise_pair(run, own[0].arms, split, own, people.get((arms, split, right), []) if by else [])
@@ -174,10 +172,8 @@ def summarise_pair(
 
 def _group(judgements: Iterable[Judgement]) -> dict[str, dict[str, list[Judgement]]]:
     """question -> rater -> its judgements: one, or one for each order of the sides"""
-    given: dict[str, dict[str, list[Judgement]]] = defaultdict(lambda: defaultdict(list))
-    for j in judgements:
-        given[j.question][j.rater].append(j)
-    return given
+    by_question = grouped((j.question, j) for j in judgements)
+    return {question: grouped((j.rater, j) for j in own) for question, own in by_question.items()}
 
 
 def _settle(judgements: Sequence[Judgement]) -> str:

@@ -4,18 +4,17 @@ Only an entry for each question is held. Chains, verdicts and training examples 
 Of a run that is not finished, what is there is shown: `understudy check` is enough.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
-from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
 from understudy.pipeline.stages.selection import chosen_ids
@@ -61,9 +60,7 @@ class QuestionRecord:
 
     @property
     def arms_disagree(self) -> bool:
-        right = defaultdict(list)
-        for answer in self.answers:
-            right[answer.arm].append(answer.outcome is Outcome.CORRECT)
+        right = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
         return len({sum(of_arm) / len(of_arm) for of_arm in right.values()}) > 1
 
 
@@ -105,7 +102,9 @@ class QuestionIndex:
     def __init__(self, run: Run) -> None:
         self.run = run
         splits = run.study.evaluation.splits
-        chains, told = self._read_chains(), self._read_verdicts()
+        chains = self._read_chains()
+        verdicts = pq.read_table(run.verdicts_file, columns=["check", "outcome"])
+        told = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
         answers = {name: found for split in splits for name, found in self._read_answers(split).items()}
         entries = [
             QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(chains[1][rows.start : rows.stop], default=0), found)
@@ -123,19 +122,10 @@ class QuestionIndex:
             rows[name] = range(rows[name].start if name in rows else i, i + 1)
         return rows, pc.utf8_length(table["text"]).to_pylist()
 
-    def _read_verdicts(self) -> list[str]:
-        """What the first check says of each chain, in their order."""
-        table = pq.read_table(self.run.verdicts_file, columns=["check", "outcome"])
-        outcomes: list[str] = table.filter(pc.equal(table["check"], self.run.study.checks[0]))["outcome"].to_pylist()
-        return outcomes
-
     def _read_answers(self, split: str) -> Mapping[str, list[ArmAnswer]]:
-        answers: dict[str, list[ArmAnswer]] = defaultdict(list)
-        for arm in (arm for arm in self.run.arms if self.run.has(arm, "answers")):
-            for one in score(self.run, arm, split):
-                for name in one.outcomes:
-                    answers[name].append(self._describe(one, self.run.problems_of(split)[name]))
-        return answers
+        problems = self.run.problems_of(split)
+        scored = (one for arm in self.run.arms if self.run.has(arm, "answers") for one in score(self.run, arm, split))
+        return grouped((name, self._describe(one, problems[name])) for one in scored for name in one.outcomes)
 
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
         solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
@@ -149,19 +139,15 @@ class QuestionIndex:
         kept = [entry for entry in self.entries.values() if filters.keeps(entry)]
         if not filters.text:
             return kept
-        wanted, chains = filters.text.casefold(), self._search_chains(filters.text)
+        wanted = filters.text.casefold()
+        table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
+        in_a_chain = set(table.filter(pc.match_substring(table["text"], filters.text, ignore_case=True))["problem"].to_pylist())
 
         def has(entry: QuestionRecord) -> bool:
             texts = (entry.problem.id, question_text(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
-            return entry.problem.id in chains or any(wanted in text.casefold() for text in texts)
+            return entry.problem.id in in_a_chain or any(wanted in text.casefold() for text in texts)
 
         return [entry for entry in kept if has(entry)]
-
-    def _search_chains(self, text: str) -> set[str]:
-        """The problems with a chain in which ``text`` stands."""
-        table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
-        found: pa.Table = table.filter(pc.match_substring(table["text"], text, ignore_case=True))
-        return set(found["problem"].to_pylist())
 
     def get(self, name: str) -> QuestionRecord:
         """The question with this id. Raises DataError where there is none."""

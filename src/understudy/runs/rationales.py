@@ -8,7 +8,7 @@ from statistics import fmean
 
 from understudy.core.errors import UserError, with_known
 from understudy.core.subquestions import read_steps
-from understudy.core.values import Solution
+from understudy.core.values import Solution, grouped
 from understudy.reports.cells import Column, Table, tabulate
 from understudy.runs.run import Run, score
 
@@ -60,9 +60,7 @@ def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likenes
 def _by_role(solution: Solution) -> dict[str, list[str]]:
     """The whole reply (""), and what each of several roles wrote. The sub-questions and answers of a reply that has both are those
     of a decomposer and a solver, whoever wrote it: a teacher, or one student in one pass."""
-    roles: dict[str, list[str]] = defaultdict(list)
-    for role, text in solution.turns:
-        roles[role].append(text)
+    roles = grouped(solution.turns)
     texts = {"": [solution.text]} | (roles if len(roles) > 1 else {})
     if steps := read_steps(solution.text):
         texts |= {"decomposer": [step.question or "" for step in steps], "solver": [step.text for step in steps]}

@@ -10,7 +10,7 @@ from typing import Literal
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.core.protocols import Check
 from understudy.core.registry import added, find
-from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of_answer
 from understudy.pipeline.arms import ArmStage, What
@@ -105,11 +105,8 @@ class Run:
 
     def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:
         """Problem -> the solutions in the directory ``stage``, of the problems that have a gold answer."""
-        by_problem: dict[str, list[Solution]] = defaultdict(list)
-        for solution in read_rows(stage / answers.FILE, Solution):
-            if solution.problem in self.problems_of(split):
-                by_problem[solution.problem].append(solution)
-        return by_problem
+        known = (s for s in read_rows(stage / answers.FILE, Solution) if s.problem in self.problems_of(split))
+        return grouped((solution.problem, solution) for solution in known)
 
     @cached_property
     def problems(self) -> list[Problem]:

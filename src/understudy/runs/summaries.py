@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from understudy.core.errors import counted
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, grouped
 from understudy.evaluation import metrics, statistics
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
@@ -27,7 +27,6 @@ AT_CHANCE = "at chance: nothing can be said"
 def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
-    engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
     precisions = {student.precision for student in run.student_summaries(arm.name)}
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
@@ -44,7 +43,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
             method=arm.method,
             model=arm.model,
             role_models=scored.summary.models,
-            engine=engine,
+            engine=run.study.teacher.engine if arm.model == "teacher" else "transformers",
             precision=scored.summary.precision,
             training_precision=", ".join(sorted(precisions)),
             task=run.study.task,
@@ -189,10 +188,8 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
     problems = run.problems_of(split)
-    values: dict[str, list[str]] = defaultdict(list)
-    for name in common_problems(scored):
-        if (value := problems[name].text_of(by)) is not None:
-            values[value].append(name)
+    named = ((problems[name].text_of(by), name) for name in common_problems(scored))
+    values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([one.outcomes for one in scored], names)
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())

@@ -13,7 +13,7 @@ asks for the same chains and more; and one more question takes no more than its 
 import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, NamedTuple
 
@@ -52,37 +52,31 @@ class Draw(NamedTuple):
 Rounds = Generator[Mapping[str, range], Mapping[str, Sequence[Draw]], None]
 
 
-@dataclass
-class _Question:
-    draws: list[Draw] = field(default_factory=list)
-    level: int = 1
-    """The lowest that its chains have shown; a question is not asked before those of a higher level. 1: there are none yet."""
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return -self.level, len(self.draws)
-
-
 def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     """Yield which paths of which questions to ask for, and receive the draw of each, until ``total`` are asked for or every
     question has ``options.most``."""
-    questions = {name: _Question() for name in problems}
+    draws: dict[str, list[Draw]] = {name: [] for name in problems}
+    # The lowest that a question's chains have shown; it is not asked before those of a higher level. 1: there are none yet.
+    levels = dict.fromkeys(draws, 1)
     hashes = {name: digest(["allocation", name]) for name in problems}
-    left = min(total, options.most * len(questions))
+
+    def rank(name: str) -> tuple[int, int]:
+        return -levels[name], len(draws[name])
+
+    left = min(total, options.most * len(draws))
     while left:
-        waiting = [name for name, question in questions.items() if len(question.draws) < options.most]
-        next_in_order = min(questions[name].rank for name in waiting)
-        equal = sorted((name for name in waiting if questions[name].rank == next_in_order), key=hashes.__getitem__)
+        waiting = [name for name, drawn in draws.items() if len(drawn) < options.most]
+        next_in_order = min(map(rank, waiting))
+        equal = sorted((name for name in waiting if rank(name) == next_in_order), key=hashes.__getitem__)
         asked: dict[str, range] = {}
         for name in equal[: math.ceil(left / options.first)]:
-            start = len(questions[name].draws)
+            start = len(draws[name])
             asked[name] = range(start, min(start + options.first, options.most, start + left))
             left -= len(asked[name])
         came = yield {name: asked[name] for name in problems if name in asked}
         for name in asked:
-            question = questions[name]
-            question.draws.extend(came[name])
-            question.level = min(question.level, _level(question.draws, options.right))
+            draws[name] += came[name]
+            levels[name] = min(levels[name], _level(draws[name], options.right))
 
 
 def _level(draws: Sequence[Draw], right: int) -> int:

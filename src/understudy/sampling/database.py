@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -56,19 +56,17 @@ def open_database(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?{how}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
-    try:
+    with ExitStack() as where_it_fails:
+        where_it_fails.callback(connection.close)
         if how == "mode=rwc":
             _prepare(connection)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    if version != VERSION:
-        connection.close()
-        versions = f"ledger version {version}, this one knows {VERSION}"
+        said = f"ledger version {version}, this one knows {VERSION}"
         if version > VERSION:
-            raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
-        raise DataError(f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` of commit {BEFORE} once")
+            raise DataError(f"{path}: written by a later Understudy ({said}); update it")
+        if version < VERSION:
+            raise DataError(f"{path}: written by an earlier Understudy ({said}); run `understudy sample` of commit {BEFORE} once")
+        where_it_fails.pop_all()
     return connection
 
 

@@ -1,12 +1,12 @@
 """Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy.core.answers import answer_key
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.values import Chain, Outcome, Problem, Verdict
+from understudy.core.values import Chain, Outcome, Problem, Verdict, grouped
 
 Judge = Callable[[Problem, Chain], Verdict]
 """Gives the verdict on a chain."""
@@ -79,7 +79,4 @@ def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
 
 def _find_several(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
     """The texts of each key that has more than one."""
-    by_key: dict[Any, list[str]] = defaultdict(list)
-    for key, text in texts:
-        by_key[key].append(text)
-    return [found for found in by_key.values() if len(found) > 1]
+    return [found for found in grouped(texts).values() if len(found) > 1]

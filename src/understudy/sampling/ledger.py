@@ -11,10 +11,10 @@ One writer: a lock on the file beside it tells a second one so. Readers need no 
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,7 +91,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
-        self._requests: OrderedDict[str, int] = OrderedDict()
+        self._number_request = lru_cache(RECENT)(self._write_request)
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._closed = False
@@ -167,16 +167,11 @@ class Ledger(AbstractContextManager["Ledger"]):
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
             self._wake()
 
-    def _number_request(self, request: str) -> int:
-        """The number of a canonical request; a request that was not used lately is written (again)."""
-        number = self._requests.get(request)
-        if number is None:
-            self._last_request += 1
-            number = self._requests[request] = self._last_request
-            self._group.rows[_REQUEST].append((number, request))
-            if len(self._requests) > RECENT:
-                self._requests.popitem(last=False)
-        return number
+    def _write_request(self, request: str) -> int:
+        """Write a canonical request; its number. One that was not used lately is written again."""
+        self._last_request += 1
+        self._group.rows[_REQUEST].append((self._last_request, request))
+        return int(self._last_request)
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
         """The request under ``key`` got no reply and cost ``usage``; None: nothing if the endpoint refused it, else what was set

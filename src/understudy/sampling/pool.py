@@ -1,13 +1,12 @@
 """What methods may see besides their problem: exemplars, prompts, other problems' chains, verdicts."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from understudy.core.asks import SamplePath
 from understudy.core.errors import StudyError, nearest
 from understudy.core.subquestions import recorded_chain
-from understudy.core.values import Chain, Outcome, Problem
+from understudy.core.values import Chain, Outcome, Problem, grouped
 
 
 class StudyPool:
@@ -40,10 +39,7 @@ class StudyPool:
     @cached_property
     def _chains(self) -> Mapping[str, list[Chain]]:
         """By problem. Most methods ask for none when they answer, and then none are read."""
-        chains: dict[str, list[Chain]] = defaultdict(list)
-        for chain in self._given:
-            chains[chain.problem].append(chain)
-        return chains
+        return grouped((chain.problem, chain) for chain in self._given)
 
     @cached_property
     def _with_chains(self) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from understudy.core.answers import extract
 from understudy.core.asks import Flow, Reply
 from understudy.core.thoughts import thought_of
-from understudy.core.values import AnswerKind, Chain, Problem, Solution
+from understudy.core.values import OPENAI_FINISHES, AnswerKind, Chain, Problem, Solution
 from understudy.core.vote import vote
 from understudy.serving.bodies import ApiError, CompletionBody
 from understudy.studies.options import Decode
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
-FINISHES = {"stop": "stop", "length": "length", "refused": "content_filter"}
-"""Ours -> OpenAI's"""
 OPEN, CLOSE = "<think>\n", "\n</think>\n\n"
 _SENTENCES = re.compile(r".*[.!?\n](?=\s)", re.DOTALL)
 
@@ -43,7 +41,7 @@ def teacher_choice(choice: JsonObject, problem: Problem, chain: Chain, reasoning
     """What the teacher says in its ``chain``, in the place of a student's ``choice``, whose votes stay."""
     more = choice["understudy"] | {"answer": chain.answer, "text": chain.text, "answered_by": "teacher"}
     message = _write_message(problem, chain.text, reasoning)
-    return choice | {"message": message, "finish_reason": FINISHES[chain.finish], "understudy": more}
+    return choice | {"message": message, "finish_reason": OPENAI_FINISHES[chain.finish], "understudy": more}
 
 
 def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:

@@ -56,7 +56,7 @@ class Service:
         self.students, self.options, self.teacher, self.started = students, options, teacher, int(time.time())
         self.engines = {s.role(part): engine for s in students.values() for part, engine in s.bundle.engines.items()}
         self.board = LiveBoard(self.engines)
-        self.under_way = 0
+        self.under_way: set[asyncio.Future[JsonObject]] = set()
 
     @property
     def app(self) -> Starlette:
@@ -77,20 +77,17 @@ class Service:
         """Read a body of ``kind`` and send what ``answer`` makes of it."""
         self._check_key(request)
         body = await read_body(request, kind)
-        if self.under_way >= self.options.max_requests:
-            raise ApiError(429, f"{self.under_way} requests are under way, as many as --max-requests allows; ask again later")
-        self.under_way += 1
+        if (n := len(self.under_way)) >= self.options.max_requests:
+            raise ApiError(429, f"{n} requests are under way, as many as --max-requests allows; ask again later")
         stream = Stream(body.model, chat=kind is ChatBody) if body.stream else None
         answering = asyncio.ensure_future(answer(request, body, stream))
-        answering.add_done_callback(self._count_out)
+        self.under_way.add(answering)
+        answering.add_done_callback(self.under_way.discard)
         if stream is None:
             return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
         first = await anext(events)  # an error before it has its own status
         return StreamingResponse(_join(first, events), media_type="text/event-stream")
-
-    def _count_out(self, _: object) -> None:
-        self.under_way -= 1
 
     async def _chat(self, request: HttpRequest, body: ChatBody, stream: Stream | None) -> JsonObject:
         """The student's answer to the question of ``body``, as in its evaluation."""
@@ -161,7 +158,7 @@ class Service:
         return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": more}
 
     async def _tell_health(self, _: HttpRequest) -> Response:
-        return JSONResponse({"status": "ok", "requests": self.under_way})
+        return JSONResponse({"status": "ok", "requests": len(self.under_way)})
 
     def _check_key(self, request: HttpRequest) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")

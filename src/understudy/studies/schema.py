@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from understudy.core.asks import AtLeast, T
+from understudy.core.asks import T
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.corpus.tables import read_objects
 
@@ -37,8 +37,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
     """
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    known = keys_of(kind)
-    refuse_unknown(table, known, f"{where}: unknown key")
+    refuse_unknown(table, keys_of(kind), f"{where}: unknown key")
     values = {key: _value(kind, key, value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)
@@ -84,15 +83,11 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
             return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
         return None if value is None else build(inner, value, where)
     try:
-        found = _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        return _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
         reasons = dict.fromkeys(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else [str(error)]
         reason = "; or ".join(reasons)  # one for each kind of value that it may have
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
-    for mark in getattr(hint, "__metadata__", ()):
-        if isinstance(mark, AtLeast) and found < mark.ge:
-            raise StudyError(f"{where} = {value!r}: input should be greater than or equal to {mark.ge}")
-    return found
 
 
 def _dataclass_in(hint: Any) -> Any:

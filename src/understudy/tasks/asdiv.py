@@ -23,7 +23,7 @@ from pathlib import Path
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub, read_published_rows
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub
 
 _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
@@ -40,10 +40,8 @@ class ASDiv(PublishedSet):
     def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation")]
 
-    def rows(self) -> Iterator[tuple[str, PublishedRow]]:
-        for path in self.files():
-            for row in _read_xml(path) if path.suffix == ".xml" else read_published_rows(path):
-                yield ALL, row
+    def rows_of(self, path: Path) -> Iterator[PublishedRow]:
+        return _read_xml(path) if path.suffix == ".xml" else super().rows_of(path)
 
     def problem(self, row: PublishedRow) -> Problem:
         body, answer = row.text("body"), row.text("answer")

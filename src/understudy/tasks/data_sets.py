@@ -52,7 +52,11 @@ class PublishedSet:
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
         """(split, row) of every row."""
-        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in read_published_rows(path))
+        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in self.rows_of(path))
+
+    def rows_of(self, path: Path) -> Iterator[PublishedRow]:
+        """The rows of a file. The end of its name says how to read it."""
+        return (PublishedRow(values, where) for where, values in read_objects(path))
 
     def find_files(self) -> dict[str, list[Path]]:
         """split -> its files, in the first layout whose splits are all there.
@@ -160,11 +164,6 @@ class PublishedRow(NamedTuple):
         if name not in self.values:
             return DataError(f"{self.where}: field {name!r} {must}, and is missing{nearest(name, self.values)}")
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
-
-
-def read_published_rows(path: Path) -> Iterator[PublishedRow]:
-    """The rows of a file. The end of its name says how to read it."""
-    return (PublishedRow(values, where) for where, values in read_objects(path))
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:

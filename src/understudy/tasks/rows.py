@@ -98,6 +98,10 @@ def problems_of(
     """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
     there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`), None where the rows decide."""
     _check_there(rows, layout)
+    return _read_rows(rows, layout, bad, form)
+
+
+def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
     questions = [unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
     read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
     shown = _look([row for row, _ in read], [question for _, question in read], layout)
@@ -110,20 +114,15 @@ def problems_of(
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
-    answered, there, questions = 0, [], []
+    answered: list[tuple[str, Row]] = []
     for where, row in rows:
         with suppress(DataError):
             if _raw_answers(row, layout, where):
-                answered += 1
-                questions.append(_read_question(row, layout, where))
-                there.append((where, row))
-    read = 0
+                answered.append((where, row))
     with suppress(DataError):
-        shown = _look(there, questions, layout)
-        for (where, row), question in zip(there, questions, strict=True):
-            with suppress(DataError):
-                read += _problem(row, layout, where, shown, question).answer is not None
-    return read / max(1, answered)
+        read = _read_rows(answered, layout, [], None)
+        return sum(problem is not None and problem.answer is not None for problem in read) / max(1, len(answered))
+    return 0.0
 
 
 class _Shown(NamedTuple):

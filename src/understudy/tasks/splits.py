@@ -3,14 +3,14 @@
 import json
 import math
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from understudy.core.errors import DataError, nearest
-from understudy.core.values import Problem, digest
+from understudy.core.values import Problem, digest, grouped
 from understudy.corpus.directories import read_json
 from understudy.tasks.overlap import near_key
 
@@ -65,9 +65,7 @@ def _round(quotas: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -> dict[str, list[Problem]]:
-    left: dict[str, list[Problem]] = defaultdict(list)
-    for problem in order:
-        left[key(problem) or ""].append(problem)
+    left = grouped((key(problem) or "", problem) for problem in order)
     drawn: dict[str, list[Problem]] = {name: [] for name in counts}
     for name, n in counts.items():
         there = sum(map(len, left.values()))
@@ -82,10 +80,8 @@ def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, see
 
     So a large group is in train as often as train's share says, and single problems fill the rest exactly.
     """
-    groups: dict[str, list[Problem]] = defaultdict(list)
-    for problem in order:
-        value = key(problem)
-        groups[f"\x1f{problem.id}" if value is None else value].append(problem)
+    keyed = ((key(problem), problem) for problem in order)
+    groups = grouped((f"\x1f{problem.id}" if value is None else value, problem) for value, problem in keyed)
     room = {**counts, "": len(order) - sum(counts.values())}  # "" is dropped
     drawn: dict[str, list[Problem]] = {name: [] for name in room}
     rng = random.Random(f"groups\x1f{seed}")

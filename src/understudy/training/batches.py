@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from understudy.core.tokens import Tokenizer, Turn, encode_messages, encode_reply, encode_source
-from understudy.core.values import Example
+from understudy.core.values import Example, grouped
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,8 @@ class VisitOrder:
     """
 
     def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int, per_visit: int = 1) -> None:
-        groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for i, example in enumerate(examples):
-            groups[example.problem if visits == "problem" else str(i)][example.group].append(i)
-        self.groups = [list(found.values()) for found in groups.values()]
+        visited = grouped((example.problem if visits == "problem" else str(i), i) for i, example in enumerate(examples))
+        self.groups = [list(grouped((examples[i].group, i) for i in some).values()) for some in visited.values()]
         self.batch_size, self.seed, self.per_visit = batch_size, seed, per_visit
         self.most = batch_size * max(sum(min(per_visit, len(group)) for group in found) for found in self.groups)
         visits_of = (sum(min(per_visit, len(g)) * fmean(len(examples[i]) for i in g) for g in found) for found in self.groups)

@@ -85,8 +85,8 @@ def train(
     training: _Training | None = None
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
     by = added("objective", options.objective)
-    plugin = None if by is None else (by.path, by.digest)
-    job = _Job(examples, student, options, out, seed, texts, score is not None, share, plugin)
+    plugins = {} if by is None else {by.path: by.digest}
+    job = _Job(examples, student, options, out, seed, texts, score is not None, share, plugins)
     device = settle_device(options.device)
     try:
         with join(options.processes, partial(_train_beside, job), device=device, sharded=options.sharded) as ranks:
@@ -106,8 +106,8 @@ def train(
 
 @dataclass(frozen=True)
 class _Job:
-    """What `train` was asked for, as all processes of a training get it. ``scored``: whether there is a score. ``plugin``: the file
-    that adds the objective, and its digest."""
+    """What `train` was asked for, as all processes of a training get it. ``scored``: whether there is a score. ``plugins``: the
+    file that adds the objective -> its digest."""
 
     examples: Sequence[Example]
     student: StudentOptions
@@ -117,13 +117,12 @@ class _Job:
     vocabulary: Iterable[str]
     scored: bool
     share: float
-    plugin: tuple[str, str] | None
+    plugins: Mapping[str, str]
 
 
 def _train_beside(job: _Job, ranks: Ranks) -> None:
     """Train as another process than the first."""
-    if job.plugin is not None:
-        path, digest = job.plugin
+    for path, digest in job.plugins.items():
         load(Path(path), digest=digest)
     _Training(job, ranks, None).run(silent)
 

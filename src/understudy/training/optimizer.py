@@ -1,11 +1,11 @@
 """Muon for the matrices inside layers, AdamW for the rest; the learning rate as a pure function of the step."""
 
 import math
-from collections import defaultdict
 from typing import Any
 
 import torch
 
+from understudy.core.values import grouped
 from understudy.engines.local.device import Precision
 from understudy.training.options import Recipe
 
@@ -22,10 +22,7 @@ class Muon(torch.optim.Muon):
         """Change the parameters by their gradients."""
         assert closure is None, "the loss was computed before"
         for group in self.param_groups:
-            by_size: dict[tuple[int, ...], list[torch.nn.Parameter]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_size[tuple(sorted(parameter.shape))].append(parameter)
+            by_size = grouped((tuple(sorted(p.shape)), p) for p in group["params"] if p.grad is not None)
             for (rows, columns), parameters in by_size.items():
                 size = max(1, TOGETHER // (rows * columns))
                 for begin in range(0, len(parameters), size):

@@ -48,9 +48,8 @@ def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError):
         return None
-    own = trained_weights(model)
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in trained_weights(model).items():
             value.copy_(tensors[f"model.{name}"])
     return {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}, notes
 

@@ -79,8 +79,7 @@ def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | No
         if lora is None:
             model.save_pretrained(directory, safe_serialization=True, state_dict=weights)
         elif lora.merge:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a config that says tied where the weights are not
+            with warnings.catch_warnings(action="ignore"):  # of a config that says tied where the weights are not
                 # A copy: the model in training stays as it is, bit for bit.
                 copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
         else:
@@ -108,8 +107,8 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     torch.manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft looks at a name that transformers renamed; tied weights are refused below
+    # peft looks at a name that transformers renamed; tied weights are refused below
+    with warnings.catch_warnings(action="ignore"):
         try:
             adapted = get_peft_model(model, config)
         except ValueError as error:

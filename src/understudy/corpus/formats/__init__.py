@@ -55,8 +55,7 @@ def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: boo
     if JSONL in fitting and "text" in fields:  # the user has named the plain fields
         return JSONL
     if len(fitting) > 1:
-        names = ", ".join(f.name for f in fitting)
-        raise DataError(f"{path}: may be {names}; set format = ... (--format); {has}")
+        raise DataError(f"{path}: may be {', '.join(f.name for f in fitting)}; set format = ... (--format); {has}")
     if not fitting:
         raise DataError(
             f"{path}: in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "

@@ -15,12 +15,11 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
-from understudy.core.values import Chain, Problem
+from understudy.core.values import OPENAI_FINISHES, Chain, Problem, object_in
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints, object_in
+from understudy.corpus.formats.record import BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
-_FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
 
 
 def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
@@ -94,7 +93,7 @@ def _failure(row: Row) -> str:
 
 
 def _write(problem: Problem, chain: Chain) -> Row:
-    choice = {"index": 0, "message": {"role": "assistant", "content": chain.text}, "finish_reason": _FINISH[chain.finish]}
+    choice = {"index": 0, "message": {"role": "assistant", "content": chain.text}, "finish_reason": OPENAI_FINISHES[chain.finish]}
     body: Row = {"object": "chat.completion", "model": chain.teacher, "choices": [choice]}
     if chain.tokens is not None:
         body["usage"] = {"completion_tokens": chain.tokens}

@@ -8,7 +8,7 @@ from typing import Any
 from understudy.core.asks import FINISHES, GREEDY_PATH, Prompt
 from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
-from understudy.core.values import Chain, Problem
+from understudy.core.values import Chain, Problem, object_in
 
 Row = dict[str, Any]
 
@@ -131,12 +131,6 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
 def name_of(value: Any) -> str:
     """An id as a text; 5.0, as a table writes a whole number beside empty cells, is 5."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def object_in(row: Row, name: str) -> Row:
-    """The object in a field, {} where it has none."""
-    value = row.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:

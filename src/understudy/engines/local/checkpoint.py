@@ -191,8 +191,7 @@ def tensors(directory: Path) -> dict[str, int]:
         return read_gguf(directory).tensors
     sizes: dict[str, int] = {}
     for index in directory.glob("*.safetensors.index.json"):
-        named = set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())
-        for name in sorted(named):
+        for name in sorted(set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())):
             if not (directory / name).is_file():
                 raise CheckpointError(f"{index}: names {name}, which is missing; copy all files of the checkpoint")
     for path in sorted(directory.glob("*.safetensors")):

@@ -117,8 +117,7 @@ def _where(checkpoint: Path) -> dict[str, Any]:
 def _with_adapter(model: Any, directory: Path) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         warnings.filterwarnings("error", ".*missing adapter keys")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
+from understudy.core.values import grouped
 from understudy.engines.local.forward import Network
 from understudy.engines.local.rows import Block
 
@@ -24,11 +25,8 @@ class Prompts:
         # Prompts are sorted by length, so that those read together need little padding.
         for block, read in self._read(sorted(set(prompts) - known.keys(), key=lambda p: (len(p), p))):
             known |= {prompt: (block, index) for index, prompt in enumerate(read)}
-        groups: dict[int, tuple[Block, list[tuple[int, int]]]] = {}
-        for place, prompt in enumerate(prompts):
-            block, index = known[prompt]
-            groups.setdefault(id(block), (block, []))[1].append((place, index))
-        return list(groups.values())
+        found = ((place, *known[prompt]) for place, prompt in enumerate(prompts))
+        return list(grouped((block, (place, index)) for place, block, index in found).items())
 
     def _read(self, prompts: list[Tokens]) -> list[tuple[Block, list[Tokens]]]:
         new, at = [], 0

@@ -26,7 +26,7 @@ from understudy.engines.local.memory import trim_memory
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-@dataclass
+@dataclass(eq=False)
 class Block:
     """Prompts that the model read together, each once. The rows of their paths start from here.
 

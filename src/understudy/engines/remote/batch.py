@@ -13,9 +13,10 @@ import aiohttp
 
 from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError
-from understudy.engines.remote.choices import make_refusal, read_table
+from understudy.core.values import object_in
+from understudy.engines.remote.choices import make_refusal
 from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
-from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, require_choices, shorten
+from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, parse, require_choices, shorten
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states of a batch from which nothing more comes."""
@@ -67,7 +68,7 @@ class BatchApi:
                 raise UnlistedError(f"it is not known whether it was made: {error}") from error
             batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
             for batch in batches:
-                if read_table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
+                if object_in(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
                     return _read_id(batch)
             if not batches or not page.get("has_more"):
                 return ""
@@ -82,8 +83,8 @@ class BatchApi:
 
     async def _call(self, method: str, path: str, content: Content = None, timeout: float = 0.0) -> dict[str, Any]:
         _, answer = await self.client.send(method, f"{self.url}/{path}", content, timeout=timeout)
-        found = _read_object(answer)
-        if found is None:
+        found = parse(answer)
+        if not isinstance(found, dict):
             raise AgainError(f"not an answer of the batch protocol: {shorten(answer.decode('utf-8', 'replace'))}")
         return found
 
@@ -91,7 +92,7 @@ class BatchApi:
 def read_lines(file: BinaryIO, secret: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file of results, with ``secret`` hidden; lines that are no object are left out."""
     for line in file:
-        if (row := _read_object(hide(line, secret))) is not None:
+        if isinstance(row := parse(hide(line, secret)), dict):
             yield row
 
 
@@ -119,7 +120,7 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
 
 def count_lines(batch: Mapping[str, Any]) -> int:
     """The least number of lines that the files of its results must have."""
-    counts = read_table(batch, "request_counts")
+    counts = object_in(batch, "request_counts")
     return sum(number for name in ("completed", "failed") if isinstance(number := counts.get(name), int))
 
 
@@ -128,11 +129,3 @@ def _read_id(row: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not name.isprintable() or not name:
         raise AgainError(f"an answer without an id: {shorten(json.dumps(row))}")
     return name
-
-
-def _read_object(text: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -9,6 +9,7 @@ from typing import Any
 from understudy.core.asks import FINISHES, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
+from understudy.core.values import object_in
 from understudy.engines.remote.wire import AgainError, shorten
 from understudy.engines.stops import find_stop
 
@@ -44,12 +45,12 @@ def read_choices(
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
-    counts = read_table(answer, "usage")
+    counts = object_in(answer, "usage")
     read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)
-    thought = _read_count(read_table(counts, "completion_tokens_details").get("reasoning_tokens"))
+    thought = _read_count(object_in(counts, "completion_tokens_details").get("reasoning_tokens"))
     if thought and thought > (written or 0):  # so they are not among those written
         written = (written or 0) + thought
     return Usage(1, read, written)
@@ -69,7 +70,7 @@ def _read_choice(
     if reason.lower() in _FAULTS:
         raise AgainError(f"the server broke off (finish_reason {reason!r})", paid=True)
     finish = FINISHES.get(reason.lower(), "stop")
-    message = read_table(choice, "message")
+    message = object_in(choice, "message")
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
     reasoning = _read_thought(message)
     if text is None and _read_text(message.get("refusal")):
@@ -112,12 +113,6 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
     """Whether the first choice has log-probabilities, even of tokens that are cut off here."""
     choice = answer["choices"][0]
     return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
-
-
-def read_table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object that stands in ``row`` under ``name``; an empty one where there is none."""
-    found = row.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _read_text(value: Any) -> str | None:

@@ -301,12 +301,17 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     return DeniedError(f"{url}: {said}{hint}", text)
 
 
+def parse(text: str | bytes) -> Any:
+    """The JSON value that ``text`` is; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _read_names(text: str) -> set[str]:
     """The names that a server gives the error which it sent, and its message."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return set()
+    found = parse(text)
     found = found[0] if isinstance(found, list) and found else found  # Gemini's come in a list
     error = found.get("error") if isinstance(found, dict) else None
     tables = [found, error]

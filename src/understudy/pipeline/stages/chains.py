@@ -91,8 +91,7 @@ class RecordedChainsStage(ChainsStage):
     engine: Recorded
 
     def run(self, context: Context) -> ChainsSummary:
-        known = {problem.id: problem for problem in self.problems.read(context)}
-        chains, report = self.engine.read(known)
+        chains, report = self.engine.read({problem.id: problem for problem in self.problems.read(context)})
         return self.write(context, chains, {}, self.engine.chains, imported=report.to_json())
 
 

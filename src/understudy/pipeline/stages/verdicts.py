@@ -83,10 +83,9 @@ class VerdictsStage(Stage[VerdictsSummary]):
                     verdicts = [self._relabel(verdict) for verdict in found]
                     if check == self.checks[0]:
                         changed += sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
+                        meter.add(problem, [*zip(chains, (verdict.outcome for verdict in verdicts), strict=True)])
                     counts[check].update(verdict.outcome.value for verdict in verdicts)
                     yield from verdicts
-                    if check == self.checks[0]:
-                        meter.add(problem, [*zip(chains, (verdict.outcome for verdict in verdicts), strict=True)])
 
         write_rows(self.directory(context.run) / FILE, Verdict, judge_chains())
         n = sum(outcomes.total() for outcomes in counts.values())
@@ -100,5 +99,4 @@ class VerdictsStage(Stage[VerdictsSummary]):
             return verdict
         why = f" ({said.reason})" if said.reason else ""
         check = "" if said.check == JUDGED else f"; the check said {verdict.outcome}: {verdict.detail}"
-        detail = f"{said.rater} says so{why}{check}"
-        return replace(verdict, outcome=Outcome(said.outcome), detail=detail)
+        return replace(verdict, outcome=Outcome(said.outcome), detail=f"{said.rater} says so{why}{check}")
