@@ -1,12 +1,16 @@
 """What each check of a chain says of real chains, beside the recorded label, and what two checks say together.
 
     python benchmarks/checks.py [--data DIR] [--set NAME]
+    understudy results RUN --answers FILE.parquet && python benchmarks/checks.py --answers FILE.parquet
 
 Three tables of the sets of chains with recorded labels. First, for ``arithmetic``, ``leak`` and ``form``: how many are right by the
 label, how many they keep (say nothing against), and how many of those kept and of those not kept are right; so a check that knows
 nothing of right and wrong keeps as many of both. Then ``majority``, among all chains of a set that answer one question: how many
 agree with it, and how many of those that agree, that do not, and of which it says nothing are right. Last, over all sets where both
 speak: the chains that two checks find correct, that one of them, and that both speak against.
+
+The second command measures ``likelihood``, since no published chains have log-probabilities: the samples that a run's students
+wrote for votes, as if each student were a teacher.
 """
 
 import argparse
@@ -14,7 +18,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 from answers import DATA, labelled, problem_of, share
 
 from understudy.checks.judge import judge_all
@@ -33,7 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--set", default="", help="only sets whose name contains this")
+    parser.add_argument("--answers", type=Path, help="answers of a run's students, for likelihood alone")
     arguments = parser.parse_args()
+    if arguments.answers:
+        print_likelihood(arguments.answers)
+        return
     counts = measure(arguments.data, arguments.set)
     print_each(counts)
     print_majority(counts)
@@ -111,6 +121,26 @@ def print_pairs(counts: dict[str, Counted]) -> None:
             n, right = select(whole, lambda said: (said[i], said[j]) == (first, second))  # noqa: B023 - called at once
             rows[-1].append(f"{share(right, n)} of {n:,}")
     print_table(["two checks: right of", "both for", "the first against", "the second against", "both against"], rows)
+
+
+def print_likelihood(answers: Path) -> None:
+    """How many of the samples of each arm that votes it keeps, and how many of those and of the rest are right."""
+    groups: dict[str, dict[tuple[int, str, str], list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in pq.read_table(answers).to_pylist():
+        if row["logprob"] is not None and not row["changed"]:
+            groups[row["arm"]][row["seed"], row["split"], row["problem"]].append(row)
+    rows = []
+    for arm, questions in groups.items():
+        counted: Counter[tuple[str, bool]] = Counter()
+        for own in questions.values():
+            chains = [Chain("", i, row["text"], "", None, "", arm, logprob=row["logprob"]) for i, row in enumerate(own)]
+            said = judge_all(Problem("", "", "text"), chains, find("check", "likelihood"), "likelihood")
+            counted.update((verdict.outcome.value, row["verdict"] == CORRECT) for verdict, row in zip(said, own, strict=True))
+        kept, rest = (counted[name, True] + counted[name, False] for name in (CORRECT, WRONG))
+        if kept + rest:
+            shares = share(counted[CORRECT, True], kept), share(counted[WRONG, True], rest)
+            rows.append([arm, f"{kept + rest:,}", share(rest, kept + rest), *shares])
+    print_table(["arm", "samples", "against", "right of kept", "right of the rest"], rows)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ WORDS = ["".join(_RNG.choices("etaoinshrdlu", k=_RNG.randrange(2, 9))) for _ in 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chains", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--choose", nargs="+", default=[*CHOICES, "near", "equal"], help="choices, copies, verdicts, import")
+    parser.add_argument(
+        "--choose", nargs="+", default=[*CHOICES, "near", "across", "equal"], help="choices, copies, verdicts, import"
+    )
     parser.add_argument("--each", type=int, default=30, help="chains of a problem")
     parser.add_argument("--out", type=Path, help="directory for the chains (default: a temporary one)")
     arguments = parser.parse_args()
@@ -109,7 +111,7 @@ def make_chains(ids: list[str], each: int) -> Iterator[Chain]:
 
 def measure(run: Path, name: str) -> dict[str, float]:
     """What the selection called ``name`` takes."""
-    copies: Any = "near" if name == "near" else name == "equal"
+    copies: Any = name if name in ("near", "across") else name == "equal"
     chosen: Any = name if name in CHOICES else "first"
     options = Selection(choose=chosen, per_problem=5 if name in CHOICES else None, dedup=copies)
     selection = stages_for(options, run / RECORDED)

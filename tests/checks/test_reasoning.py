@@ -105,6 +105,21 @@ def test_an_answer_that_is_stated_before_the_reasoning_is_a_leak(problem, ration
 
 
 @pytest.mark.parametrize(
+    ("asked", "outcome"),
+    [
+        ("How many does she have?", Outcome.CORRECT),
+        ("Since she has 10, how many did she find?", Outcome.WRONG),
+        ("How many are in 1,000 boxes?", Outcome.CORRECT),
+        ("If she has 10 in all, 4 of them from before, are there 6 in each box?", Outcome.WRONG),
+    ],
+)
+def test_a_sub_question_that_knows_the_answer_is_a_leak_and_one_that_was_told_it_is_none(asked, outcome):
+    last = "\nQ3: How many are 10 coins in words?\nA3: Ten."
+    told = chain(f"Q1: How many are in the boxes?\nA1: 2 * 3 = 6.\nQ2: {asked}\nA2: 4 + 6 = 10.{last}")
+    assert leak(COINS, told).outcome is outcome
+
+
+@pytest.mark.parametrize(
     ("rationale", "outcome"),
     [
         ("There are 6 in the boxes. 4 and 6 are 10.", Outcome.CORRECT),

@@ -32,7 +32,10 @@ LIKE = {
     "tokens": 9000.0,
     "parameters": 1e6,
     "decoding": "greedy",
-    "settings": {"checkpoints": "chosen on dev", "training.learning_rate": "0.003", "training.precision": "bfloat16"},
+    "settings": {
+        **{"checkpoints": "chosen on dev", "scotd.max_tokens": "256"},
+        **{"training.learning_rate": "0.003", "training.precision": "bfloat16"},
+    },
 }
 ONE = Conditions(**LIKE, cut_off=0.05, students=frozenset("s"))
 
@@ -174,6 +177,8 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
         ),
         ({"cut_off": 0.051}, ("cut off",)),
         ({"settings": LIKE["settings"] | {"training.learning_rate": "0.01"}}, ("training.learning_rate",)),
+        ({"settings": LIKE["settings"] | {"scotd.max_tokens": "64"}}, ("scotd.max_tokens",)),
+        ({"settings": LIKE["settings"] | {"socratic.max_tokens": "96"}}, ()),  # a limit of another method
         ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "settings": {}}, ()),  # it was not trained
     ],
 )

@@ -7,8 +7,10 @@ import shutil
 import pytest
 from command import understudy
 from loopback import Server, completion
+from scipy.stats import binomtest
 
 from understudy.core.vote import vote
+from understudy.evaluation.statistics import holm
 from understudy.pipeline.card import CARD, read_card
 from understudy.runs.answers import list_answers
 from understudy.runs.ask import ask_student
@@ -103,10 +105,15 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
         assert found["with_gold"] == pytest.approx(found["accuracy"] + found["difference"])
         assert 0 <= found["mended"] <= found["wrong"]
     answers = list(list_answers(Run(ran / "runs" / "s")))
+    alone = []
     for found in report["attributions"]:
         again = [a for a in answers if (a["arm"], a["changed"]) == (found["arm"], f"gold {found['part']}")]
         right = {a["problem"] for a in again if a["outcome"] == "correct"}
         assert len(right) / len({a["problem"] for a in again}) == pytest.approx(found["with_gold"])
+        before = {a["problem"] for a in answers if (a["arm"], a["changed"], a["outcome"]) == (found["arm"], "", "correct")}
+        changed = len(right ^ before)
+        alone.append(binomtest(len(right - before), changed).pvalue if changed else 1.0)
+    assert [found["p"] for found in report["attributions"]] == pytest.approx(holm(alone)), "McNemar's, corrected for four rows"
     rows = {row["arm"]: row for row in report["rows"]}
     assert rows["sci"]["calls_per_answer"] == 2
     assert rows["gold asks"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"

@@ -13,23 +13,25 @@ from understudy.evaluation.statistics import (
     above,
     accuracy_interval,
     estimate_mean,
+    exact_interval,
     holm,
     mcnemar,
     paired,
     paired_interval,
     seed_noise,
-    wilson,
 )
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_its_formula_and_holds_the_proportion(counts):
+def test_the_interval_of_one_seed_is_the_exact_one_and_does_not_disagree_with_the_test_against_chance(counts):
     correct, n = counts
-    low, high = wilson(correct, n)
-    z, p = stats.norm.ppf(0.975), correct / n
-    centre, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert (low, high) == (pytest.approx(centre - half, abs=1e-9), pytest.approx(centre + half, abs=1e-9))
-    assert low - 1e-9 <= p <= high + 1e-9
+    low, high = exact_interval(correct, n)
+    assert low == pytest.approx(stats.beta.ppf(0.025, correct, n - correct + 1) if correct else 0)
+    assert high == pytest.approx(stats.beta.ppf(0.975, correct + 1, n - correct) if correct < n else 1)
+    answers_SN = np.array([[1.0] * correct + [0.0] * (n - correct)])
+    assert accuracy_interval(answers_SN) == (low, high)
+    for rate in (0.2, 0.5):
+        assert not (low > rate and above(answers_SN, rate) > 0.025)
 
 
 @given(st.integers(0, 25), st.integers(0, 25))

@@ -13,7 +13,7 @@ from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection import select as selection
-from understudy.selection.choose import CHOICES, compare_characters, edit_distance
+from understudy.selection.choose import CHOICES, NEAR, compare_characters, edit_distance
 from understudy.selection.select import Selection, count_selected, limit_by_openness
 
 
@@ -221,7 +221,7 @@ def test_a_mixture_gives_each_teacher_its_share_of_the_chains_and_what_one_lacks
         Selection(per_problem=1, quantile=0.9)
 
 
-def test_copies_across_problems_are_texts_with_the_same_words_and_the_first_is_kept():
+def test_near_copies_of_whatever_problem_have_the_same_numbers_and_nearly_the_same_words_and_the_first_is_kept():
     first, second = (Chain(p, 0, text, text, "7", "marker", "t") for p, text in (("a", "So 3 + 4 = 7."), ("b", "so 3 + 4 = 7")))
     third = Chain("c", 0, "So 4 + 3 = 7.", "r", "7", "marker", "t")
     outcomes = dict.fromkeys((first.id, second.id, third.id), Outcome.CORRECT)
@@ -231,6 +231,27 @@ def test_copies_across_problems_are_texts_with_the_same_words_and_the_first_is_k
     assert select([first, second, third], wrong_first, Selection(dedup="across"), seed=0)[0] == [second, third], (
         "what is dropped is no copy"
     )
+
+
+def test_near_copies_of_whatever_problem_are_those_that_comparing_every_pair_finds():
+    """Random texts, and copies in which a word or a number is another one; every one is compared with every one before it."""
+    rng, words = random.Random(0), [f"{a}{b}ing" for a in "bcdfghklmnprst" for b in ("and", "ell", "ick", "ost", "urn")]
+    texts: list[str] = []
+    for _ in range(300):
+        text = rng.choices([*words, "3", "12", "+"], k=rng.randint(3, 60))
+        texts.append(" ".join(text))
+        text[rng.randrange(len(text))] = rng.choice([*words, "7"])
+        texts.append(" ".join(text).title())
+    numbers = [[word for word in text.split() if not word.isalpha()] for text in texts]
+    kept: list[int] = []
+    for i, text in enumerate(texts):
+        if not any(numbers[j] == numbers[i] and compare_characters((texts[j], text))[0, 1] >= NEAR for j in kept):
+            kept.append(i)
+    chains = [Chain(str(i), 0, text, text, "7", "marker", "t") for i, text in enumerate(texts)]
+    found, _ = select(chains, dict.fromkeys((c.id for c in chains), Outcome.CORRECT), Selection(dedup="across"), seed=0)
+    found_ids = {int(chain.problem) for chain in found}
+    assert 350 < len(kept) < 550, "there are copies, and others"
+    assert found_ids >= set(kept) and len(found_ids) - len(kept) <= 0.05 * (600 - len(kept)), "a pair at the limit may be missed"
 
 
 def test_diverse_chains_are_one_at_random_of_each_cluster():

@@ -73,9 +73,10 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
     assert len(PRESETS) > 15
     (rows,) = re.findall(r"^scotd-chains  .*\n((?:  .*\n)+)", out, re.M)
     assert rows.splitlines() == [
-        "  smoke        8 chains a question; 5 students, 400 steps in all",
-        "  real         recorded chains; 24 students, 24,000 steps in all",
-        "  paper        50 chains a question; 33 students, 660,000 steps in all",
+        "  smoke        8 chains a question; 5 students, 400 steps of 16 examples in all; 20 answers to each test question",
+        "  real         recorded chains; 24 students, 24,000 steps of 32 examples in all; 120 answers to each test question",
+        "  paper        50 chains a question of 256 tokens at most; 33 students, 660,000 steps of 32 examples in all; "
+        "483 answers to each test question",
     ]
     presets(make_parser("presets"), ["scotd-main"])
     out = capsys.readouterr().out

@@ -50,8 +50,11 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("How many pears has Ann got left now?", "How many red pears has Ann got left?", "another word"),
         ("How many pears has Ann left?", "How many red pears has Ann got left?", None),
         ("Would a pe\ufe0far tree grow in a be\u034fach?", "Would a pear tree grow in a beach?", "same words"),
-        ("Would a pear tree grow in the sand?", "Would a pear tree grow in the sand? Please explain.", "same sentence"),
-        ("Would a pear grow in the sand?", "Would a pear grow in the sand? Please explain.", None),
+        ("Would a pear tree grow in the sand?", "Would a pear tree grow in the sand? Please explain.", "more words"),
+        ("Would a pear grow?", "Would a pear grow? Please explain.", "more words"),
+        ("Think first, then explain. Would a pear tree grow in sand?", "Would a pear tree grow in sand?", "more words"),
+        ("Would a pear grow?", "Would a pear grow? Please explain it all.", None),
+        ("Pears grow?", "Pears grow? Explain.", None),
         ("Would a pe\u00adar tree grow in a bea\u200bch?", "Would a pear tree grow in a beach?", "same words"),
         ("What is 3\u00b2 plus x\u00b2?", "What is 32 plus x2?", None),
     ],
@@ -76,6 +79,15 @@ def test_choices_are_a_part_of_the_question_in_any_order(choices, others, kind):
     asked = "Which of these is the one that you would like?"
     problems = [problem("a", asked, "train", choices), problem("b", asked, "test", others)]
     assert [pair.kind for pair in find_near(problems, held_out=["test"])[0]] == ([kind] if kind else [])
+
+
+def test_a_question_of_few_words_is_near_one_with_the_same_choices():
+    asked = {"a": "Bees use", "b": "Bees use what?", "c": "Bees find", "d": "Bees then find what?"}
+    for one, other, kind in (("a", "b", "another word"), ("a", "c", "another word"), ("a", "d", None)):
+        for choices in (("pollen", "sand"), ()):
+            problems = [problem(one, asked[one], "train", choices), problem(other, asked[other], "test", choices)]
+            pairs, _ = find_near(problems, held_out=["test"])
+            assert [pair.kind for pair in pairs] == ([kind] if kind and choices else [])
 
 
 def test_each_held_out_question_is_listed_once_by_the_nearest_kind_and_every_near_one_outside_is_known():

@@ -3,17 +3,19 @@
 import re
 
 from understudy.core.answers import compare, extract
-from understudy.core.subquestions import split_sentences
+from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _STATED = ("marker", "boxed", "hashes", "arrow", "label")
 _IN_PART = re.compile(r"[QA]\d|if\b", re.I)
 """How an answer to a sub-question, or in one case of several, begins."""
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, or the chain opens with it, CORRECT where none
-    does, UNDECIDABLE where there is no gold answer or fewer than two steps."""
+    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it, or a sub-question has a
+    number as gold says that stands nowhere before; CORRECT where none does, UNDECIDABLE where there is no gold answer or fewer than
+    two steps."""
     steps = split_sentences(chain.rationale)
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
@@ -22,4 +24,14 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
         stated = not _IN_PART.match(step) and (found.layer in _STATED or (found.layer == "opening" and number == 1))
         if stated and compare(found.value or "", problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
             return Verdict(chain.id, Outcome.WRONG, f"step {number} of {len(steps)} states the answer: {step[:200]}")
+    known = _find_numbers(f"{problem.context} {problem.question}")
+    for pair in read_steps(chain.rationale):
+        asked = _find_numbers(pair.question or "")
+        if problem.answer in asked - known:
+            return Verdict(chain.id, Outcome.WRONG, f"a sub-question states the answer, which nothing gave before: {pair.question}")
+        known |= asked | _find_numbers(pair.text)
     return Verdict(chain.id, Outcome.CORRECT)
+
+
+def _find_numbers(text: str) -> set[str]:
+    return {found.replace(",", "") for found in _NUMBER.findall(text)}

@@ -13,6 +13,7 @@ from understudy.cli.table import Screen
 from understudy.core.errors import UserError, counted, with_known
 from understudy.studies.guess import Guess, guess, study_text
 from understudy.studies.load import load_study
+from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
 from understudy.studies.study import Study, student_of_role, trained_roles, training_of_role
 from understudy.tasks.rows import fields_in
@@ -84,12 +85,19 @@ def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
         screen.print(Text.assemble((preset.name, "bold"), f"  {preset.title}"), soft_wrap=True)
         for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
-            n = study.teacher.samples
-            chains = "recorded chains" if study.teacher.engine == "recorded" else f"{counted(n, 'chain')} a question"
             students, steps = count_training(study)
-            trains = f"{counted(students, 'student')}, {counted(steps, 'step')} in all" if students else "nothing is trained"
-            screen.print(Text(f"  {profile:<12} {chains}; {trains}", style="dim"), soft_wrap=True)
-    print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")
+            trains = f"{counted(students, 'student')}, {counted(steps, 'step')} of {study.training.batch_size} examples in all"
+            answers = sum(arm.decode.votes * (study.seeds if trained_roles(arm, study.method(arm)) else 1) for arm in study.arms)
+            costs = (_describe_chains(study.teacher), trains if students else "nothing is trained", counted(answers, "answer"))
+            screen.print(Text(f"  {profile:<12} {'; '.join(costs)} to each test question", style="dim"), soft_wrap=True)
+    print("\nunderstudy run PRESET --profile PROFILE runs one, in minutes with smoke; --dry-run says what it would ask and train.")
+
+
+def _describe_chains(teacher: Teacher) -> str:
+    if teacher.engine == "recorded":
+        return "recorded chains"
+    tokens = "" if teacher.engine == "procedural" else f" of {teacher.make_method().max_tokens} tokens at most"
+    return f"{counted(teacher.samples, 'chain')} a question{tokens}"
 
 
 def count_training(study: Study) -> tuple[int, int]:

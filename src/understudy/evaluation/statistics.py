@@ -27,11 +27,12 @@ def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) 
     return np.array([[seed[name] is Outcome.CORRECT for name in problems] for seed in outcomes], dtype=np.float64)
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+def exact_interval(correct: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a proportion (Clopper and Pearson 1934), which agrees with the exact binomial test; (0, 1) for
+    n = 0."""
     if n == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(correct, n).proportion_ci(CONFIDENCE, method="wilson")
+    interval = stats.binomtest(correct, n).proportion_ci(CONFIDENCE)
     return float(interval.low), float(interval.high)
 
 
@@ -142,10 +143,10 @@ def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
 
 
 def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
-    """95 % interval of an accuracy: Wilson's for one seed, Student's t over problems and seeds for several (or over clusters).
+    """95 % interval of an accuracy: exact for one seed, Student's t over problems and seeds for several (or over clusters).
     ``noise``: that of the split's arms; None: of this one alone."""
     if len(correct_SN) == 1 and clusters is None:
-        return wilson(int(correct_SN.sum()), correct_SN.shape[1])
+        return exact_interval(int(correct_SN.sum()), correct_SN.shape[1])
     return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 

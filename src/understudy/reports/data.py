@@ -45,7 +45,7 @@ class Scores:
 @dataclass(frozen=True, kw_only=True)
 class ResultRow(Scores):
     """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`. ``role_models``: who
-    played each part, by engine identity. The interval is Wilson's."""
+    played each part, by engine identity. The interval is the exact one."""
 
     method: str
     model: str
@@ -61,7 +61,7 @@ class ResultRow(Scores):
 @dataclass(frozen=True, kw_only=True)
 class ArmSummary(Scores):
     """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` each
-    seed's accuracy. The interval is Wilson's for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
+    seed's accuracy. The interval is exact for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
     the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
 
     seeds: int
@@ -214,8 +214,8 @@ class Perplexity:
 @dataclass(frozen=True, kw_only=True)
 class Attribution(PairedTest):
     """One arm on one split with the data set's own working in the place of ``part``, compared with its own answers to the same
-    problems (``accuracy``, ``with_gold``). Of its ``wrong`` answers (over all seeds) ``mended`` become right: these were the part's
-    errors."""
+    problems (``accuracy``, ``with_gold``); ``p`` is corrected over all parts of all arms. Of its ``wrong`` answers (over all seeds)
+    ``mended`` become right: these were the part's errors."""
 
     arm: str
     part: str

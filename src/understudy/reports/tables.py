@@ -206,10 +206,13 @@ def _attributions(attributions: Sequence[data.Attribution]) -> Table:
         (Column("with gold", number=True), lambda a: percent(a.with_gold)),
         (Column("difference", number=True), lambda a: signed(a.difference)),
         (Column("95 % interval"), lambda a: f"{signed(a.low)} to {signed(a.high)}"),
-        (Column("p", number=True), lambda a: short_p(a.p)),
+        (Column("p (Holm)", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors."
+    about = (
+        "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors. "
+        "p after Holm's correction over the rows."
+    )
     return tabulate(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 

@@ -6,6 +6,7 @@ alone. Arithmetic is checked step by step in what teacher and students wrote (`c
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import Array, accuracy_interval, correctness, paired, seed_noise
+from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, outcomes_of_answers
 from understudy.runs.summaries import group_by_students
@@ -24,10 +25,13 @@ from understudy.runs.summaries import group_by_students
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
-    for arm, part, own, _, names, before_SN, after_SN in _answered_again(run, scored, split, "gold"):
+    again = list(_answered_again(run, scored, split, "gold"))
+    tests = [paired(after, before, clusters=find_clusters(run, split, names)) for _, _, _, _, names, before, after in again]
+    corrected = holm([test.p for test in tests])
+    for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
         wrong = before_SN == 0
         yield Attribution(
-            **vars(paired(after_SN, before_SN, clusters=find_clusters(run, split, names))),
+            **vars(replace(test, p=p)),
             arm=arm,
             part=part,
             split=split,

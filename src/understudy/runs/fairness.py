@@ -27,8 +27,9 @@ ALIKE = 0.05
 class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, and the values of [training] and
-    [student], of all roles. ``students``: their stages; arms that only decode otherwise share them."""
+    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, the limit of the method's
+    answers, and the values of [training] and [student], of all roles. ``students``: their stages; arms that only decode otherwise
+    share them."""
 
     steps: float
     problems: float
@@ -56,6 +57,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
+            f"{run.arms[arm].method}.max_tokens": str(getattr(run.study.method(run.arms[arm]), "max_tokens", "none")),
             **_read_settings(stage for roles in by_seed for stage in roles.values()),
         },
         students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
@@ -113,7 +115,7 @@ def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in trained.values() for key in one.settings}):
-        said[key] = {arm: one.settings.get(key, "") for arm, one in trained.items()}
+        said[key] = {arm: one.settings[key] for arm, one in trained.items() if key in one.settings}
     yield from ((name, by_arm) for name, by_arm in said.items() if len(set(by_arm.values())) > 1)
 
 

@@ -67,7 +67,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         command=format_command(run),
         supported=supported,
         not_supported=not_supported,
-        made_on=_describe_making(run),
+        made_on=_describe_making(run, answered),
         notes=tuple(write_notes(run, answered, {(each.arm, each.how) for each in faithfulness})),
         task=study.task,
         teacher=summaries.describe_teacher(run),
@@ -218,8 +218,10 @@ def _note_students(run: Run) -> Iterator[str]:
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
 
 
-def _describe_making(run: Run) -> str:
+def _describe_making(run: Run, answered: ScoredAnswers) -> str:
     seeds, answering = run.study.seeds, f"students answer in {run.study.evaluation.precision}"
+    if rows := sorted({one.summary.rows for seeds in answered.values() for one in seeds} - {0}):
+        answering += f", at most {' or '.join(map(str, rows))} questions at once"
     ways = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
     trained = f"students trained in {' or '.join(ways)}; " if ways else ""
     return f"{counted(seeds, 'training seed')}; {trained}{answering}."

@@ -33,7 +33,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
     for decoding, outcomes in judged.items():
         measured = _measure([scored], outcomes.values())
-        low, high = statistics.wilson(measured["correct"], measured["n"])
+        low, high = statistics.exact_interval(measured["correct"], measured["n"])
         yield data.ResultRow(
             **measured,
             decoding=decoding,

@@ -1,9 +1,9 @@
 """Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, pairwise
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.values import Chain, Outcome
-from understudy.selection.choose import CHOICES, Compare, compare_characters, drop_copies, find_words
+from understudy.selection.choose import CHOICES, Compare, compare_characters, drop_copies
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Selection:
     """For ``mixed``: teacher -> its share of the chains, ``{ "gpt-4" = 3, "code-davinci-002" = 1 }``; others are not taken."""
     dedup: bool | Literal["near", "equations", "across"] = False
     """Of equal texts for one problem only the first; ``near``: of texts that are nearly equal, whatever their case, blanks and
-    punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825); ``across``: of texts with the
-    same words, of whatever problem. Off, as in all strategies of SCoTD's code."""
+    punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825); ``across``: of texts that
+    are nearly equal and have the same numbers, of whatever problem. Off, as in all strategies of SCoTD's code."""
 
     def __post_init__(self) -> None:
         if self.choose != "first" and self.per_problem is None:
@@ -127,42 +127,33 @@ def select(
     a function of (seed, problem), never of the other problems, but for copies ``across`` them. Raises DataError where the likeliest
     are wanted and a chain among which they are chosen has no log-probability.
     """
+    from understudy.selection.near import NearTexts  # late: numpy
+
     choose = options.chooser(compare)
-    met: set[bytes] = set()
-    for problem, group in groupby(judged, lambda pair: pair[0].problem):
-        given = list(group)
-        if learned is not None and problem not in learned:
-            yield Selected(problem, [], Counter({_ELSEWHERE: len(given)}))
-            continue
-        dropped: Counter[str] = Counter()
-        left = []
-        for chain, outcome in given:
-            if reason := _why_not(chain, outcome, options) or unfit(chain):
-                dropped[reason] += 1
-            else:
-                left.append(chain)
-        left.sort(key=lambda chain: chain.path)
-        if options.dedup:
-            different = _drop_met(left, met) if options.dedup == "across" else drop_copies(left, options.dedup)
-            dropped["duplicate"] += len(left) - len(different)
-            left = different
-        if options.per_problem is not None and left:
-            k = options.per_problem if limits is None else limits[problem]
-            chosen = choose(left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
-            dropped[f"more than {k} per problem"] += len(left) - len(chosen)
-            left = sorted(chosen, key=lambda chain: chain.path)
-        yield Selected(problem, left, dropped)
-
-
-def _drop_met(chains: Iterable[Chain], met: set[bytes]) -> list[Chain]:
-    """Those whose words were not ``met`` yet; hashes of them are put there."""
-    different = []
-    for chain in chains:
-        words = hashlib.blake2b(" ".join(find_words(chain.text)).encode(), digest_size=8).digest()
-        if words not in met:
-            met.add(words)
-            different.append(chain)
-    return different
+    with closing(NearTexts()) as met:
+        for problem, group in groupby(judged, lambda pair: pair[0].problem):
+            given = list(group)
+            if learned is not None and problem not in learned:
+                yield Selected(problem, [], Counter({_ELSEWHERE: len(given)}))
+                continue
+            dropped: Counter[str] = Counter()
+            left = []
+            for chain, outcome in given:
+                if reason := _why_not(chain, outcome, options) or unfit(chain):
+                    dropped[reason] += 1
+                else:
+                    left.append(chain)
+            left.sort(key=lambda chain: chain.path)
+            if options.dedup:
+                different = met.drop_copies(left) if options.dedup == "across" else drop_copies(left, options.dedup)
+                dropped["duplicate"] += len(left) - len(different)
+                left = different
+            if options.per_problem is not None and left:
+                k = options.per_problem if limits is None else limits[problem]
+                chosen = choose(left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
+                dropped[f"more than {k} per problem"] += len(left) - len(chosen)
+                left = sorted(chosen, key=lambda chain: chain.path)
+            yield Selected(problem, left, dropped)
 
 
 def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:

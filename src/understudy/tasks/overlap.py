@@ -64,10 +64,10 @@ def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[
     held: dict[tuple[str, Hashable], list[str]] = defaultdict(list)
     outside: set[str] = set()
     for problem in problems:
-        for key in _near_keys(problem) if problem.split in held_out else ():
+        for key in _near_keys(problem, True) if problem.split in held_out else ():
             held[key].append(problem.id)
     for problem in problems:
-        for key in _near_keys(problem) if problem.split not in held_out else ():
+        for key in _near_keys(problem, False) if problem.split not in held_out else ():
             if key in held:
                 outside.add(problem.id)
                 for name in held[key]:
@@ -115,8 +115,9 @@ def _split(problem: Problem) -> tuple[list[str], list[list[str]]]:
     return " ".join(chain.from_iterable(parts)).casefold().split(), parts
 
 
-def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
-    """How a question may be near another one, with the keys that both have then. They are made together: all read every word."""
+def _near_keys(problem: Problem, held: bool) -> Iterator[tuple[str, Hashable]]:
+    """How a question, which is ``held`` out or is not, may be near another one, with the keys that both have then. They are made
+    together: all read every word."""
     words, (asked, *choices) = _split(problem)
     texts = (problem.context, problem.question, *problem.choices)
     yield SAME, tuple(sorted(words + [sign for text in texts for sign in _SIGN.findall(text)]))
@@ -127,23 +128,29 @@ def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
         yield NAMES, tuple(template)
     for i in range(len(asked) - GRAM + 1):
         yield GRAMS, tuple(words[i : i + GRAM])
-    if _LEAST < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
-        start, rest = words[: len(asked)], tuple(words[len(asked) :])
+    start, rest = words[: len(asked)], tuple(words[len(asked) :])
+    least = 1 if choices else _LEAST
+    yield MORE, (held, *start, "", *rest)
+    for n in range(least, len(asked)) if len(asked) < 2 * GRAM else ():
+        if 2 * n > len(asked):  # of the other side a whole question
+            yield from ((MORE, (not held, *part, "", *rest)) for part in (start[:n], start[-n:]))
+    if least < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
         for i in range(len(asked) + 1):  # without one of its words, and as it is: a word more or less is near, too
             yield WORD, (*start[:i], *start[i + 1 :], *rest)
     options = sorted(" ".join(choice).casefold() for choice in choices)
     for some in (options, *combinations(options, len(options) - 1)) if options else ():
-        yield OPTION, (*words[: len(asked)], *some)
+        yield OPTION, (*start, *some)
     for sentence in _SENTENCE_END.split(_to_plain(problem.question).casefold()):
         said = tuple(_WORD.findall(sentence))
         if len(said) >= LONG and 2 * len(said) > len(asked):
             yield SENTENCE, said
 
 
-SAME, NUMBERS, NAMES, GRAMS, WORD, OPTION, SENTENCE = KINDS = (
+SAME, NUMBERS, NAMES, GRAMS, WORD, OPTION, MORE, SENTENCE = KINDS = (
     *("same words", "other numbers", "other names"),
-    *(f"{GRAM} words in a row", "another word", "another option", "same sentence"),
+    *(f"{GRAM} words in a row", "another word", "another option", "more words", "same sentence"),
 )
 """How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
 names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; all
-choices but one may be the same; and one sentence that is most of two questions may have others beside it, or other choices."""
+choices but one may be the same; a question may be another one and more words before or after it, fewer than its own; and one
+sentence that is most of two questions may have others beside it, or other choices."""

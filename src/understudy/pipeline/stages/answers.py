@@ -109,9 +109,10 @@ class ProbePlayer(TrainedPlayer):
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
     ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
-    are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took
-    as long as those that were not in the ledger yet; 0 where all were. ``saw``: how many of ``problems`` an untrained model, or a
-    local teacher, had learned from as an earlier student."""
+    are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took as long as those that
+    were not in the ledger yet; 0 where all were. ``saw``: how many of ``problems`` an untrained model, or a local teacher, had
+    learned from as an earlier student. ``rows``: how many answers were written at once; beware: memory may decide it, and the last
+    digits, and so an answer now and then, depend on it in bfloat16."""
 
     problems: int
     asked: int
@@ -123,6 +124,7 @@ class AnswersSummary(StageSummary):
     weights: str = ""
     extractor: str = "unknown"
     saw: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -227,6 +229,7 @@ class AnswersStage(Stage[AnswersSummary]):
             extractor=EXTRACTOR,
             weights="; ".join(sorted(set(map(describe_weights, starts)) - {""})),
             saw=max(count_seen(start, problems) for start in starts),
+            rows=min((n for engine in engines.values() if (n := getattr(engine, "batch_size", 0))), default=0),
         )
 
     def _precision(self) -> str:
