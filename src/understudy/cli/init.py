@@ -86,18 +86,21 @@ def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
         for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
             students, steps = count_training(study)
-            trains = f"{counted(students, 'student')}, {counted(steps, 'step')} of {study.training.batch_size} examples in all"
+            trains = f"{counted(students, 'student'):>12}  {steps:>7,} x {study.training.batch_size} examples"
+            trained = f"{trains if students else 'nothing is trained':<34}"
             answers = sum(arm.decode.votes * (study.seeds if trained_roles(arm, study.method(arm)) else 1) for arm in study.arms)
-            costs = (_describe_chains(study.teacher), trains if students else "nothing is trained", counted(answers, "answer"))
-            screen.print(Text(f"  {profile:<12} {'; '.join(costs)} to each test question", style="dim"), soft_wrap=True)
-    print("\nunderstudy run PRESET --profile PROFILE runs one, in minutes with smoke; --dry-run says what it would ask and train.")
+            row = f"  {profile:<12} {_describe_chains(study.teacher):<16} {trained} {answers:>4} answers"
+            screen.print(Text(row, style="dim"), soft_wrap=True)
+    print(
+        "\nChains of a question (x tokens at most); students; steps of all x examples of one;\nanswers to a test question.\n"
+        "understudy run PRESET --profile PROFILE runs one, with smoke in minutes;\n--dry-run says what it would ask and train."
+    )
 
 
 def _describe_chains(teacher: Teacher) -> str:
-    if teacher.engine == "recorded":
-        return "recorded chains"
-    tokens = "" if teacher.engine == "procedural" else f" of {teacher.make_method().max_tokens} tokens at most"
-    return f"{counted(teacher.samples, 'chain')} a question{tokens}"
+    if teacher.engine in ("recorded", "procedural"):
+        return "recorded" if teacher.engine == "recorded" else counted(teacher.samples, "chain")
+    return f"{teacher.samples} x {teacher.make_method().max_tokens} tokens"
 
 
 def count_training(study: Study) -> tuple[int, int]:
