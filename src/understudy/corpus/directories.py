@@ -79,13 +79,11 @@ def roles_of(splits: Sequence[str]) -> dict[str, str]:
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
     words = {split: set(re.split(r"[^a-z0-9]+", split.lower())) for split in splits}
     worded = {ours: [s for s in splits if words[s] & set(names)] for ours, names in ROLES.items()}
-    roles = {}
-    for ours, fit in (exact if any(exact.values()) else worded).items():
+    found = exact if any(exact.values()) else worded
+    for ours, fit in found.items():
         if len(fit) > 1:
             raise DataError(f"{' and '.join(fit)} could both be the split {ours}; set train, dev, test to a file or DIR/SPLIT each")
-        if fit:
-            roles[ours] = fit[0]
-    return roles
+    return {ours: fit[0] for ours, fit in found.items() if fit}
 
 
 def _saved_files(directory: Path) -> list[Path]:

@@ -108,11 +108,10 @@ def _judge_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
 
 
 def _explain(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    worked = teacher.work(match["question"])
-    for _ in range(RETRIES):
+    for _ in range(1 + RETRIES):
+        worked = teacher.work(match["question"])
         if _answer(worked) == match["answer"]:
             break
-        worked = teacher.work(match["question"])
     return f" {worked.rationale}"
 
 

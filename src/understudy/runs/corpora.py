@@ -120,10 +120,10 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
     if arm is not None:
         ids = chosen_ids(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
-    base = read_corpus_card(run.chains_file) or CorpusCard()
-    counts, terms = _count(chains, _outcomes(run)), run.study.corpus
-    base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
-    return chains, problems, base, _examples(run, arm, chains) if what == "examples" and arm is not None else ()
+    outcomes, own = _outcomes(run), run.study.corpus
+    base = replace(read_corpus_card(run.chains_file) or CorpusCard(), outcomes=_count(chains, outcomes))
+    base = replace(base, terms=own.terms or base.terms, licence=own.licence or base.licence)
+    return chains, problems, base, _examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -134,14 +134,13 @@ def _outcomes(run: Run) -> dict[str, Outcome]:
         return {}
 
 
-def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
+def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} come from its own students; export its chains instead")
     learn = learned_problems(run.problems, run.selection(arm))
-    seed = run.study.seed
-    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=seed)
-    return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=seed)]
+    pool = StudyPool(learn=learn, chains=chains, outcomes=outcomes, seed=run.study.seed)
+    return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=run.study.seed)]
 
 
 def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _Exported:

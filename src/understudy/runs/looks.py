@@ -50,12 +50,9 @@ def record_look(run: Path) -> None:
 def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[str], int]:
     """The pairs that ``study`` names and that were not named at first -> how often results had been shown before they were."""
     named = [set(map(frozenset, look.pairs)) for look in looks]
-    late: dict[frozenset[str], int] = {}
-    for pair in map(frozenset, study.evaluation.compare):
-        before = next((i for i, pairs in enumerate(named) if pair in pairs), len(looks))
-        if before:
-            late[pair] = sum(look.times for look in looks[:before])
-    return late
+    pairs = map(frozenset, study.evaluation.compare)
+    before = {pair: next((i for i, earlier in enumerate(named) if pair in earlier), len(looks)) for pair in pairs}
+    return {pair: sum(look.times for look in looks[:n]) for pair, n in before.items() if n}
 
 
 def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:

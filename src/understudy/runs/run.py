@@ -59,10 +59,8 @@ class Run:
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
         """seed -> role -> directory"""
-        students: dict[int, dict[str, Path]] = defaultdict(dict)
-        for place in self._places(arm, "student"):
-            students[place.seed][place.name] = self.stage(place.folder)
-        return students
+        by_seed = grouped((place.seed, place) for place in self._places(arm, "student"))
+        return {seed: {place.name: self.stage(place.folder) for place in places} for seed, places in by_seed.items()}
 
     def teaches_chains(self, arm: str) -> bool:
         """Whether the students of an arm that trains were shown chains."""
@@ -90,10 +88,8 @@ class Run:
     def reanswered(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
         """The answers of an arm that was asked the first split again, by the part whose output was replaced by the gold one, or by
         how the rationale was altered (``probe``), and by seed."""
-        stages: dict[str, dict[int, Path]] = defaultdict(dict)
-        for place in self._places(arm, what):
-            stages[place.name][place.seed] = self.stage(place.folder)
-        return stages
+        by_name = grouped((place.name, place) for place in self._places(arm, what))
+        return {name: {place.seed: self.stage(place.folder) for place in places} for name, places in by_name.items()}
 
     def has(self, arm: str, what: What) -> bool:
         """Whether the arm has such stages, and all are done."""

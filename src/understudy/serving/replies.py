@@ -60,7 +60,7 @@ def split_text(problem: Problem, text: str) -> tuple[str, str]:
     thought, begin = thought_of(text)
     if begin != 0:
         return thought, text[len(text) if begin is None else begin :].strip()
-    start = extract(text, problem.kind, problem.choices, problem.question).start
+    start = extract(text, problem.kind, problem.choices, problem.question, problem.form).start
     return (text[:start].strip(), text[start:].strip()) if text[start:].strip() else ("", text.strip())
 
 
@@ -68,16 +68,17 @@ def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
     """The message so far, of a reply that begins with ``text``: the whole sentences of its reasoning, before any that states an
     answer."""
     sentences = _SENTENCES.match(text)
-    thought = _find_thought(sentences[0], problem.kind, problem.choices, problem.question) if sentences else ""
+    of = (problem.kind, problem.choices, problem.question, problem.form)
+    thought = _find_thought(sentences[0], *of) if sentences else ""
     if not thought or reasoning == "hidden":
         return {}
     return {"role": "assistant", **({"content": OPEN + thought} if reasoning == "raw" else {"reasoning_content": thought})}
 
 
 @lru_cache(maxsize=4096)  # asked for every token, and it changes with every sentence
-def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str) -> str:
+def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str, form: str) -> str:
     thought, begin = thought_of(text)
-    return thought if begin != 0 else text[: extract(text, kind, choices, question).start].strip()
+    return thought if begin != 0 else text[: extract(text, kind, choices, question, form).start].strip()
 
 
 def text_choice(index: int, before: str, reply: Reply) -> JsonObject:

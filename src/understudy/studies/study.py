@@ -20,13 +20,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from understudy.core.errors import StudyError, with_known
+from understudy.core.errors import StudyError
 from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import MethodWithParts
 from understudy.core.registry import find
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Role, Teacher
-from understudy.studies.schema import build, keys_of
+from understudy.studies.schema import build, keys_of, refuse_unknown
 from understudy.training.options import StudentOptions, TrainingOptions
 
 
@@ -160,8 +160,7 @@ def check_roles(arm: Arm, method: Any) -> None:
     known = list(dict.fromkeys([*parts, *parts.values()]))
     for name, role in arm.roles.items():
         where = f"arms[{arm.name!r}].roles.{name}"
-        if name not in known:
-            raise StudyError(f"{where}: method {arm.method!r} has no role {with_known(name, known, 'it has')}")
+        refuse_unknown([name], known, f"{where}: method {arm.method!r} has no role", "it has")
         named = [name, *(part for part, whose in parts.items() if whose == name)]
         if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(named) & set(method.swaps)):
             raise StudyError(f'{where}.model = "gold": gold there would be the answer itself; choose another model')

@@ -47,20 +47,16 @@ class Findings:
             self._recorded = now
             self._record()
 
-    @property
-    def cut_at(self) -> int | None:
-        """The number of tokens at which the server cuts prompts: several long ones that differ have it, and none has more."""
-        lengths = self._prompts.values()
-        alike = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG
-        return self._most if alike and self._most % ROUND == 0 else None
-
     def facts(self) -> dict[str, str]:
         """name -> value, of what was found."""
+        lengths = self._prompts.values()
+        # Several long prompts that differ have so many tokens, and none has more.
+        cut = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG and self._most % ROUND == 0
         found = {
             "versions": _count(self.versions) if len(self.versions) > 1 else "",
             "unknown ends": _count(self.finishes),
             "empty answers": f"{self.empty:,} of {self.versions.total():,}" if self.empty else "",
-            "prompts cut at": "" if self.cut_at is None else f"{self.cut_at:,} tokens",
+            "prompts cut at": f"{self._most:,} tokens" if cut else "",
         }
         return {name: value for name, value in found.items() if value}
 
