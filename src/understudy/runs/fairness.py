@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from understudy.core.errors import counted
-from understudy.core.values import digest
+from understudy.core.values import digest, grouped
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.student import StudentSummary
@@ -27,8 +27,8 @@ ALIKE = 0.05
 class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, the limit of the method's
-    answers, and the values of [training] and [student], of all roles. ``students``: their stages; arms that only decode otherwise
+    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, the limits of the method's
+    replies, and the values of [training] and [student], of all roles. ``students``: their stages; arms that only decode otherwise
     share them."""
 
     steps: float
@@ -48,6 +48,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
     seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
     seeds = max(1, len(by_seed))
+    asked = read_manifest(run.answers(arm, scored[0].split)[scored[0].seed]).inputs
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
         problems=max((student.problems for student in students), default=0),
@@ -57,7 +58,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
-            f"{run.arms[arm].method}.max_tokens": str(getattr(run.study.method(run.arms[arm]), "max_tokens", "none")),
+            **{f"{asked['name']}.{name}": str(value) for name, value in asked["method"].items() if name.endswith("_tokens")},
             **_read_settings(stage for roles in by_seed for stage in roles.values()),
         },
         students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
@@ -121,9 +122,7 @@ def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[
 
 def _listed(values: Mapping[str, str]) -> str:
     """``400 (SCoTD, answer-only), 300 (Sci-CoT)``"""
-    names: dict[str, list[str]] = {}
-    for arm, value in values.items():
-        names.setdefault(value, []).append(arm)
+    names = grouped((value, arm) for arm, value in values.items())
     return ", ".join(f"{value} ({join_names(some)})" for value, some in names.items())
 
 
