@@ -55,6 +55,7 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("Think first, then explain. Would a pear tree grow in sand?", "Would a pear tree grow in sand?", "more words"),
         ("Would a pear grow?", "Would a pear grow? Please explain it all.", None),
         ("Pears grow?", "Pears grow? Explain.", None),
+        ("Would a tall pear tree grow?", f"{'First think of it, please. ' * 6}Would a tall pear tree grow?", "more words"),
         ("Would a pe\u00adar tree grow in a bea\u200bch?", "Would a pear tree grow in a beach?", "same words"),
         ("What is 3\u00b2 plus x\u00b2?", "What is 32 plus x2?", None),
     ],

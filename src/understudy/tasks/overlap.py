@@ -9,16 +9,17 @@ All of it takes linear time. Beware: it reads every word of every question.
 
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, groupby
 
 from understudy.core.errors import DataError, counted
-from understudy.core.values import Problem
+from understudy.core.values import Problem, grouped
 
 GRAM = 13
 """A run of so many words that two questions share is no accident (GPT-3, arXiv 2005.14165, appendix C)."""
+WHOLE = 6
+"""A question of so many words is one, whatever stands before or after it ("Please reason step by step, and ...")."""
 _LEAST = 4
 """A template of fewer words that are no names and numbers ("is X in X") says nothing."""
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
@@ -61,11 +62,8 @@ def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[
     """Every ``held_out`` question that is near one outside, with the first such one by the first of `KINDS`; and the ids of all
     that are near outside."""
     pairs: dict[str, dict[str, NearPair]] = {kind: {} for kind in KINDS}
-    held: dict[tuple[str, Hashable], list[str]] = defaultdict(list)
+    held = grouped((key, p.id) for p in problems if p.split in held_out for key in _near_keys(p, True))
     outside: set[str] = set()
-    for problem in problems:
-        for key in _near_keys(problem, True) if problem.split in held_out else ():
-            held[key].append(problem.id)
     for problem in problems:
         for key in _near_keys(problem, False) if problem.split not in held_out else ():
             if key in held:
@@ -131,8 +129,8 @@ def _near_keys(problem: Problem, held: bool) -> Iterator[tuple[str, Hashable]]:
     start, rest = words[: len(asked)], tuple(words[len(asked) :])
     least = 1 if choices else _LEAST
     yield MORE, (held, *start, "", *rest)
-    for n in range(least, len(asked)) if len(asked) < 2 * GRAM else ():
-        if 2 * n > len(asked):  # of the other side a whole question
+    for n in range(least, min(len(asked), GRAM)):
+        if 2 * n > len(asked) or n >= WHOLE:  # of the other side a whole question
             yield from ((MORE, (not held, *part, "", *rest)) for part in (start[:n], start[-n:]))
     if least < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
         for i in range(len(asked) + 1):  # without one of its words, and as it is: a word more or less is near, too
@@ -152,5 +150,5 @@ SAME, NUMBERS, NAMES, GRAMS, WORD, OPTION, MORE, SENTENCE = KINDS = (
 )
 """How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
 names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; all
-choices but one may be the same; a question may be another one and more words before or after it, fewer than its own; and one
-sentence that is most of two questions may have others beside it, or other choices."""
+choices but one may be the same; a question may be another one with words before or after it (fewer than its own, if it has
+few); and one sentence that is most of two questions may have others beside it, or other choices."""
