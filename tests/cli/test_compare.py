@@ -150,10 +150,11 @@ def test_what_is_taught_without_gold_and_chosen_by_gold_is_said(copy):
     assert any(student.chosen for student in run.student_summaries("N chains, all"))
     (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
     assert note.endswith(': "N chains, all" and "N chains, all + vote".'), "and not that of the gold answers"
-    some = replace(run.arms["N chains, correct"].select, check="majority")
-    run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
-    (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
-    assert "N chains, correct" in note
+    for check in ("majority", "judged"):
+        some = replace(run.arms["N chains, correct"].select, check=check)
+        run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
+        (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+        assert "N chains, correct" in note
 
 
 def test_arms_that_are_picked_do_not_weaken_the_correction(copy):

@@ -28,8 +28,8 @@ def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) 
 
 
 def exact_interval(correct: int, n: int) -> tuple[float, float]:
-    """The exact 95 % interval of a proportion (Clopper and Pearson 1934), which agrees with the exact binomial test; (0, 1) for
-    n = 0."""
+    """The exact 95 % interval of a proportion (Clopper and Pearson 1934); it lies above no rate that the exact binomial test
+    does not; (0, 1) for n = 0."""
     if n == 0:
         return 0.0, 1.0
     interval = stats.binomtest(correct, n).proportion_ci(CONFIDENCE)

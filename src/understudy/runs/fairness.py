@@ -146,7 +146,7 @@ def note_unfair(run: Run) -> Iterator[str]:
         yield f"{run.problems_summary.describe_near()}."
 
 
-_WITHOUT_GOLD = frozenset(("majority", "arithmetic", "form", "likelihood"))
+_WITHOUT_GOLD = frozenset(("majority", "arithmetic", "form", "likelihood", "judged"))
 """Checks that look at no gold answer."""
 
 
