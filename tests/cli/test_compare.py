@@ -181,6 +181,7 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
         ({"settings": LIKE["settings"] | {"scotd.max_tokens": "64"}}, ("scotd.max_tokens",)),
         ({"settings": LIKE["settings"] | {"socratic.max_tokens": "96"}}, ()),  # a limit of another method
         ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "settings": {}}, ()),  # it was not trained
+        ({"steps": 0.0, "tokens": 0.0, "settings": {"scotd.max_tokens": "64", "checkpoints": ""}}, ("scotd.max_tokens",)),
     ],
 )
 def test_what_two_arms_differ_in_beside_their_method(changed, named):

@@ -13,9 +13,9 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it, or a sub-question has a
-    number as gold says that stands nowhere before; CORRECT where none does, UNDECIDABLE where there is no gold answer or fewer than
-    two steps."""
+    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it, or a sub-question has the
+    number of the gold answer, which stands nowhere before; CORRECT where none does, UNDECIDABLE where there is no gold answer or
+    fewer than two steps."""
     steps = split_sentences(chain.rationale)
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")

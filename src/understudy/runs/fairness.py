@@ -115,8 +115,9 @@ def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[
         if values and not alike(min(values.values()), max(values.values())):
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
-    for key in sorted({key for one in trained.values() for key in one.settings}):
-        said[key] = {arm: one.settings[key] for arm, one in trained.items() if key in one.settings}
+    for key in sorted({key for one in arms.values() for key in one.settings}):
+        within = arms if key.endswith("_tokens") else trained
+        said[key] = {arm: one.settings[key] for arm, one in within.items() if key in one.settings}
     yield from ((name, by_arm) for name, by_arm in said.items() if len(set(by_arm.values())) > 1)
 
 

@@ -47,8 +47,7 @@ class NearTexts:
             return False
         found = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
         for other, its in self._kept.execute(found, (*keys, _MOST)):
-            equal = np.count_nonzero(np.frombuffer(its, np.uint32) == hashes)
-            if equal > _EQUAL and compare_characters((text, other))[0, 1] >= NEAR:
+            if np.sum(np.frombuffer(its, np.uint32) == hashes) > _EQUAL and compare_characters((text, other))[0, 1] >= NEAR:
                 return False
         row = self._kept.execute("insert into texts (text, hashes) values (?, ?)", (text, hashes.tobytes())).lastrowid
         self._kept.executemany("insert or ignore into keys values (?, ?)", [(key, row) for key in (whole, *keys)])
