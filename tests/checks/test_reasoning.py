@@ -32,6 +32,8 @@ def chain(rationale, **more):
         ("She has <<2*3=6>>6 coins, in all 4 + 6 = <<4+6=10>>10.", Outcome.CORRECT, "3 calculations hold"),
         ("She has <<2*3=7>>7 coins.", Outcome.WRONG, "step 1 does not hold"),
         ("4 plus 6 is 10.", Outcome.CORRECT, "1 calculation holds"),
+        ("20% of 50 is 11 apples.", Outcome.WRONG, "step 1 does not hold"),
+        ("20% of $50 is $10, and we multiply 60 by 4/5, which is 48.", Outcome.CORRECT, "1 calculation holds"),
         ("4 plus 6 makes 11.", Outcome.WRONG, "step 1 does not hold"),
         ("4 + 6 is 11.", Outcome.WRONG, "step 1 does not hold"),
         ("60 / 4 = 15 times $5.00, and 42 / 3 = 14 times 10 minutes.", Outcome.CORRECT, "2 calculations hold"),
@@ -97,6 +99,11 @@ def test_the_steps_of_a_chain_with_sub_questions_are_its_answers():
         (THINGS, "(b), since it has iron. Grass is green.", Outcome.WRONG),
         (THINGS, "If the answer is (b), then it has iron. Blood has it.", Outcome.CORRECT),
         (THINGS, "Grass is green. Blood has iron, so it is red.", Outcome.CORRECT),
+        (COINS, "10, because she has 2 x 3 = 6 in the boxes. 4 and 6 are 10.", Outcome.WRONG),
+        (COINS, "**10.0**\nSix are in the boxes. 4 and 6 are 10.", Outcome.WRONG),
+        (COINS, "10, she said. Six are in the boxes.", Outcome.WRONG),
+        (COINS, "10. In the boxes are 6. So 4 are left.", Outcome.CORRECT),  # the mark of a list
+        (COINS, "10 coins are 6 and 4. So there are 10.", Outcome.CORRECT),
         (COINS, "10.", Outcome.UNDECIDABLE),
     ],
 )
@@ -109,6 +116,7 @@ def test_an_answer_that_is_stated_before_the_reasoning_is_a_leak(problem, ration
     [
         ("How many does she have?", Outcome.CORRECT),
         ("Since she has 10, how many did she find?", Outcome.WRONG),
+        ("Since that makes 10.0, how many did she find?", Outcome.WRONG),
         ("How many are in 1,000 boxes?", Outcome.CORRECT),
         ("If she has 10 in all, 4 of them from before, are there 6 in each box?", Outcome.WRONG),
     ],

@@ -95,6 +95,16 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     assert understudy("demo", *SETS, *more, cwd=copy.parent.parent).code == 0
     refused = understudy("compare", "runs/demo", "runs/more", cwd=copy.parent.parent)
     assert (refused.code, "vote of 3" in refused.err, "vote of 2" in refused.err) == (2, True, True)
+    for arm in ("answer-only", "N chains, all"):  # of methods that both have
+        for stage in Run(copy.parent / "third").answers(arm, "test").values():
+            manifest = read_manifest(stage)
+            asked = {**manifest.inputs["method"], "max_tokens": 7}
+            write_manifest(stage, replace(manifest, inputs={**manifest.inputs, "method": asked}))
+    with pytest.raises(
+        UserError, match=r"answers are limited by answer_only.max_tokens to 32 in .*demo and 7 in .*third; answers are"
+    ):
+        compare_runs([first, Run(copy.parent / "third")])
+    compare_runs([first, Run(copy.parent / "third")], only=["demo: answer-only", "third: 1 chain, correct"])
     vote = next(name for name in first.arms if first.arms[name].decode.votes > 1)
     with pytest.raises(UserError, match="vote of 3"):  # where the first run shows no arm, the others are compared
         three = [Run(copy.parent / "third"), first, Run(copy.parent / "more")]
@@ -305,6 +315,26 @@ def test_the_first_sentence_is_about_all_arms_and_not_about_the_best_alone(copy)
     assert 'answer-only had more right than "1 chain, correct"' in found.supported
 
 
+def test_of_several_seeds_and_of_an_arm_that_trains_nobody_it_is_said_that_one_is_better(copy):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test")
+    names = list(one.outcomes)
+
+    def seeds(arm, right, n):
+        judged = {name: Outcome.CORRECT if name in right else Outcome.WRONG for name in names}
+        return run, [replace(one, arm=arm, seed=seed, outcomes=judged) for seed in range(n)]
+
+    arms = {"N chains, all": seeds("N chains, all", names, 3), "answer-only": seeds("answer-only", names[:20], 3)}
+    found = _compare({**arms, "1 chain, correct": seeds("1 chain, correct", names[:2], 1)}, list(run.arms), "test", ())
+    assert {pair.other: pair.says for pair in found.pairs} == {"answer-only": "better", "1 chain, correct": "better"}
+    assert '"N chains, all" is better than answer-only and "1 chain, correct"' in found.supported
+    fixed = {arm: seeds(arm, right, 1) for arm, right in (("N chains, all", names), ("answer-only", names[:20]))}
+    assert (
+        'on 40 questions with one seed: "N chains, all" had more right than answer-only'
+        in _compare(fixed, list(fixed), "test", ()).supported
+    )
+
+
 def test_copies_of_a_question_with_one_answer_count_once(copy):
     run = Run(copy)
     names = list(run.problems_of("test"))
@@ -339,7 +369,7 @@ def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):
         (pair,) = _compare(arms, list(arms), "test", ()).pairs
         return pair.says
 
-    assert say("N chains, all + vote") == "these answers of one student differ"
+    assert say("N chains, all + vote") == "these answers differ"
     assert say("answer-only") == "these two students differ"
 
 

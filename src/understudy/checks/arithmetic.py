@@ -15,7 +15,7 @@ _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divide
 _DONE = r"[-+*/x×÷] ?[$(]?[0-9.,]{1,15}%?\)? ?= ?[$]?[0-9.,]{1,15}"
 """What it came to is not calculated on: "60 / 4 = 15 times $5"."""
 _SAID = re.compile(rf"(?:{_DONE}|(?<=[0-9)])) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
-_IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]) ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
+_IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]|% of [$€£]?) ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
 """After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
 

@@ -9,6 +9,8 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 _STATED = ("marker", "boxed", "hashes", "arrow", "label")
 _IN_PART = re.compile(r"[QA]\d|if\b", re.I)
 """How an answer to a sub-question, or in one case of several, begins."""
+_OPENS = re.compile(r"(?!\d+[.):])[^\w-]*(-?\d[\d.,]*?)(?:\W{0,4}(?:$|(?:because|since|as)\b)|[,;] (?=[a-z]))", re.I)
+"""A chain that opens with a number: "7, because ...", or "**7**" on a line of its own. "1." begins a list."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -22,12 +24,14 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
     for number, step in enumerate(steps[: len(steps) // 2], 1):
         found = extract(step, problem.kind, problem.choices, problem.question, problem.form)
         stated = not _IN_PART.match(step) and (found.layer in _STATED or (found.layer == "opening" and number == 1))
-        if stated and compare(found.value or "", problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
+        opens = _OPENS.match(step) if number == 1 and problem.kind == "number" else None
+        value = opens[1] if opens else found.value if stated else None
+        if value and compare(value, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
             return Verdict(chain.id, Outcome.WRONG, f"step {number} of {len(steps)} states the answer: {step[:200]}")
     known = _find_numbers(f"{problem.context} {problem.question}")
     for pair in read_steps(chain.rationale):
         asked = _find_numbers(pair.question or "")
-        if problem.answer in asked - known:
+        if any(compare(one, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT for one in asked - known):
             return Verdict(chain.id, Outcome.WRONG, f"a sub-question states the answer, which nothing gave before: {pair.question}")
         known |= asked | _find_numbers(pair.text)
     return Verdict(chain.id, Outcome.CORRECT)

@@ -168,15 +168,13 @@ def _shown(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        name = batch.id or "(being made)"
-        rows[f"batch {name}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
+        rows[f"batch {batch.id or '(being made)'}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
     rows["in the ledger"] = f"{state.replies:,} replies"
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"
     for engine, addresses in state.capabilities.items():
         for url, facts in addresses.items():
-            label = url if len(state.capabilities) == 1 else f"{url} ({engine})"
-            rows[label] = facts
+            rows[url if len(state.capabilities) == 1 else f"{url} ({engine})"] = facts
     return rows
 
 

@@ -44,8 +44,7 @@ def answer(parser: ArgumentParser, argv: Sequence[str]) -> int:
             console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
         votes = len(result.solutions)
         share = f"  ({result.share:.0%} of {votes} votes)" if votes > 1 else ""
-        stated = result.answer or "none found"
-        console.print(Text.assemble(("answer: ", "bold"), (stated, "bold green"), (share, "dim")))
+        console.print(Text.assemble(("answer: ", "bold"), (result.answer or "none found", "bold green"), (share, "dim")))
     return DONE if result.answer is not None else FAILED
 
 

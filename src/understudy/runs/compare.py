@@ -1,16 +1,17 @@
 """Which method for my task: the arms of several runs on the same questions, and what the data support."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 from understudy.core.errors import UserError, with_known
+from understudy.core.values import grouped
 from understudy.pipeline.cache import read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences, note_unfair
+from understudy.runs.fairness import describe_differences, note_unfair, read_limits
 from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.runs.summaries import compare_pairs, measure_arms
 
@@ -78,27 +79,25 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
     trained = {", ".join(map(str, list(of)[:seeds])): where for where, of in students if of}
     if len(trained) > 1:
         yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
-    for what, find in _ALIKE.items():
-        ways = [(run.directory, way) for run in runs if (way := find(run, shown[run.directory])) is not None]
-        for where, way in ways[1:]:
-            if way != ways[0][1]:
-                yield f"answers are {what} {ways[0][1]} in {ways[0][0]} and {way} in {where}"
+    ways = {run.directory: _describe_ways(run, shown[run.directory], split) for run in runs}
+    for what in dict.fromkeys(what for of in ways.values() for what in of):
+        (first, way), *others = [(where, of[what]) for where, of in ways.items() if what in of]
+        yield from (f"answers are {what} {way} in {first} and {of} in {where}" for where, of in others if of != way)
 
 
-def _reader(run: Run, arms: Sequence[str]) -> str:
-    """The version of what read the answers."""
-    stages = (stage for arm in arms for split in run.study.evaluation.splits for stage in run.answers(arm, split).values())
-    return ", ".join(sorted({read_summary(stage, AnswersSummary).extractor for stage in stages}))
-
-
-_ALIKE: Mapping[str, Callable[[Run, Sequence[str]], str | None]] = {
-    "judged by the check": lambda run, _: run.study.checks[0],
-    "given in": lambda run, _: run.study.evaluation.precision,
-    "clustered by": lambda run, _: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
-    "read by version": _reader,
-    "decoded by": lambda run, arms: ", ".join(sorted({run.arms[name].decode.label for name in arms})) or None,
-}
-"""How answers come about -> in what way those of a run's arms do; None where that is not known."""
+def _describe_ways(run: Run, arms: Sequence[str], split: str) -> Mapping[str, str]:
+    """How the answers of ``arms`` come about, as far as it is known: "decoded by" -> "greedy, vote of 3"."""
+    stages = [stage for arm in arms for of in run.study.evaluation.splits for stage in run.answers(arm, of).values()]
+    limits = grouped(one for arm in arms for one in read_limits(run, arm, split).items())
+    ways: dict[str, list[str]] = {
+        "judged by the check": [run.study.checks[0]],
+        "given in": [run.study.evaluation.precision],
+        "clustered by": [run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing"],
+        "read by version": [read_summary(stage, AnswersSummary).extractor for stage in stages],
+        "decoded by": [run.arms[name].decode.label for name in arms],
+        **{f"limited by {option} to": values for option, values in limits.items()},
+    }
+    return {what: ", ".join(sorted(set(said))) for what, said in ways.items() if said}
 
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:

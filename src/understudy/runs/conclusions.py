@@ -31,10 +31,10 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
-    one_seed = any(single & {arm, *others} for arm, others in winners[:LISTED])
-    about = f" over {seeds} training seeds" if seeds > 1 else " with this one training seed, that students differ" * one_seed
-    than = "had more right than" if one_seed else "is better than"  # one seed shows that students differ, not that methods do
-    said = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
+    about = f" over {seeds} training seeds" if seeds > 1 else " with one seed"
+    # One seed shows that answers differ, not that methods do.
+    than = {arm: "had more right than" if arm in single and single & set(of) else "is better than" for arm, of in winners}
+    said = "; ".join(f"{join_names([arm])} {than[arm]} {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
     more = sum(len(others) for _, others in winners[LISTED:])
     further = f"; shown besides: {counted(more, 'difference')}" if more else ""
     return f"The data support, on {n:,} questions{about}: {said}{further}."

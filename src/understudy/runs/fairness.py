@@ -48,7 +48,6 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
     seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
     seeds = max(1, len(by_seed))
-    asked = read_manifest(run.answers(arm, scored[0].split)[scored[0].seed]).inputs
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
         problems=max((student.problems for student in students), default=0),
@@ -58,11 +57,17 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
-            **{f"{asked['name']}.{name}": str(value) for name, value in asked["method"].items() if name.endswith("_tokens")},
+            **read_limits(run, arm, scored[0].split),
             **_read_settings(stage for roles in by_seed for stage in roles.values()),
         },
         students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
     )
+
+
+def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
+    """The limits of the replies that answer ``split``, by option: {"socratic.max_tokens": "96"}."""
+    asked = read_manifest(next(iter(run.answers(arm, split).values()))).inputs
+    return {f"{asked['name']}.{option}": str(value) for option, value in asked["method"].items() if option.endswith(_LIMITS)}
 
 
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
@@ -76,6 +81,8 @@ def _read_settings(students: Iterable[Path]) -> dict[str, str]:
     return {name: " and ".join(sorted(found)) for name, found in values.items()}
 
 
+_LIMITS = ("_tokens", "max_steps")
+"""How options of methods end that limit replies."""
 _NAMES = "class steps tokens tokens_of preset device processes sharded micro_batch save_every".split()
 _NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
 """Keys that change no student, or whose effect is a condition of its own."""
@@ -116,7 +123,7 @@ def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in arms.values() for key in one.settings}):
-        within = arms if key.endswith("_tokens") else trained
+        within = arms if key.endswith(_LIMITS) else trained
         said[key] = {arm: one.settings[key] for arm, one in within.items() if key in one.settings}
     yield from ((name, by_arm) for name, by_arm in said.items() if len(set(by_arm.values())) > 1)
 

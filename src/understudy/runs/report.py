@@ -169,9 +169,8 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
     yield from _note_answered_again(run, probed)
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
-    problems = run.problems_summary
-    if problems.dropped:
-        yield f"{counted(len(problems.dropped), 'problem')} left training or dev since a held-out split has the same question."
+    if dropped := run.problems_summary.dropped:
+        yield f"{counted(len(dropped), 'problem')} left training or dev since a held-out split has the same question."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
         yield f"{counted(errors, 'request')} failed: counted as errors, not as wrong answers, so the affected rows are smaller."
     chains = run.chains_summary

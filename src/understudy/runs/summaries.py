@@ -104,8 +104,8 @@ class MeasuredArm(NamedTuple):
 
     @property
     def one_seed(self) -> bool:
-        """The arm trained with one seed alone, which says nothing about its method."""
-        return self.conditions.steps > 0 and len(self.scored) == 1
+        """The arm has one seed alone, or trains nobody: beside another such one it says nothing about its method."""
+        return len(self.scored) == 1
 
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
@@ -174,9 +174,9 @@ def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: Measure
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
-        if arm.one_seed or other.one_seed:
-            same = arm.conditions.students == other.conditions.students
-            return "these answers of one student differ" if same else "these two students differ"
+        if arm.one_seed and other.one_seed:
+            one, two = arm.conditions.students, other.conditions.students
+            return "these two students differ" if one and two and one != two else "these answers differ"
         return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"

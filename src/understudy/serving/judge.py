@@ -42,8 +42,7 @@ class Judging:
         if pair is not None:
             sides = pair.sides(self.rater)
             choice = given.get(pair.problem.id)
-            values["question"] = question_text(pair.problem)
-            values["texts"] = [pair.answers[arm] for arm in sides]
+            values |= {"question": question_text(pair.problem), "texts": [pair.answers[arm] for arm in sides]}
             values["chosen"] = "" if choice is None else {sides[0]: "left", sides[1]: "right"}.get(choice, "tie")
         return respond(self.template.render(rater=self.rater, **values))
 

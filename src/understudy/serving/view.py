@@ -110,17 +110,9 @@ class View:
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
 
     def _page(self, template: Template, filters: Filters, **values: object) -> Response:
-        html = template.render(
-            title=self.run.study.title or self.run.study.name,
-            filters=filters,
-            link=partial(make_link, filters),
-            arms=self.arms,
-            splits=self.splits,
-            rater=self.rater,
-            outcomes=[outcome.value for outcome in Outcome],
-            **values,
-        )
-        return respond(html)
+        own = {"title": self.run.study.title or self.run.study.name, "arms": self.arms, "splits": self.splits, "rater": self.rater}
+        outcomes = [outcome.value for outcome in Outcome]
+        return respond(template.render(**own, filters=filters, link=partial(make_link, filters), outcomes=outcomes, **values))
 
 
 def _read_filters(request: Request) -> Filters:

@@ -26,8 +26,6 @@ LONGEST = 120
 """Bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
 _TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
 """The keys of [teacher] that hold for every engine."""
-_COSTS = ["price", "budget"]
-"""Those of them that count only where asking is paid for."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "") -> Study:
@@ -123,7 +121,7 @@ def _check_engine_keys(teacher: Teacher) -> None:
             others = [name for name in ENGINES if key in keys_of(find("engine", name))]
             belongs = f"; it is a key of engine {' and '.join(map(repr, others))}" if others else nearest(key, known)
             raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{belongs} (known: {', '.join(known)})")
-    idle, why, default = _COSTS, "costs nothing", Teacher(engine=teacher.engine)
+    idle, why, default = ["price", "budget"], "costs nothing", Teacher(engine=teacher.engine)
     if not engine.asks:
         idle, why = [key for key in _TEACHER if key != "engine"], "samples nothing"
     elif engine.paid:

@@ -28,7 +28,9 @@ LONG = 8
 """A sentence of fewer words may stand in many questions."""
 _VARIANTS = frozenset("\u034f" + "".join(map(chr, range(0xFE00, 0xFE10))))
 """They say how the letter before them is drawn, and are not seen themselves."""
-_SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
+"""Control characters that are no blanks."""
+_SENTENCE_END = re.compile(r"(?<=[.?!:])\s+|\n")
 _SIGN = re.compile("[-+*/=<>×÷^]")
 _MARK = re.compile(r"[;:!?\"'’“”]|[.,](?!\d)")
 """A mark of a sentence; that of a decimal or of thousands is none."""
@@ -91,6 +93,7 @@ def copy_key(problem: Problem) -> tuple[str, ...]:
 
 def _to_plain(text: str) -> str:
     """``text`` in Unicode's form NFC, without characters that are not seen (a soft hyphen, how a letter is drawn)."""
+    text = _CONTROL.sub("", text)
     if text.isascii():
         return text
     letters = (letter for letter in unicodedata.normalize("NFC", text) if letter not in _VARIANTS)
@@ -140,6 +143,8 @@ def _near_keys(problem: Problem, held: bool) -> Iterator[tuple[str, Hashable]]:
         yield OPTION, (*start, *some)
     for sentence in _SENTENCE_END.split(_to_plain(problem.question).casefold()):
         said = tuple(_WORD.findall(sentence))
+        if WHOLE <= len(said) < GRAM:
+            yield MORE, (not held, *said, "", *rest)
         if len(said) >= LONG and 2 * len(said) > len(asked):
             yield SENTENCE, said
 

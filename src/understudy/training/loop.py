@@ -347,11 +347,7 @@ class _Training:
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
-            steps=seen.steps,
-            seen_tokens=seen.seen_tokens,
-            tokens=seen.tokens,
-            examples=seen.examples,
-            too_long=seen.too_long,
+            **{name: getattr(seen, name) for name in ("steps", "seen_tokens", "tokens", "examples", "too_long")},
             parameters=shape.parameters,
             trained=shape.trained,
             micro_batch=notes.micro_batch,
