@@ -1,6 +1,7 @@
 """Before and after in one table: the teacher, the untrained checkpoint and the trained student answer the same questions."""
 
 import json
+import shutil
 
 import pytest
 from checkpoints import make
@@ -87,7 +88,8 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
         assert len(server.got) == asked + 10, "more chains ask for no test answer again"
         # An earlier student that is asked as it is, in a study whose test questions it had learned from.
         later = STUDY.partition("[[arms]]")[0] + '[[arms]]\nname = "before"' + STUDY.rpartition('name = "before"')[2]
-        later = later.replace("CHECKPOINT", 'checkpoint = "runs/s/students/scotd-seed0"').replace('name = "s"', 'name = "later"')
+        shutil.copytree(tmp_path / "runs" / "s" / "students" / "scotd-seed0", tmp_path / "taken", symlinks=False)  # from its run
+        later = later.replace("CHECKPOINT", 'checkpoint = "taken"').replace('name = "s"', 'name = "later"')
         (tmp_path / "later.toml").write_text(later.replace("URL", server.url).replace("seeds = 1", "seed = 9"))
         ran = understudy("run", "later.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err

@@ -4,6 +4,8 @@ import json
 
 from command import understudy
 
+from understudy.pipeline.stages.student import read_learned
+
 FIRST = """
 [study]
 seeds = 1
@@ -58,13 +60,17 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     ran = understudy("train", "second.toml", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
     assert "trained by scotd, by answer_only now" in ran.out
-    losses = {}
+    losses, learned = {}, {}
     for path in (tmp_path / "runs" / "second" / "stages").glob("student-*"):
         label = json.loads((path / "manifest.json").read_text())["label"]
+        learned[label] = read_learned(str(path / "student"))
         losses[label] = [loss for _, loss in json.loads((path / "curve.json").read_text())["losses"]]
     assert losses["more"][0] < 0.6 * losses["a"][0], "it begins where the first one ended"
     assert losses["more"][-1] < losses["a"][-1]
     assert losses["adapted"][0] < 0.6 * losses["a"][0]
+    before = read_learned(str(tmp_path / "runs" / "first" / "students" / "a"))
+    assert 0 < len(before) <= 80 and len(learned["a"]) > len(before)
+    assert learned["more"] == learned["adapted"] == learned["other"] == learned["a"] | before, "what they learned, and their start"
 
 
 def test_a_study_that_was_moved_has_nothing_to_do_but_to_make_damaged_files_again(tmp_path):

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from understudy.cli.run import dry_run
 from understudy.cli.table import Screen
-from understudy.core.errors import StudyError
-from understudy.core.values import Problem
-from understudy.corpus.store import write_rows
+from understudy.core.errors import DataError, StudyError
+from understudy.core.values import Problem, digest
+from understudy.corpus.store import write_json
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.stages.student import count_seen, find_learned
+from understudy.pipeline.stages.student import LEARNED, count_seen, read_learned
 from understudy.studies.load import load_study
 from understudy.tasks.overlap import exact_key
 
@@ -176,40 +176,14 @@ def test_a_dry_run_plans_with_models_of_the_hub_that_are_not_here_names_each_onc
         make_plan(load_study(root / "s.toml"), fetch=False)
 
 
-def test_what_a_start_had_learned_from_is_found_generation_by_generation(tmp_path):
-    """As long as its run is around it: in the run's stages, or among the run's students."""
+def test_what_a_start_had_learned_from_is_counted_wherever_it_lies(tmp_path):
     asked = [Problem(str(i), f"How many are {i} and 1?", "number", "2", split="train") for i in range(5)]
-
-    def make_student(run, learned, place="stages/student-1/student", **start):
-        student, stages = tmp_path / run / place, tmp_path / run / "stages"
-        student.mkdir(parents=True)
-        assert find_learned(student) == set(), "no card, no student of ours"
-        lineage = {"problems": "problems-1", "selection": "selection-1", **start}
-        write_card(student, Card("scotd", {}, "student", "number", "float32", 0, lineage=lineage))
-        assert find_learned(student) == set(), "its run is not around it any more"
-        for stage in ("problems-1", "selection-1"):
-            (stages / stage).mkdir(parents=True)
-        write_rows(stages / "problems-1" / "problems.parquet", Problem, asked)
-        (stages / "selection-1" / "problems.json").write_text(json.dumps([str(i) for i in learned]))
-        return student
-
-    def keys(*places):
-        return {exact_key(asked[i]) for i in places}
-
-    first = make_student("a", [0, 1])
-    assert find_learned(first) == keys(0, 1), "and not what was not in the arm's fraction"
-    second = make_student("b", [3], "students/arm", start="../../a/stages/student-1/student")
-    assert find_learned(second) == keys(0, 1, 3)
-    assert [count_seen(str(second), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
-    assert [count_seen(start, asked) for start in (None, str(tmp_path / "nowhere"))] == [0, 0]
-    shutil.rmtree(tmp_path / "a" / "stages" / "selection-1")
-    assert find_learned(second) == keys(3), "the other run is not whole any more"
-    (tmp_path / "b" / "stages" / "problems-1" / "problems.parquet").write_text("damaged")
-    assert find_learned(second) == set(), "and no training fails for it"
-    round_about = make_student("c", [4], start="student-1/student")
-    assert find_learned(round_about) == keys(4)
-    (round_about / "understudy.json").write_text("[]")
-    assert find_learned(round_about) == set()
+    assert [read_learned(start) for start in (None, str(tmp_path), str(tmp_path / "a.gguf"))] == [set()] * 3, "no student of ours"
+    write_json(tmp_path / LEARNED, {"questions": [digest(exact_key(asked[i])) for i in (0, 1, 3)]})
+    assert [count_seen(str(tmp_path), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
+    (tmp_path / LEARNED).write_text("damaged")
+    with pytest.raises(DataError, match=r"learned\.json: not JSON"):
+        count_seen(str(tmp_path), asked)
 
 
 def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):

@@ -1,31 +1,30 @@
 """student: the examples of one role of one arm, and the student trained on them."""
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import SamplePath
-from understudy.core.errors import CheckpointError, DataError, EngineError, StudyError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.tokens import TEMPLATE_DATE
-from understudy.core.values import Chain, Example, Outcome, Problem
-from understudy.corpus.store import read_rows
+from understudy.core.values import Chain, Example, Outcome, Problem, digest
+from understudy.corpus.directories import read_json
+from understudy.corpus.store import write_json
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.pipeline.card import CARD, Card, describe_weights, read_card, remark_on_start, write_card
+from understudy.pipeline.card import CARD, Card, describe_weights, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import FILE as PROBLEMS
-from understudy.pipeline.stages.selection import SelectionStage, chosen_ids, learned_problems
+from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
@@ -33,6 +32,8 @@ from understudy.tasks.overlap import exact_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
+LEARNED = "learned.json"
+"""Beside a student's weights: what `read_learned` reads."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
@@ -156,6 +157,8 @@ class StudentStage(Stage[StudentSummary]):
             progress=context.progress,
             share=context.share,
         )
+        learned = read_learned(start) | {digest(exact_key(problem)) for problem in learn}
+        write_json(trained.checkpoint / LEARNED, {"questions": sorted(learned)})
         write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
@@ -250,27 +253,16 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
 
 
 def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
-    """How many of the problems ``asked`` the student in ``start`` had learned from, as far as `find_learned` can tell."""
-    learned = find_learned(Path(start)) if start else set()
-    return sum(exact_key(problem) in learned for problem in asked) if learned else 0
+    """How many of the problems ``asked`` the student in ``start`` had learned from."""
+    learned = read_learned(start)
+    return sum(digest(exact_key(problem)) in learned for problem in asked) if learned else 0
 
 
-def find_learned(start: Path) -> set[Hashable]:
-    """The keys of the questions that the student in ``start`` learned from, and those that it started from in its turn, as far as
-    the runs that made them are still around them."""
-    learned: set[Hashable] = set()
-    seen: set[Path] = set()
-    # Until there is no student of ours, or one that started from no other, or whose run is gone.
-    with suppress(CheckpointError, DataError, OSError, LookupError, StopIteration):
-        while (start := start.resolve()) not in seen:
-            seen.add(start)
-            around = (start.parent.parent, start.parent.parent / "stages", start.parent.parent.parent / "stages")
-            lineage = read_card(start).lineage
-            stages = next(place for place in around if (place / lineage["problems"]).is_dir())
-            problems = list(read_rows(stages / lineage["problems"] / PROBLEMS, Problem))
-            learned |= {exact_key(problem) for problem in learned_problems(problems, stages / lineage["selection"])}
-            start = stages / lineage["start"]
-    return learned
+def read_learned(start: str | None) -> set[str]:
+    """Digests of the questions that the student in ``start`` learned from, and the students that it began as; none where it is no
+    student of ours."""
+    file = Path(start or "", LEARNED)
+    return set(read_json(file)["questions"]) if start and file.is_file() else set()
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
