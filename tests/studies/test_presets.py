@@ -9,12 +9,12 @@ import pytest
 from command import understudy
 
 from understudy.cli.arguments import make_parser
-from understudy.cli.init import count_training, presets
+from understudy.cli.init import count_answers, count_training, presets
 from understudy.cli.run import dry_run
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError
+from understudy.pipeline import preview
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.preview import count_answers
 from understudy.studies.load import load_study
 from understudy.studies.presets import PACKAGED, list_presets
 
@@ -32,8 +32,12 @@ READ: set[str] = set()
 def test_a_smoke_profile_is_planned_and_trains_as_many_students_as_the_list_says(name, profile):
     study = load_study(name, profile=profile)
     assert (study.name, study.seeds) == (f"{name}-{profile}", 1)
-    students = [stage for stage in make_plan(study).stages.values() if stage.kind == "student"]
+    plan = make_plan(study)
+    students = [stage for stage in plan.stages.values() if stage.kind == "student"]
     assert count_training(study) == (len(students), sum(stage.training.steps for stage in students))
+    first = study.evaluation.splits[0]
+    answered = [stage for p, stage in plan.places.items() if p.what == "gold" or (p.what, p.name) == ("answers", first)]
+    assert count_answers(study) == sum(stage.votes for stage in answered)
 
 
 @pytest.mark.parametrize(("name", "profile"), [case for case in EVERY if case not in SMOKE])
@@ -97,7 +101,7 @@ def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_pa
     price = "teacher.price={input=1.0, output=2.0}"
     study = load_study("scotd-people", [*endpoint, price, "arms.0.decode.votes=3"], profile="smoke")
     plan = make_plan(study)
-    most = count_answers(plan, tmp_path)
+    most = preview.count_answers(plan, tmp_path)
     assert most is not None
     assert (most.requests, most.written) == (300, 300 * 256)
     assert most.money == pytest.approx(most.read / 1e6 + 2 * most.written / 1e6)
@@ -118,7 +122,7 @@ def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_pa
 def test_only_what_the_teacher_plays_is_counted_with_all_that_a_flow_asks_at_once(tmp_path, roles, rationales, asked):
     endpoint = ["teacher.engine=endpoint", "teacher.url=http://127.0.0.1:9/v1", "teacher.model=m"]
     arm = [f"arms.3.roles={{{roles}}}", f"arms.3.options.rationales={rationales}", "evaluation.attribution=false"]
-    most = count_answers(make_plan(load_study("sci-cot-main", [*endpoint, *arm], profile="smoke")), tmp_path)
+    most = preview.count_answers(make_plan(load_study("sci-cot-main", [*endpoint, *arm], profile="smoke")), tmp_path)
     assert (most and most.requests) == asked
 
 

@@ -15,7 +15,7 @@ from understudy.studies.guess import Guess, guess, study_text
 from understudy.studies.load import load_study
 from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
-from understudy.studies.study import Study, student_of_role, trained_roles, training_of_role
+from understudy.studies.study import Study, student_of_role, swapped_parts, trained_roles, training_of_role
 from understudy.tasks.rows import fields_in
 from understudy.training.options import STEPS
 
@@ -88,8 +88,7 @@ def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
             students, steps = count_training(study)
             trains = f"{counted(students, 'student'):>12}  {steps:>7,} x {study.training.batch_size} examples"
             trained = f"{trains if students else 'nothing is trained':<34}"
-            answers = sum(arm.decode.votes * (study.seeds if trained_roles(arm, study.method(arm)) else 1) for arm in study.arms)
-            row = f"  {profile:<12} {_describe_chains(study.teacher):<16} {trained} {answers:>4} answers"
+            row = f"  {profile:<12} {_describe_chains(study.teacher):<16} {trained} {count_answers(study):>4} answers"
             screen.print(Text(row, style="dim"), soft_wrap=True)
     print(
         "\nChains of a question (x tokens at most); students; steps of all x examples of one;\nanswers to a test question.\n"
@@ -101,6 +100,16 @@ def _describe_chains(teacher: Teacher) -> str:
     if teacher.engine in ("recorded", "procedural"):
         return "recorded" if teacher.engine == "recorded" else counted(teacher.samples, "chain")
     return f"{teacher.samples} x {teacher.make_method().max_tokens} tokens"
+
+
+def count_answers(study: Study) -> int:
+    """How often a question of the first split is answered: by every arm, seed and vote, and again with gold in a part's place."""
+    total = 0
+    for arm in study.arms:
+        method = study.method(arm)
+        again = len(swapped_parts(arm, method)) if study.evaluation.attribution and study.evaluation.scored else 0
+        total += arm.decode.votes * (study.seeds if trained_roles(arm, method) else 1) * (1 + again)
+    return total
 
 
 def count_training(study: Study) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from understudy.core.errors import AbsentError, CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
-from understudy.core.protocols import MethodWithParts, MethodWithRationale, SelectiveMethod
+from understudy.core.protocols import MethodWithRationale, SelectiveMethod
 from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.evaluation.faithfulness import Alteration
@@ -33,7 +33,16 @@ from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.choose import find_encoder
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
+from understudy.studies.study import (
+    Study,
+    models_of,
+    parts_of,
+    student_of_role,
+    swapped_parts,
+    trained_roles,
+    training_of_role,
+    where_student,
+)
 from understudy.training.options import StudentOptions
 from understudy.training.targets import check_lora
 
@@ -103,9 +112,10 @@ class ArmPlanner:
                 yield self._place("answers", seed, split, answers)
                 if evaluation.faithfulness and split == evaluation.splits[0]:
                     yield from self._probes(label, answers)
-            if evaluation.attribution and evaluation.scored and isinstance(self.method, MethodWithParts):
-                for part, stage in self._with_gold(label, seed, cast):
-                    yield self._place("gold", seed, part, stage)
+            if evaluation.attribution and evaluation.scored:
+                for part in swapped_parts(self.arm, self.method):
+                    again, swapped = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: GoldPlayer()}
+                    yield self._place("gold", seed, part, self._answers(again, evaluation.splits[0], seed, swapped, swapped=True))
 
     def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[ArmStage, Stage[Any]]:
         return ArmStage(self.arm.name, what, seed, name, stage.folder), stage
@@ -191,14 +201,6 @@ class ArmPlanner:
             else:
                 cast[part] = GoldPlayer()
         return cast
-
-    def _with_gold(self, label: str, seed: int, cast: Mapping[str, Player]) -> Iterator[tuple[str, AnswersStage]]:
-        """The answers to the first split with gold in the place of each part in turn, where that leaves something to go wrong."""
-        split = self.study.evaluation.splits[0]
-        for part in self.method.swaps:
-            swapped = {**cast, part: GoldPlayer()}
-            if cast[part] != GoldPlayer() and set(map(type, swapped.values())) != {GoldPlayer}:
-                yield part, self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
 
     def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""

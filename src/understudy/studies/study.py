@@ -127,6 +127,13 @@ def models_of(arm: Arm, method: Any) -> dict[str, Model]:
     }
 
 
+def swapped_parts(arm: Arm, method: Any) -> list[str]:
+    """The parts that gold takes the place of, each in turn, where that leaves something to go wrong."""
+    models = models_of(arm, method)
+    others = {part: {model for other, model in models.items() if other != part} for part in models}
+    return [part for part in getattr(method, "swaps", ()) if models[part] != "gold" and others[part] - {"gold"}]
+
+
 def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
     """The roles whose students the arm trains: those that play a part."""
     parts = parts_of(method)

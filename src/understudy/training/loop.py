@@ -233,10 +233,8 @@ class _Training:
         """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
         planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
         if self.notes.micro_batch < planned:
-            yield (
-                f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {planned}: weights "
-                "differ in their last digits from those of a machine with more"
-            )
+            said = f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {planned}"
+            yield f"{said}: weights differ in their last digits from those of a machine with more"
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
