@@ -16,6 +16,7 @@ from understudy.core.values import Outcome, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import read_manifest, write_manifest
 from understudy.reports.data import ALL_VERSIONS, FirstWrong
+from understudy.reports.words import join_names
 from understudy.runs.answers import list_answers
 from understudy.runs.attribution import find_first_wrong_steps
 from understudy.runs.compare import _compare, compare_runs
@@ -220,7 +221,7 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     assert [c.says.endswith("(named after 1 look)") for c in data.comparisons] == [True]
     assert any(note.startswith("Named after the results had been shown") for note in data.notes)
     assert understudy("demo", *SETS, *late[2:], "--seeds", "2", cwd=copy.parent.parent).code == 0
-    assert any("training seeds was changed" in note and "1 at first" in note for note in open_run(copy).notes)
+    assert any("training seeds was changed" in note and "1 before" in note for note in open_run(copy).notes)
     run = Run(copy)
     seeds = list(score(run, "N chains, all", "test"))
     each = [read_seen(roles["student"]).tokens for roles in run.students("N chains, all").values()]
@@ -271,7 +272,7 @@ def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
     assert list(describe_looks(looks, every)) == []
     other = replace(study, evaluation=replace(study.evaluation, compare=(("a", "c"),)))
     assert count_looks_before(looks, other) == {frozenset("ac"): 4}
-    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named at first and not compared any more"
+    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named before and not compared any more"
 
 
 def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_the_number_of_looks(copy):
@@ -283,8 +284,17 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     gone, added, seed = describe_looks(looks, study)
     assert gone == "Taken out after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
     assert added == f"Added after the results had been shown 2 times: {names[0]}."
-    assert seed == f"The study's seed was changed after the results had been shown 2 times: {study.seed + 1} at first."
+    assert seed == f"The study's seed was changed after the results had been shown 2 times: {study.seed + 1} before."
     assert list(describe_looks([Look(study.seeds, ())], study)) == [], "a file that does not say it"
+    same = Look(study.seeds, (), arms=tuple(names), seed=study.seed)
+    between = replace(same, seeds=study.seeds + 1, arms=(*names, "tried"), seed=study.seed + 5)
+    tried, seeds, seed = describe_looks([same, between, same], study)
+    assert tried.endswith("fewer pairs: tried.")
+    assert seeds.endswith(f": {study.seeds + 1} before.") and seed.endswith(f": {study.seed + 5} before.")
+    some = replace(study, evaluation=replace(study.evaluation, compare=((names[0], names[1]),)))
+    looks = [replace(same, pairs=((names[0], other),)) for other in names[1:3]]
+    gone = join_names((names[0], names[2]), " and ")
+    assert list(describe_looks(looks, some)) == [f"Named before and not compared any more: {gone}."]
 
 
 def test_each_reply_of_a_vote_that_was_cut_off_counts(copy):

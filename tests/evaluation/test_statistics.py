@@ -26,8 +26,7 @@ from understudy.evaluation.statistics import (
 def test_the_interval_of_one_seed_is_the_exact_one_and_does_not_disagree_with_the_test_against_chance(counts):
     correct, n = counts
     low, high = exact_interval(correct, n)
-    assert low == pytest.approx(stats.beta.ppf(0.025, correct, n - correct + 1) if correct else 0)
-    assert high == pytest.approx(stats.beta.ppf(0.975, correct + 1, n - correct) if correct < n else 1)
+    assert (low, high) == pytest.approx(tuple(stats.binomtest(correct, n).proportion_ci(0.95)))
     answers_SN = np.array([[1.0] * correct + [0.0] * (n - correct)])
     assert accuracy_interval(answers_SN) == (low, high)
     for rate in (0.2, 0.5):
@@ -184,6 +183,28 @@ def test_no_difference_is_said_to_be_detectable_that_the_exact_test_would_not_fi
         assert found.detectable == 1
     else:
         assert stats.binom.sf(least - 1, n, found.detectable) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("passages", "size", "rate"), [(10, 10, 0.9), (20, 5, 0.95), (20, 5, 0.5)])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_interval_of_an_accuracy_covers_where_all_answers_to_a_passage_are_alike(passages, size, rate, seeds):
+    rng, clusters = np.random.default_rng(0), [str(i) for i in range(passages) for _ in range(size)]
+    covers = above_it = 0
+    for _ in range(300):
+        answers = np.tile(np.repeat(rng.random(passages) < rate, size).astype(float), (seeds, 1))
+        low, high = accuracy_interval(answers, clusters=clusters)
+        covers += low <= rate <= high
+        above_it += above(answers, rate, clusters=clusters) < 0.05
+    assert covers >= 0.94 * 300 and above_it <= 0.06 * 300
+
+
+def test_clusters_of_one_problem_say_as_much_as_the_problems_where_some_are_wrong():
+    answers, alone = np.array([[1.0] * 30 + [0.0] * 10]), [str(i) for i in range(40)]
+    assert accuracy_interval(answers, clusters=alone) == pytest.approx(accuracy_interval(answers), abs=0.01)
+    assert above(answers, 0.6, clusters=alone) == pytest.approx(above(answers, 0.6), abs=0.01)
+    low, high = accuracy_interval(np.ones((1, 40)), clusters=["a"] * 20 + ["b"] * 20)
+    assert (low < 0.2, high) == (True, 1.0), "two passages say next to nothing"
+    assert accuracy_interval(np.ones((1, 40)), clusters=["a"] * 40)[0] == pytest.approx(0, abs=0.01)
 
 
 def test_few_clusters_bound_what_several_seeds_say():

@@ -27,13 +27,12 @@ def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) 
     return np.array([[seed[name] is Outcome.CORRECT for name in problems] for seed in outcomes], dtype=np.float64)
 
 
-def exact_interval(correct: int, n: int) -> tuple[float, float]:
+def exact_interval(correct: float, n: float) -> tuple[float, float]:
     """The exact 95 % interval of a proportion (Clopper and Pearson 1934); it lies above no rate that the exact binomial test
-    does not; (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    interval = stats.binomtest(correct, n).proportion_ci(CONFIDENCE)
-    return float(interval.low), float(interval.high)
+    does not; (0, 1) for n = 0. Either count may be the number of independent answers that others are worth."""
+    outside = (1 - CONFIDENCE) / 2
+    low = float(stats.beta.ppf(outside, correct, n - correct + 1)) if correct > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - outside, correct + 1, n - correct)) if correct < n else 1.0
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -143,26 +142,38 @@ def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
 
 
 def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
-    """95 % interval of an accuracy: exact for one seed, Student's t over problems and seeds for several (or over clusters).
-    ``noise``: that of the split's arms; None: of this one alone."""
-    if len(correct_SN) == 1 and clusters is None:
-        return exact_interval(int(correct_SN.sum()), correct_SN.shape[1])
+    """95 % interval of an accuracy: exact for one seed, Student's t over problems and seeds for several. ``noise``: that of the
+    split's arms; None: of this one alone."""
+    if len(correct_SN) == 1:
+        return exact_interval(*_count_independent(correct_SN[0], clusters))
     return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 
 def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
     """One-sided p that the accuracy is not above ``rate``: exact binomial for one seed, t over problems and seeds otherwise."""
-    if len(correct_SN) == 1 and clusters is None:
-        return float(stats.binomtest(int(correct_SN.sum()), correct_SN.shape[1], rate, alternative="greater").pvalue)
+    if len(correct_SN) == 1:
+        correct, n = _count_independent(correct_SN[0], clusters)
+        return float(stats.beta.cdf(rate, correct, n - correct + 1)) if correct > 0 else 1.0
     return _estimate_accuracy(correct_SN, noise, clusters).test(rate, greater=True)
 
 
+def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, float]:
+    """How many were right of how many independent answers that say as much: of all, or of fewer, where those of a cluster are alike
+    (Korn and Graubard 1998, Survey Methodology 24, 193-201). Where all are right, or none, each cluster counts as one."""
+    n, correct, worth = len(correct_N), float(correct_N.sum()), float(len(correct_N))
+    if clusters is not None:
+        squared, freedom = _squared_error(correct_N, clusters)
+        alike = correct / n * (1 - correct / n) / max(squared, 1e-12) if 0 < correct < n else freedom + 1
+        shrunk = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) / stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) ** 2
+        worth = min(n, alike * shrunk)
+    return correct * (worth / n), worth
+
+
 def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clusters) -> MeanEstimate:
-    if len(correct_SN) == 1:
-        return _estimate_one(correct_SN[0], clusters)
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
-    return estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
+    found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
+    return found if clusters is None else found._replace(error=max(found.error, 1 / len(set(clusters))))
 
 
 def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:

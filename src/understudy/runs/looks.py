@@ -56,22 +56,23 @@ def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[st
 
 
 def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
-    """What was changed after results had been seen."""
+    """What was changed after results had been seen, also where it was changed back."""
     if not looks:
         return
-    first, now = looks[0], study.evaluation.compare
+    now = study.evaluation.compare
+    named = set(map(frozenset, now))
     if late := count_looks_before(looks, study):
         pairs = "; ".join(join_names(pair, " and ") for pair in now if frozenset(pair) in late)
         yield f"Named after the results had been shown, so their p says less than it seems: {pairs}."
-    if now and (gone := [pair for pair in first.pairs if frozenset(pair) not in map(frozenset, now)]):
-        yield f"Named at first and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone)}."
+    if now and (gone := {frozenset(pair): pair for look in looks for pair in look.pairs if frozenset(pair) not in named}):
+        yield f"Named before and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone.values())}."
     shown = f"after the results had been shown {counted(sum(look.times for look in looks), 'time')}"
-    names = [arm.name for arm in study.arms]
-    if first.arms and (out := [name for name in first.arms if name not in names]):
+    names, first = [arm.name for arm in study.arms], looks[0].arms
+    if out := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in names]:
         yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
-    if first.arms and (added := [name for name in names if name not in first.arms]):
+    if first and (added := [name for name in names if name not in first]):
         yield f"Added {shown}: {join_names(added)}."
-    if study.seeds != first.seeds:
-        yield f"The number of training seeds was changed {shown}: {first.seeds} at first."
-    if first.seed not in (None, study.seed):
-        yield f"The study's seed was changed {shown}: {first.seed} at first."
+    for what, value in (("number of training seeds", "seeds"), ("study's seed", "seed")):
+        before = dict.fromkeys(getattr(look, value) for look in looks)
+        if others := [str(earlier) for earlier in before if earlier not in (None, getattr(study, value))]:
+            yield f"The {what} was changed {shown}: {' and '.join(others)} before."
