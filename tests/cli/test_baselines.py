@@ -96,7 +96,7 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     learned = {problem.question for problem in Run(tmp_path / "runs" / "s").problems if problem.split == "train"}
     saw = sum(problem.question in learned for problem in Run(tmp_path / "runs" / "later").problems_of("test").values())
     assert saw, "another seed draws another split"
-    said = f"Unfair: before is, or starts from, a student that had learned from {saw} of the questions that are asked here."
+    said = f"Unfair: before is, or starts from, a student that learned from, or was chosen by, {saw} of these questions."
     assert said in " ".join(ran.out.split()), ran.out
     rows = {row["arm"]: row for row in json.loads(understudy("results", "runs/s", "--json", cwd=tmp_path).out)}
     assert (rows["teacher, few-shot"]["correct"], rows["teacher, zero-shot, no chain"]["wrong"]) == (8, 8)

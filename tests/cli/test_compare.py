@@ -20,7 +20,14 @@ from understudy.reports.words import join_names
 from understudy.runs.answers import list_answers
 from understudy.runs.attribution import find_first_wrong_steps
 from understudy.runs.compare import _compare, compare_runs
-from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
+from understudy.runs.fairness import (
+    Conditions,
+    describe_cut_off,
+    describe_differences,
+    find_conditions,
+    name_differences,
+    note_unfair,
+)
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks, record_look
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
@@ -198,7 +205,8 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
 def test_what_two_arms_differ_in_beside_their_method(changed, named):
     other = Conditions(**{**LIKE, "cut_off": 0.0, **changed}, students=frozenset("t"))
     assert tuple(name_differences(ONE, other)) == tuple(name_differences(other, ONE)) == named
-    said = " ".join(describe_differences({"a": ONE, "b": other}))
+    both = {"a": ONE, "b": other}
+    said = " ".join([*describe_differences(both), *describe_cut_off(both, "test")])
     assert all(name in said.casefold() for name in named)
     assert bool(said) == bool(named)
 

@@ -167,7 +167,7 @@ def data():
             *(SweptArm(arm, "swept", "select.samples", value) for arm, value in zip(arms, (1, 4), strict=True)),
             SweptArm("plain", HOSTILE, "select.keep", HOSTILE),
         ),
-        consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5),),
+        consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5, 0.2),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(
             ArmSelection(

@@ -297,11 +297,9 @@ def _number(chains: Iterable[Chain], report: Report) -> Iterator[Chain]:
 def _count(chain: Chain, report: Report) -> None:
     report.teachers[chain.teacher] += 1
     report.layers[chain.layer or ("truncated" if chain.finish == "length" else "no_marker")] += 1
-    report.notes[RECORDED_ONLY] += chain.layer == RECORDED
-    report.notes[NO_ANSWER] += chain.answer is None
-    report.notes["cut off"] += chain.finish == "length"
-    report.notes["refused"] += chain.finish == "refused"
-    report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
+    thought = chain.answer is None and bool(thought_of(chain.text)[1])
+    facts = {RECORDED_ONLY: chain.layer == RECORDED, NO_ANSWER: chain.answer is None, "cut off": chain.finish == "length"}
+    report.notes.update(facts | {"refused": chain.finish == "refused", "that thought and gave no answer": thought})
 
 
 def _is_same(value: str | None, recorded: str | None) -> bool:

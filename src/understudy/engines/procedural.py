@@ -32,10 +32,8 @@ class Procedural(EngineOptions):
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
         """Raise ValueError where the task is no world."""
         if not hasattr(task, "work"):
-            raise ValueError(
-                f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural "
-                "teacher; take recorded chains, an endpoint or a transformers model"
-            )
+            said = f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural"
+            raise ValueError(f"{said} teacher; take recorded chains, an endpoint or a transformers model")
 
     def open(self, *, task: Any, seed: int) -> ProceduralEngine:
         """The engine of the world ``task``."""

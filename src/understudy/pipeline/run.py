@@ -182,10 +182,8 @@ def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]
     if bare := [split for split in problems.without_gold if split in needed]:
         unlabelled = 'students learn without them from select = { keep = "all" } or { check = "majority" }'
         free = "where the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
-        raise StudyError(
-            f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at "
-            f"the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}"
-        )
+        said = f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
+        raise StudyError(f"{said} the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}")
 
 
 @contextmanager

@@ -123,7 +123,8 @@ ALL_VERSIONS = "all versions of a question"
 @dataclass(frozen=True)
 class Consistency:
     """Of the ``n`` originals with changed versions among the evaluated problems, times seeds: how often all versions of one were
-    answered right. ``accuracies``: split -> accuracy on those that have another version."""
+    answered right. ``accuracies``: split -> accuracy on those that have another version. ``chance``: how often guessing, or the
+    best constant answer, gets all versions right."""
 
     arm: str
     n: int
@@ -131,6 +132,7 @@ class Consistency:
     consistent: float
     low: float
     high: float
+    chance: float
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,7 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
     ]
     about = "Originals that have changed versions, times seeds; consistent: all versions of one are answered right. Percent."
+    about += f" By chance, or with the best constant answer: {percent(rows[0].chance)}." if rows else ""
     return tabulate("Contrast sets", rows, columns, about=about)
 
 
@@ -189,10 +190,8 @@ def _cascade(cascade: data.Cascade) -> Table:
         (Column("accuracy", number=True), lambda i: percent(cascade.accuracy[i])),
         (Column("teacher's tokens", number=True), lambda i: f"{cascade.tokens[i]:.0f}"),
     ]
-    about = (
-        f"{cascade.arm} answers where so many of its votes agree, else {cascade.teacher}; as recorded, {cascade.n:,} answers. "
-        "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
-    )
+    about = f"{cascade.arm} answers where so many of its votes agree, else {cascade.teacher}; as recorded, {cascade.n:,} answers. "
+    about += "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
     pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
     return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", told, columns, *pictures, about=about)
 
@@ -209,10 +208,8 @@ def _attributions(attributions: Sequence[data.Attribution]) -> Table:
         (Column("p (Holm)", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = (
-        "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors. "
-        "p after Holm's correction over the rows."
-    )
+    about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors. "
+    about += "p after Holm's correction over the rows."
     return tabulate(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 
@@ -312,10 +309,8 @@ def _worth(report: data.ReportData) -> Table:
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),
     ]
-    about = (
-        "maj@k and pass@k: how often the most frequent, and any, of the answers of k chains of a problem is right. "
-        "Near copies are equal but for case, blanks and punctuation."
-    )
+    about = "maj@k and pass@k: how often the most frequent, and any, of the answers of k chains of a problem is right. "
+    about += "Near copies are equal but for case, blanks and punctuation."
     return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
 
 

@@ -21,7 +21,7 @@ def show(data: ReportData, console: Console) -> None:
         console.print(Text(printable(sentence)))
     splits = tables.splits_of(data)
     shown = [tables.tabulate_accuracy(data, split) for split in splits]
-    shown += [tables.tabulate_comparisons(data, split) for split in splits[:1]]
+    shown += [tables.tabulate_comparisons(data, split) for split in splits]
     shown += [tables.tabulate_consistency(data.consistency), tables.tabulate_comparisons(data, ALL_VERSIONS)]
     shown.append(tables.tabulate_faithfulness(data.faithfulness))
     show_tables(shown if splits else [tables.tabulate_judged(data.judged)], console)

@@ -41,6 +41,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "seed": seed,
                 "changed": changed,
                 "problem": problem.id,
+                "kind": problem.kind,
                 "question": problem.question,
                 "context": problem.context,
                 "choices": " | ".join(problem.choices),

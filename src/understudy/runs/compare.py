@@ -11,7 +11,7 @@ from understudy.pipeline.cache import read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences, note_unfair, read_limits
+from understudy.runs.fairness import describe_cut_off, describe_differences, note_unfair, read_limits
 from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.runs.summaries import compare_pairs, measure_arms
 
@@ -136,12 +136,13 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
     visible = {name: arms[name] for name in ranked if name in shown}
     supported, not_supported = conclude(visible.values(), tested)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
+    conditions = {name: arm.conditions for name, arm in visible.items()}
     return RunComparison(
         split=split,
         arms=tuple(arm.summary for arm in visible.values()),
         learned={name: arm.conditions.tokens for name, arm in visible.items()},
         pairs=tuple(pairs),
-        notes=(*notes, *describe_differences({name: arm.conditions for name, arm in visible.items()})),
+        notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split)),
         supported=supported,
         not_supported=not_supported,
     )

@@ -41,7 +41,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
 
 
 def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
-    unclear = [pair for pair in pairs if pair.p_holm >= LEVEL]
+    unclear = [pair for pair in pairs if pair.p_holm >= LEVEL and not pair.at_chance]
     first = next((s.arm for s in ranked if any(s.arm in (pair.arm, pair.other) for pair in unclear)), "")
     if not first:
         return "What they do not support: that it would be so on questions of another kind, with other students or another teacher."

@@ -110,8 +110,12 @@ def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
 def describe_differences(arms: Mapping[str, Conditions]) -> Iterator[str]:
     """A sentence for each condition that is not the same for all ``arms``, with the values."""
     yield from (f"Not alike: {name}: {_listed(values)}." for name, values in _find_unlike(arms))
+
+
+def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str]:
+    """A sentence where more than `CUT_OFF` of the answers of some of ``arms`` to ``split`` were cut off."""
     if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
-        yield f"Cut off at the limit of tokens, more than one answer in twenty: {_listed(cut)}; raise max_tokens before comparing."
+        yield f"Cut off at the limit of tokens, more than one answer in twenty of {split}: {_listed(cut)}; raise max_tokens first."
 
 
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -142,7 +146,7 @@ def note_unfair(run: Run) -> Iterator[str]:
     for arm in run.arms:
         answered = [read_summary(stage, AnswersSummary) for split in splits for stage in run.answers(arm, split).values()]
         if saw := max((one.saw for one in (*made_with.get(arm, ()), *answered)), default=0):
-            yield f"Unfair: {arm} is, or starts from, a student that had learned from {saw:,} of the questions that are asked here."
+            yield f"Unfair: {arm} is, or starts from, a student that learned from, or was chosen by, {saw:,} of these questions."
     chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
     if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")

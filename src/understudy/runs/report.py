@@ -20,7 +20,7 @@ from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences, find_conditions, note_unfair
+from understudy.runs.fairness import describe_cut_off, describe_differences, find_conditions, note_unfair
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.training.record import ShownExample, read_seen
@@ -163,7 +163,10 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
     """What has to be read with the numbers. ``probed``: (arm, alteration) of each measure of faithfulness."""
     study = run.study
     yield from _note_students(run)
-    yield from describe_differences({arm: find_conditions(run, scored[arm, study.evaluation.splits[0]]) for arm in run.arms})
+    for split in study.evaluation.splits:
+        conditions = {arm: find_conditions(run, scored[arm, split]) for arm in run.arms}
+        yield from describe_differences(conditions) if split == study.evaluation.splits[0] else ()
+        yield from describe_cut_off(conditions, split)
     yield from note_unfair(run)
     yield from _note_weights(run, scored)
     yield from _note_answered_again(run, probed)

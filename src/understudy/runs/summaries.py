@@ -1,9 +1,11 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from math import prod
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -221,13 +223,19 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
         all_right_SG[arm] = np.minimum.reduceat(right_SP, starts, axis=1)
         accuracies[arm] = {split: float(right_SP[:, where].mean()) for split, where in of_split.items()}
     noise = statistics.seed_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
-    rows, pairs = [], name_pairs(run)
+    asked = [[run.problems_of(split)[name] for split, name in group] for group in groups]
+    constant = Counter(golds.pop() for group in asked if len(golds := {p.answer for p in group}) == 1)
+    guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in asked)
+    chance = max(guessed, max(constant.values(), default=0) / len(groups))
+    rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high))
+        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance))
+        says = AT_CHANCE if statistics.above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=says))
     both = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
     tests = [(statistics.paired(*two, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for two in both]
-    return rows, list(_conclude(pairs, tests, arms, data.ALL_VERSIONS))
+    return rows, list(_conclude(pairs, tests, judged, data.ALL_VERSIONS))
 
 
 def describe_selection(run: Run, arm: str) -> data.ArmSelection:

@@ -91,10 +91,8 @@ class BatchEngine:
         still under way, since its requests would be paid for twice."""
         asyncio.run(self._resume(single=True))
         for job in self._jobs:
-            raise StudyError(
-                f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to "
-                "continue the batch, or cancel it there first"
-            )
+            said = f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to"
+            raise StudyError(f"{said} continue the batch, or cancel it there first")
 
     async def _resume(self, *, single: bool) -> None:
         """Find the batches of earlier processes and read those that have ended, while nobody waits for anything."""
@@ -234,10 +232,8 @@ class BatchEngine:
             state = await self._insist(job, lambda api: api.get(job.id), patient=True)
         except DeniedError as error:
             if not single:
-                raise StudyError(
-                    f"{error}; {job.size} are in {job} there: is the key of the account that made it (teacher.key_env)? Where it "
-                    "is gone for good, teacher.batch = false asks for them one by one"
-                ) from None
+                said = f"{error}; {job.size} are in {job} there: is the key of the account that made it (teacher.key_env)? Where it"
+                raise StudyError(f"{said} is gone for good, teacher.batch = false asks for them one by one") from None
             self._lose(job, f"{job} is gone: {error}")
             return
         if state.get("status") == "failed":

@@ -57,8 +57,6 @@ def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: boo
     if len(fitting) > 1:
         raise DataError(f"{path}: may be {', '.join(f.name for f in fitting)}; set format = ... (--format); {has}")
     if not fitting:
-        raise DataError(
-            f"{path}: in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "
-            "problem=FIELD, question=FIELD), or name the format to be told what it needs"
-        )
+        said = f"{path}: in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD,"
+        raise DataError(f"{said} problem=FIELD, question=FIELD), or name the format to be told what it needs")
     return fitting[0]

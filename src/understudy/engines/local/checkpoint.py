@@ -57,10 +57,8 @@ def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
     if isinstance(error, CheckpointError):  # not all of it is in the cache
         raise error if fetch else AbsentError(str(error)) from error
     tried = f"which cannot be downloaded ({type(error).__name__})" if fetch else "which a run downloads"
-    raise AbsentError(
-        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried}; "
-        f"name a directory, or run where there is a network: hf download {name}"
-    ) from error
+    said = f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried};"
+    raise AbsentError(f"{said} name a directory, or run where there is a network: hf download {name}") from error
 
 
 def _find_smollm2(root: Path, *, fetch: bool) -> Path:
@@ -111,10 +109,8 @@ def check_checkpoint(directory: Path) -> None:
         )
     kind, known = config.get("model_type"), _known_kinds()
     if known and kind not in known:
-        raise CheckpointError(
-            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
-            "Understudy never runs a checkpoint's own code"
-        )
+        said = f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and"
+        raise CheckpointError(f"{said} Understudy never runs a checkpoint's own code")
     counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
     layers = max((n for n in counts if isinstance(n, int)), default=0)
     if layers > (held := len(tensors(directory))):
@@ -219,10 +215,8 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     has_words = (directory / "tokenizer.json").is_file() or (directory / "vocab.json").is_file()
     pieces = [] if has_words else list(directory.glob("*.model"))
     if pieces and not all(map(importlib.util.find_spec, ("sentencepiece", "google", "google.protobuf"))):
-        raise CheckpointError(
-            f"{directory}: its tokenizer is {pieces[0].name} alone, which needs pip install sentencepiece protobuf; or save it "
-            "as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))"
-        )
+        said = f"{directory}: its tokenizer is {pieces[0].name} alone, which needs pip install sentencepiece protobuf; or save it"
+        raise CheckpointError(f"{said} as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))")
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
     if not path.is_file() or not isinstance(rows, int):

@@ -192,10 +192,8 @@ class EndpointEngine:
         url = self.url_of(address)
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE:
-                raise AccountError(
-                    f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT}; "
-                    "teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
-                ) from error
+                said = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT};"
+                raise AccountError(f"{said} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
             address.pace.shrink(number, error.wait)
             if isinstance(error, LoadingError) and not address.loading:
                 address.loading = True

@@ -141,6 +141,7 @@ class StudentStage(Stage[StudentSummary]):
         if not examples:
             left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` says why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
+        dev = [problem for problem in problems if problem.split == self.dev.split][: self.dev.problems] if self.dev else []
         start = self.student.checkpoint
         weights = describe_weights(start)
         saw = count_seen(start, [problem for problem in problems if problem.split in selection.problems.held_out])
@@ -153,11 +154,11 @@ class StudentStage(Stage[StudentSummary]):
             # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
             # size, and a difference between fractions would not be one of the data alone.
             vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
-            score=self._score_on_dev(self.dev, problems, pool) if self.dev else None,
+            score=self._score_on(dev, find("check", self.dev.check), pool) if self.dev else None,
             progress=context.progress,
             share=context.share,
         )
-        learned = read_learned(start) | {digest(exact_key(problem)) for problem in learn}
+        learned = read_learned(start) | {digest(exact_key(problem)) for problem in (*learn, *dev)}
         write_json(trained.checkpoint / LEARNED, {"questions": sorted(learned)})
         write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
@@ -184,16 +185,15 @@ class StudentStage(Stage[StudentSummary]):
         fold, folds = self.fold
         return [problem for problem in learned if fold_of(problem.id, folds) != fold]
 
-    def _score_on_dev(self, asked: Dev, problems: Sequence[Problem], pool: StudyPool) -> Any:
-        """checkpoint directory -> accuracy of its answers on dev."""
-        dev = {p.id: p for p in [p for p in problems if p.split == asked.split][: asked.problems]}
-        check: Check = find("check", asked.check)
+    def _score_on(self, asked: Sequence[Problem], check: Check, pool: StudyPool) -> Any:
+        """checkpoint directory -> accuracy of its answers to ``asked``."""
+        dev = {problem.id: problem for problem in asked}
 
         def score(checkpoint: Path) -> float:
             engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
-            answers = answer(list(dev.values()), self.method, engines, pool=pool, seed=self.seed)
+            answers = answer(asked, self.method, engines, pool=pool, seed=self.seed)
             if answers.errors:
-                raise EngineError(f"choosing checkpoints on {asked.split}: {answers.errors[0].error}")
+                raise EngineError(f"choosing checkpoints on {asked[0].split}: {answers.errors[0].error}")
             return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
         return score
@@ -259,8 +259,8 @@ def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
 
 
 def read_learned(start: str | None) -> set[str]:
-    """Digests of the questions that the student in ``start`` learned from, and the students that it began as; none where it is no
-    student of ours."""
+    """Digests of the questions that the student in ``start`` learned from or was chosen by, and the students that it began as; none
+    where it is no student of ours."""
     file = Path(start or "", LEARNED)
     return set(read_json(file)["questions"]) if start and file.is_file() else set()
 
