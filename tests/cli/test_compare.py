@@ -463,6 +463,48 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
     assert (len(set(clusters[:2])), set(clusters[2:])) == (2, {"7"}), "where the field is blank a question is its own"
 
 
+def test_consistency_is_measured_by_the_chance_of_all_versions_and_not_by_that_of_one(copy):
+    run = Run(copy)
+    evaluation = replace(run.study.evaluation, contrast="pair", splits=("test",), compare=(("answer-only", "N chains, all"),))
+    run.study = replace(run.study, evaluation=evaluation)
+    run.__dict__["problems"] = [
+        replace(p, kind="yes_no", answer="yes" if i % 2 else "no", choices=(), meta={"pair": str(i // 2)})
+        for i, p in enumerate(p for p in run.problems if p.split == "test")
+    ]
+    (one,) = score(run, "answer-only", "test")
+    names = list(run.problems_of("test"))
+    assert len(names) == 40
+
+    def answered(arm, right):
+        outcomes = {name: Outcome.CORRECT if i in right else Outcome.WRONG for i, name in enumerate(names)}
+        return [replace(one, arm=arm, outcomes=outcomes)]
+
+    # Both have half of the questions right, the one whole pairs, the other a half of every pair.
+    halves = {
+        "N chains, all": answered("N chains, all", set(range(20))),
+        "answer-only": answered("answer-only", set(range(0, 40, 2))),
+    }
+    arms = measure_arms({arm: (run, seeds) for arm, seeds in halves.items()})
+    assert all(arm.summary.says for arm in arms.values()), "both at chance"
+    rows, (pair,) = measure_consistency(run, {(arm, "test"): seeds for arm, seeds in halves.items()}, arms)
+    assert {row.arm: row.consistent for row in rows} == {"N chains, all": 0.5, "answer-only": 0.0}
+    assert [row.chance for row in rows] == [0.25, 0.25]
+    assert pair.says == "these two students differ", "ten of twenty are more than a quarter"
+
+
+def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_compared_on_the_screen(copy, monkeypatch):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test-longer")
+    cut = {name: [replace(s, finish="length") for s in solutions] for name, solutions in one.solutions.items()}
+    conditions = {"answer-only": find_conditions(run, [replace(one, solutions=cut)])}
+    (said,) = describe_cut_off(conditions, "test-longer")
+    assert "of test-longer: 100.0 % (answer-only)" in said
+    shown = understudy("results", str(copy), cwd=copy.parent)
+    assert "Compared on test" in shown.out and "Compared on test-longer" in shown.out
+    notes = [note for note in open_run(copy).notes if note.startswith("Cut off")]
+    assert {split for split in ("test:", "test-longer:") if any(split in note for note in notes)} == {"test:", "test-longer:"}
+
+
 def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):
     only = ["--set", "evaluation.faithfulness=true", "--set", "evaluation.splits=['test']"]
     ran = understudy("demo", *SETS, *only, cwd=copy.parent.parent)

@@ -53,7 +53,12 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     (tmp_path / "first.toml").write_text(FIRST)
     first = understudy("run", "first.toml", cwd=tmp_path)
     assert first.code == 0, first.out + first.err
-    second = FIRST.replace('"first"', '"second"').replace("train = 80", "train = 160").replace("steps = 60", "steps = 20")
+    second = (
+        FIRST.replace('"first"', '"second"')
+        .replace("train = 80", "train = 160")
+        .replace("steps = 60", "steps = 20")
+        .replace("checks = 1", "checks = 2")
+    )
     (tmp_path / "second.toml").write_text(second.replace('name = "diary"', 'name = "diary"\n') + MORE)
     dry = understudy("run", "second.toml", "--dry-run", cwd=tmp_path)
     assert "MiB at 512 tokens, 16 at once" in dry.out, dry.out + dry.err
@@ -69,7 +74,7 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     assert losses["more"][-1] < losses["a"][-1]
     assert losses["adapted"][0] < 0.6 * losses["a"][0]
     before = read_learned(str(tmp_path / "runs" / "first" / "students" / "a"))
-    assert 0 < len(before) <= 80 and len(learned["a"]) > len(before)
+    assert (len(before), len(learned["a"])) == (80, 168), "what it learned, and the dev questions that it was chosen by"
     assert learned["more"] == learned["adapted"] == learned["other"] == learned["a"] | before, "what they learned, and their start"
 
 

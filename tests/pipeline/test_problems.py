@@ -7,7 +7,8 @@ import pytest
 from here import perform
 
 from understudy.core.errors import DataError, StudyError
-from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.core.values import Problem
+from understudy.pipeline.stages.problems import ProblemsStage, require_fields
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import Files
 
@@ -116,3 +117,11 @@ def test_a_field_that_evaluation_names_and_no_held_out_question_has_is_named(tmp
     stage = dataclasses.replace(overlapping(tmp_path, QUESTIONS, "drop"), fields={"cluster": "pasage"})
     with pytest.raises(StudyError, match=r"evaluation\.cluster: no question that is evaluated has a field 'pasage'"):
         perform(stage, tmp_path)
+
+
+def test_a_contrast_field_that_no_two_questions_share_is_refused_and_one_that_may_be_missing_is_not():
+    problems = [Problem(str(i), "Who?", "text", "Ann", meta={"pair": pair, "own": i}) for i, pair in enumerate((0, 0, 1))]
+    fields = {"contrast": "pair", "cluster": "own"}
+    require_fields([*problems, Problem("x", "Who?", "text", "Ann")], fields)
+    with pytest.raises(StudyError, match=r"evaluation\.contrast = 'own': no two questions that are evaluated have the same one"):
+        require_fields(problems, {"contrast": "own"})
