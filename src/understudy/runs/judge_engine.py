@@ -80,9 +80,8 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
     for pair, order, (left, right) in ordered:
         if (name := pair.problem.id) in whole:
             choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
-            judgements.append(
-                Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True)
-            )
+            judged = Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True)
+            judgements.append(judged)
     return replies.sum_up(judgements, len(whole), len(pairs), "pairs")
 
 

@@ -111,8 +111,8 @@ class AnswersSummary(StageSummary):
     ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
     are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took as long as those that
     were not in the ledger yet; 0 where all were. ``saw``: how many of ``problems`` an untrained model, or a local teacher, had
-    learned from as an earlier student. ``rows``: how many answers were written at once; beware: memory may decide it, and the last
-    digits, and so an answer now and then, depend on it in bfloat16."""
+    learned from, or was chosen by, as an earlier student. ``rows``: how many answers were written at once; beware: memory may
+    decide it, and the last digits, and so an answer now and then, depend on it in bfloat16."""
 
     problems: int
     asked: int

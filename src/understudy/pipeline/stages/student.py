@@ -33,7 +33,7 @@ from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
 LEARNED = "learned.json"
-"""Beside a student's weights: what `read_learned` reads."""
+"""The file beside a student's weights that `read_learned` reads."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
@@ -41,7 +41,8 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
     chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
-    says. ``saw``: questions that are asked and that the student from which it starts, or an earlier one, had learned from."""
+    says. ``saw``: questions that are asked and that the student from which it starts, or an earlier one, had
+    learned from or was chosen by."""
 
     problems: int
     chains: int
@@ -253,7 +254,7 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
 
 
 def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
-    """How many of the problems ``asked`` the student in ``start`` had learned from."""
+    """How many of the problems ``asked`` the student in ``start`` had learned from or was chosen by."""
     learned = read_learned(start)
     return sum(digest(exact_key(problem)) in learned for problem in asked) if learned else 0
 
