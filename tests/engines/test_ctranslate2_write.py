@@ -86,7 +86,8 @@ def test_every_family_says_the_same_with_the_same_probabilities(family, tokenize
 
 @pytest.mark.parametrize("family", ["llama", "t5", "t5-flan"])
 def test_a_model_with_an_output_layer_of_its_own_does_too(family, tmp_path):
-    made = make(family, tmp_path / "m", tokenizer=real_tokenizer(family, TEXTS), knows=[(HOSTILE[0], " So")])
+    knows = [(text, " So" if at % 2 else " coins") for at, text in enumerate(HOSTILE)]
+    made = make(family, tmp_path / "m", tokenizer=real_tokenizer(family, TEXTS), width=64, knows=knows)
     write_ctranslate2(made, tmp_path / "out")
     assert compare(made, tmp_path / "out" / "model") < NEAR
 
