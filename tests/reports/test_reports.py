@@ -177,9 +177,9 @@ def data():
         curves=(
             Curve(losses=((1, 2.0), (2, 1.0)), dev=((2, 0.5),), best=2, arm=HOSTILE, seed=0, seconds=1.5, parameters=1000, saw=SAW),
         ),
-        votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
+        votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58), 30.4),),
         cascades=(
-            Cascade(HOSTILE, HOSTILE, "test", 100, (0.0, 0.5, 1.0), (0.0, 0.25, 0.25), (0.5, 0.75, 0.75), (0.0, 20.0, 20.0)),
+            Cascade(HOSTILE, HOSTILE, "test", 100, (0.0, 0.5, 1.0), (0.0, 0.25, 0.25), (0.5, 0.75, 0.75), (0.0, 20.0, 20.0), 60.8),
         ),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
@@ -379,10 +379,12 @@ def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
 def test_a_cascade_shows_each_threshold_that_makes_a_difference(data):
     (table,) = (table for table in make_tables(data) if table.title.startswith("Cascade"))
     assert [[cell.text for cell in row] for row in table.rows] == [["0.0", "0.0", "50.0", "0"], ["50.0", "25.0", "75.0", "20"]]
+    assert "Its votes read and write 61 tokens for an answer." in table.about
 
 
-def test_votes_show_the_likeliest_sample_beside_the_others_and_markdown_the_bins(data):
+def test_votes_show_the_likeliest_sample_beside_the_others_and_what_they_cost_and_markdown_the_bins(data):
     text = markdown(data)
+    assert "| tokens | 30 | 61 |" in text
     assert "| likeliest | 50.0 | 58.0 |" in text
     assert "| teacher | train | 40 | 100.0 (1.21), 55.0 (1.48) |" in text
 

@@ -46,6 +46,7 @@ def test_the_teacher_answers_where_fewer_votes_agree_and_costs_its_tokens():
     assert by_share[0.0] == by_share[0.5] == (0.0, 0.5, 0.0)
     assert by_share[0.75] == (0.25, 0.75, 25.0)
     assert by_share[1.0] == (0.5, 1.0, 50.0)
+    assert cascade.own == 44.0
 
 
 def test_a_vote_that_said_nothing_does_not_agree():

@@ -264,8 +264,7 @@ class Request:
     def key(self, identity: str) -> str:
         """The ledger key: engine identity + canonical request + path + attempt, and a seed of its own."""
         if identity not in self.known:
-            text = "\x1f".join([identity, self.canonical, ""])
-            self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
+            self.known[identity] = hashlib.blake2b(f"{identity}\x1f{self.canonical}\x1f".encode(), digest_size=16)
         key_hash: hashlib.blake2b = self.known[identity].copy()
         seed = "" if self.decoding.seed is None else f"\x1f{self.decoding.seed}"
         key_hash.update(f"{self.path}\x1f{self.attempt}{seed}".encode())

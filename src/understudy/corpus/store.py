@@ -87,8 +87,7 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
     """The values that `write_rows` wrote, or those of ``rows`` alone. Raises DataError for any other file."""
     file, header = _open(path)
     if header.get("kind") != kind.__name__ or header.get("version") != VERSION:
-        facts = {name: value for name, value in header.items() if name != "card"}
-        holds = facts or "something that Understudy did not write"
+        holds = {name: value for name, value in header.items() if name != "card"} or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     nested, at = {f.name for f in dataclasses.fields(kind) if str(f.type) not in _FLAT}, 0
     wanted = range(file.metadata.num_rows) if rows is None else rows

@@ -185,13 +185,15 @@ class Votes:
     """pass@k"""
     likeliest: tuple[float, ...]
     """The sample with the highest mean log-probability; like ``weighted`` empty where these are not known."""
+    tokens: float
+    """What one sample reads and writes, mean over all."""
 
 
 @dataclass(frozen=True)
 class Cascade:
     """Recorded answers to ``n`` problems (times seeds) put together: those of ``arm`` where at least the share ``agreement`` of its
     votes agree, else those of ``teacher``. For each such share: of how many problems the teacher is ``asked``, the ``accuracy``,
-    the ``tokens`` that the teacher reads and writes for a problem, mean over all."""
+    the ``tokens`` that the teacher reads and writes for a problem, mean over all; ``own`` are those of the votes."""
 
     arm: str
     teacher: str
@@ -201,6 +203,7 @@ class Cascade:
     asked: tuple[float, ...]
     accuracy: tuple[float, ...]
     tokens: tuple[float, ...]
+    own: float
 
 
 @dataclass(frozen=True)

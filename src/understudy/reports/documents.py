@@ -41,6 +41,6 @@ def open_template(name: str) -> Template:
     layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), undefined=StrictUndefined, **layout)
     environment.filters["md"] = _escape
-    style = (files("understudy.reports") / "style.css").read_text(encoding="utf-8")
-    environment.globals["style"] = Markup(style)  # noqa: S704 - a file of ours
+    style = files("understudy.reports") / "style.css"
+    environment.globals["style"] = Markup(style.read_text(encoding="utf-8"))  # noqa: S704 - a file of ours
     return environment.get_template(name)

@@ -1,6 +1,7 @@
 """The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only write them down."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Literal
 
 from understudy.reports import data
@@ -171,15 +172,13 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
 
 def _votes(votes: data.Votes, *, drawn: bool) -> Table:
     rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
-
-    def at(place: int) -> Callable[[str], str]:
-        return lambda name: percent(rates[name][place])
-
-    columns: list[Content[str]] = [(Column("k"), lambda name: Cell(name, "name"))]
-    columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
-    names = [name for name, rate in rates.items() if rate]
+    rows = [[name, *map(percent, rate)] for name, rate in rates.items() if rate]
+    rows.append(["tokens", *(f"{votes.tokens * k:.0f}" for k in votes.k)])
+    columns: list[Content[list[str]]] = [(Column("k"), lambda row: Cell(row[0], "name"))]
+    columns += [(Column(str(k), number=True), itemgetter(at)) for at, k in enumerate(votes.k, 1)]
     pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
-    return tabulate(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
+    about = "Percent; tokens: read and written for an answer."
+    return tabulate(f"Votes: {votes.arm}, {votes.split}", rows, columns, *pictures, about=about)
 
 
 def _cascade(cascade: data.Cascade) -> Table:
@@ -191,6 +190,7 @@ def _cascade(cascade: data.Cascade) -> Table:
         (Column("teacher's tokens", number=True), lambda i: f"{cascade.tokens[i]:.0f}"),
     ]
     about = f"{cascade.arm} answers where so many of its votes agree, else {cascade.teacher}; as recorded, {cascade.n:,} answers. "
+    about += f"Its votes read and write {cascade.own:.0f} tokens for an answer. "
     about += "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
     pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
     return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", told, columns, *pictures, about=about)

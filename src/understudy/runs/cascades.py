@@ -27,9 +27,9 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
     # Of a teacher there is one, whatever the number of students.
     for student, teacher in zip(students, cycle(teachers), strict=False):
         for name in student.outcomes.keys() & teacher.outcomes.keys():
-            tokens = sum(s.tokens + s.prompt_tokens for s in teacher.solutions[name])
+            own, tokens = (sum(s.tokens + s.prompt_tokens for s in arm.solutions[name]) for arm in (student, teacher))
             right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)
-            answers.append((agreement(student.solutions[name], weighted=weighted), *right, tokens))
+            answers.append((agreement(student.solutions[name], weighted=weighted), *right, own, tokens))
     thresholds = [step / STEPS for step in range(STEPS + 1)]
     return Cascade(
         arm=students[0].arm,
@@ -38,6 +38,7 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
         n=len(answers),
         agreement=tuple(thresholds),
         asked=tuple(fmean(share < t for share, *_ in answers) for t in thresholds),
-        accuracy=tuple(fmean(theirs if share < t else own for share, own, theirs, _ in answers) for t in thresholds),
+        accuracy=tuple(fmean(theirs if share < t else own for share, own, theirs, *_ in answers) for t in thresholds),
         tokens=tuple(fmean(tokens if share < t else 0 for share, *_, tokens in answers) for t in thresholds),
+        own=fmean(own for *_, own, _ in answers),
     )

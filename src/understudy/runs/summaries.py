@@ -292,6 +292,7 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]
         weighted=voted(weighted=True) if likely else (),
         any_correct=mean([metrics.any_correct_by_k(problems, s, check=run.check) for s in complete]),
         likeliest=mean([metrics.likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
+        tokens=fmean(s.tokens + s.prompt_tokens for whole in complete for samples in whole.values() for s in samples),
     )
 
 

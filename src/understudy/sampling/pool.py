@@ -50,8 +50,7 @@ class StudyPool:
         if not self._solved:
             return []
         rng, n = path.rng("exemplars"), len(self._solved)
-        shown = n if self._least is None else rng.randint(min(self._least, n), n)
-        chosen = rng.sample(range(n), shown)
+        chosen = rng.sample(range(n), n if self._least is None else rng.randint(min(self._least, n), n))
         return [self._solved[i] for i in (chosen if self._shuffle else sorted(chosen))]
 
     def prompt(self, name: str) -> str:

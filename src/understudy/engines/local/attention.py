@@ -29,8 +29,7 @@ def attend_grouped(
         scores = scores + mask
     weights = functional.softmax(scores, dim=-1, dtype=float32).to(query.dtype)
     weights = functional.dropout(weights, p=dropout, training=module.training)
-    attended = weights.view(B, G, -1, S) @ value
-    return attended.view(B, H, T, D).transpose(1, 2).contiguous(), weights
+    return (weights.view(B, G, -1, S) @ value).view(B, H, T, D).transpose(1, 2).contiguous(), weights
 
 
 ALL_ATTENTION_FUNCTIONS.register(GROUPED, attend_grouped)
