@@ -2,6 +2,7 @@
 
     python benchmarks/significance.py                  # the table of docs/statistics.md, about ten minutes
     python benchmarks/significance.py --studies 50     # quicker, coarser
+    python benchmarks/significance.py --clusters       # of one seed's accuracy, where answers belong together; three minutes
 
 A study: N questions of unequal difficulty (logit, SD 1.5), an effect of each arm on each question (SD 0.5), and an accuracy of
 each training seed of each arm that differs by ``seeds vary`` points (SD). "wrong": studies in which any pair of equal arms is
@@ -11,6 +12,11 @@ difference. "finds": of the pairs of an arm that is 15 points better and the fou
 estimated at zero. "passages": questions in clusters of ten that share half of their difficulty and of the arms' effects. "2 x 3
 decodings": six arms, of two students that answer in three ways, whose answers share .7 of their draws; the pairs that are counted
 before the correction, as covered and as found are those of different students.
+
+With ``--clusters``: one student answers questions in clusters. "covers": 95 % intervals of its accuracy that hold the true one;
+"points": how wide they are; "as independent": both where clusters are not told. ``answers``: "alone" (each its own draw), "alike"
+(one draw for a cluster), "half" (half of them their cluster's draw), "levels" (each cluster has a level of its own, of a beta
+distribution whose correlation is .2), "fails" (a cluster is all wrong with that probability, and one answer in fifty besides).
 """
 
 import argparse
@@ -21,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from understudy.evaluation.statistics import Array, holm, paired, seed_noise
+from understudy.evaluation.statistics import Array, accuracy_interval, holm, paired, seed_noise
 
 ARMS, LEVEL, BETTER, CLUSTER, SHARED = 5, 0.05, 0.15, 10, 0.7
 
@@ -96,11 +102,53 @@ def simulate(
     }
 
 
+def draw_clustered(rng: np.random.Generator, answers: str, wrong: float, clusters: int, size: int) -> tuple[Array, float]:
+    """[1, N] answers of one student, and its true accuracy."""
+
+    def shared(values: Array) -> Array:
+        return np.repeat(values, size)
+
+    n, of_cluster = clusters * size, rng.random(clusters) >= wrong
+    if answers == "levels":
+        correlated = 1 / 0.2 - 1
+        right = rng.random(n) < shared(rng.beta((1 - wrong) * correlated, wrong * correlated, clusters))
+    elif answers == "fails":
+        return (shared(of_cluster) & (rng.random(n) < 0.98)).astype(float)[None], 0.98 * (1 - wrong)
+    else:
+        together = {"alone": 0.0, "half": 0.5, "alike": 1.0}[answers]
+        right = np.where(rng.random(n) < together, shared(of_cluster), rng.random(n) >= wrong)
+    return right.astype(float)[None], 1 - wrong
+
+
+def show_clusters(studies: int, seed: int) -> None:
+    header = "clusters, questions each, answers, wrong, covers, points, covers as independent, points as independent".split(", ")
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    for clusters, size in ((3, 10), (10, 10), (20, 5), (30, 10), (40, 25), (100, 10), (300, 3)):
+        names = [str(i) for i in range(clusters) for _ in range(size)]
+        for answers in ("alone", "half", "alike", "levels", "fails"):
+            for wrong in (0.02, 0.1, 0.5):
+                rng = np.random.default_rng([seed, clusters, size, round(100 * wrong)])
+                found = []
+                for _ in range(studies):
+                    right, true = draw_clustered(rng, answers, wrong, clusters, size)
+                    for told in (names, None):
+                        low, high = accuracy_interval(right, clusters=told)
+                        found += [low <= true <= high, high - low]
+                means = 100 * np.array(found, dtype=float).reshape(studies, 4).mean(axis=0)
+                print(
+                    f"| {clusters} | {size} | {answers} | {wrong:g} | {' | '.join(f'{value:.1f}' for value in means)} |", flush=True
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400, help="of each row, with and without a better arm")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clusters", action="store_true", help="intervals of one accuracy, where questions belong together")
     options = parser.parse_args()
+    if options.clusters:
+        show_clusters(options.studies, options.seed)
+        return
     header: list[Any] = []
     for seeds in (3, 5):
         for n in (150, 1000):

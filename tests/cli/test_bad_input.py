@@ -129,6 +129,7 @@ CASES = {
     "deeply nested": ({"q.jsonl": "[" * 100_000}, {}, "q.jsonl: not JSON"),
     "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, after line 1: not a table"),
     "too many cells": ({"q.csv": "question,answer\na,1,2\n"}, {"task.path": "q.csv"}, "q.csv, line 2: more fields"),
+    "a file that was cut": ({"q.csv": "question,answer\na,1\nWhat is"}, {"task.path": "q.csv"}, "q.csv, line 3: fewer fields"),
     "a spreadsheet": ({"q.xlsx": "PK"}, {"task.path": "q.xlsx"}, "q.xlsx: .*xlsx.*save it as"),
     "a column twice": (
         {"q.csv": "question,answer,answer\na,1,2\n"},

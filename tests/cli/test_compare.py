@@ -31,7 +31,7 @@ from understudy.runs.fairness import (
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks, record_look
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
-from understudy.runs.summaries import group_by_students, measure_arms, measure_consistency
+from understudy.runs.summaries import group_by_students, make_rows, measure_arms, measure_consistency
 from understudy.training.record import read_seen
 
 LIKE = {
@@ -113,6 +113,15 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     ):
         compare_runs([first, Run(copy.parent / "third")])
     compare_runs([first, Run(copy.parent / "third")], only=["demo: answer-only", "third: 1 chain, correct"])
+    for run, arms in (("more", {"N chains, all": 7}), ("third", {"N chains, all": 24, "1 chain, correct": 7})):
+        for arm, limit in arms.items():
+            for stage in Run(copy.parent / run).answers(arm, "test").values():
+                manifest = read_manifest(stage)
+                asked = {**manifest.inputs["method"], "max_tokens": limit}
+                write_manifest(stage, replace(manifest, inputs={**manifest.inputs, "method": asked}))
+    swapped = ["N chains, all", "1 chain, correct"]
+    with pytest.raises(UserError, match=r"answers of .* are limited by scotd.max_tokens to .* --arm picks arms"):
+        compare_runs([Run(copy.parent / "more"), Run(copy.parent / "third")], only=swapped)
     vote = next(name for name in first.arms if first.arms[name].decode.votes > 1)
     with pytest.raises(UserError, match="vote of 3"):  # where the first run shows no arm, the others are compared
         three = [Run(copy.parent / "third"), first, Run(copy.parent / "more")]
@@ -229,7 +238,7 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     assert [c.says.endswith("(named after 1 look)") for c in data.comparisons] == [True]
     assert any(note.startswith("Named after the results had been shown") for note in data.notes)
     assert understudy("demo", *SETS, *late[2:], "--seeds", "2", cwd=copy.parent.parent).code == 0
-    assert any("training seeds was changed" in note and "1 before" in note for note in open_run(copy).notes)
+    assert any("The study's seeds changed after" in note and "1 before" in note for note in open_run(copy).notes)
     run = Run(copy)
     seeds = list(score(run, "N chains, all", "test"))
     each = [read_seen(roles["student"]).tokens for roles in run.students("N chains, all").values()]
@@ -292,13 +301,19 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     gone, added, seed = describe_looks(looks, study)
     assert gone == "Taken out after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
     assert added == f"Added after the results had been shown 2 times: {names[0]}."
-    assert seed == f"The study's seed was changed after the results had been shown 2 times: {study.seed + 1} before."
+    assert seed == f"The study's seed changed after the results had been shown 2 times: {study.seed + 1} before."
     assert list(describe_looks([Look(study.seeds, ())], study)) == [], "a file that does not say it"
     same = Look(study.seeds, (), arms=tuple(names), seed=study.seed)
     between = replace(same, seeds=study.seeds + 1, arms=(*names, "tried"), seed=study.seed + 5)
     tried, seeds, seed = describe_looks([same, between, same], study)
     assert tried.endswith("fewer pairs: tried.")
     assert seeds.endswith(f": {study.seeds + 1} before.") and seed.endswith(f": {study.seed + 5} before.")
+    clustered = replace(same, times=3, split="dev", cluster="topic", check="other")
+    said = [text.partition(" changed after the results had been shown ") for text in describe_looks([clustered, same, same], study)]
+    assert [what for what, _, _ in said] == ["The study's split", "The study's cluster", "The study's check"]
+    assert {how for _, _, how in said} == {"3 times: dev before.", "3 times: topic before.", "3 times: other before."}, (
+        "not 5 times"
+    )
     some = replace(study, evaluation=replace(study.evaluation, compare=((names[0], names[1]),)))
     looks = [replace(same, pairs=((names[0], other),)) for other in names[1:3]]
     gone = join_names((names[0], names[2]), " and ")
@@ -455,6 +470,10 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
         assert pair.p <= pair.p_holm
     names = list(run.problems_of("test"))
     assert find_clusters(run, "test", names)[:3] == ["0", "0", "1"]
+    measured = measure_arms({arm: (run, scored[arm, "test"]) for arm in run.arms})
+    for arm in run.arms:
+        row = next(make_rows(run, *scored[arm, "test"]))
+        assert (row.low, row.high) == (measured[arm].summary.low, measured[arm].summary.high), "by the clusters, too"
     run = Run(copy)
     run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
     blank = {names[0]: None, names[1]: ""}
@@ -489,6 +508,7 @@ def test_consistency_is_measured_by_the_chance_of_all_versions_and_not_by_that_o
     rows, (pair,) = measure_consistency(run, {(arm, "test"): seeds for arm, seeds in halves.items()}, arms)
     assert {row.arm: row.consistent for row in rows} == {"N chains, all": 0.5, "answer-only": 0.0}
     assert [row.chance for row in rows] == [0.25, 0.25]
+    assert {row.arm: bool(row.says) for row in rows} == {"N chains, all": False, "answer-only": True}
     assert pair.says == "these two students differ", "ten of twenty are more than a quarter"
 
 

@@ -23,6 +23,7 @@ from understudy.core.values import Problem
 from understudy.engines.local.gguf_write import write_gguf
 from understudy.engines.local.load import load_tokenizer
 from understudy.pipeline.card import Card
+from understudy.pipeline.stages.student import LEARNED, read_learned
 from understudy.runs.export_student import export_student
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Decode
@@ -84,7 +85,9 @@ def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family
 
 def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path):
     made = student(make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS)), tmp_path)
+    (made / LEARNED).write_text('{"questions": ["a"]}')
     export_student(made, tmp_path / "out")
+    assert read_learned(str(tmp_path / "out" / "student.gguf")) == {"a"}, "what it had learned from stays known"
     told = (tmp_path / "out" / "Modelfile").read_text()
     question = "Ana has 4 coins. How many?"
     method = Card("scotd", {"max_tokens": 24}, "student", "number", "float32", 3).make_method()

@@ -207,6 +207,45 @@ def test_clusters_of_one_problem_say_as_much_as_the_problems_where_some_are_wron
     assert accuracy_interval(np.ones((1, 40)), clusters=["a"] * 40)[0] == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.parametrize(("passages", "size", "rare"), [(40, 25, 0.02), (10, 10, 0.1), (30, 10, 0.05), (20, 5, 0.08)])
+def test_the_interval_covers_where_a_passage_fails_as_a_whole_now_and_then(passages, size, rare):
+    """That no passage of a few did, though single answers are wrong, does not show that none does."""
+    rng, clusters = np.random.default_rng(4), [str(i) for i in range(passages) for _ in range(size)]
+    covers = 0
+    for _ in range(300):
+        holds = np.repeat(rng.random(passages) >= rare, size) & (rng.random(passages * size) < 0.98)
+        low, high = accuracy_interval(holds.astype(float)[None], clusters=clusters)
+        covers += low <= 0.98 * (1 - rare) <= high
+    assert covers >= 0.94 * 300
+
+
+def test_one_wrong_answer_does_not_make_the_interval_much_narrower():
+    right, clusters = np.ones((1, 100)), [str(i // 10) for i in range(100)]
+    one_wrong = right.copy()
+    one_wrong[0, 0] = 0
+    (low, _), (other, _) = (accuracy_interval(answers, clusters=clusters) for answers in (right, one_wrong))
+    assert low == pytest.approx(other, abs=0.03)
+    assert 0.6 < low < 0.7, "little more than ten right of ten say"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_two_passages_do_not_show_that_arms_differ(seeds):
+    passages = ["a"] * 20 + ["b"] * 20
+    found = paired(np.ones((seeds, 40)), np.zeros((seeds, 40)), clusters=passages)
+    assert (found.p > 0.05, found.low, found.high, found.detectable) == (True, -1.0, 1.0, 1.0)
+
+
+def test_an_accuracy_is_never_surer_than_answers_drawn_one_by_one():
+    """One arm whose answers are drawn, beside four whose seeds agree, so that seeds seem to vary little."""
+    rng, covers = np.random.default_rng(3), 0
+    for _ in range(300):
+        drawn = (rng.random((3, 80)) < 0.42).astype(float)
+        others = [np.tile((rng.random(80) < 0.5).astype(float), (3, 1)) for _ in range(4)]
+        low, high = accuracy_interval(drawn, seed_noise([drawn, *others]))
+        covers += low <= 0.42 <= high
+    assert covers >= 0.94 * 300
+
+
 def test_few_clusters_bound_what_several_seeds_say():
     """Five arms with no difference, on three passages that favour one or another arm: errors stay near their level."""
     rng, wrong = np.random.default_rng(11), 0

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.stages.student import LEARNED, count_seen, read_learned
 from understudy.studies.load import load_study
-from understudy.tasks.overlap import exact_key
+from understudy.tasks.overlap import copy_key
 
 STUDY = """
 [study]
@@ -179,11 +180,15 @@ def test_a_dry_run_plans_with_models_of_the_hub_that_are_not_here_names_each_onc
 def test_what_a_start_had_learned_from_is_counted_wherever_it_lies(tmp_path):
     asked = [Problem(str(i), f"How many are {i} and 1?", "number", "2", split="train") for i in range(5)]
     assert [read_learned(start) for start in (None, str(tmp_path), str(tmp_path / "a.gguf"))] == [set()] * 3, "no student of ours"
-    write_json(tmp_path / LEARNED, {"questions": [digest(exact_key(asked[i])) for i in (0, 1, 3)]})
-    assert [count_seen(str(tmp_path), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
-    (tmp_path / LEARNED).write_text("damaged")
-    with pytest.raises(DataError, match=r"learned\.json: not JSON"):
-        count_seen(str(tmp_path), asked)
+    write_json(tmp_path / LEARNED, {"questions": [digest(copy_key(asked[i])) for i in (0, 1, 3)]})
+    for start in (tmp_path, tmp_path / "student.gguf"):
+        assert [count_seen(str(start), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
+    copies = [replace(problem, question=problem.question.replace("?", " ?").upper()) for problem in asked]
+    assert count_seen(str(tmp_path), copies) == 3, "case and the marks of sentences make no other question"
+    for text, says in (("damaged", "not JSON"), ('{"q": 1}', "must be a JSON object with questions, not")):
+        (tmp_path / LEARNED).write_text(text)
+        with pytest.raises(DataError, match=rf"learned\.json: {says}"):
+            count_seen(str(tmp_path), asked)
 
 
 def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):

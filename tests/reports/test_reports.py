@@ -36,9 +36,9 @@ from understudy.reports.data import (
 )
 from understudy.reports.documents import markdown, page
 from understudy.reports.plots import pictures
-from understudy.reports.tables import make_tables, splits_of, tabulate_accuracy
+from understudy.reports.tables import make_tables, splits_of, tabulate_accuracy, tabulate_consistency
 from understudy.reports.terminal import show, show_tables
-from understudy.reports.words import file_name, printable
+from understudy.reports.words import file_name, printable, say_detectable
 from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
@@ -167,7 +167,7 @@ def data():
             *(SweptArm(arm, "swept", "select.samples", value) for arm, value in zip(arms, (1, 4), strict=True)),
             SweptArm("plain", HOSTILE, "select.keep", HOSTILE),
         ),
-        consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5, 0.2),),
+        consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5, 0.2, ""),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(
             ArmSelection(
@@ -387,6 +387,17 @@ def test_votes_show_the_likeliest_sample_beside_the_others_and_what_they_cost_an
     assert "| tokens | 30 | 61 |" in text
     assert "| likeliest | 50.0 | 58.0 |" in text
     assert "| teacher | train | 40 | 100.0 (1.21), 55.0 (1.48) |" in text
+
+
+@pytest.mark.parametrize(("says", "marked"), [("at chance: nothing can be said", "at chance"), ("", "")])
+def test_an_arm_that_is_as_consistent_as_by_chance_is_marked(data, says, marked):
+    rows = [dataclasses.replace(data.consistency[0], says=says)]
+    assert tabulate_consistency(rows).rows[0][-1].text == marked
+
+
+@pytest.mark.parametrize(("difference", "says"), [(0.184, "18.4 points"), (1.0, "nothing")])
+def test_what_could_have_been_shown_is_a_difference_that_there_can_be(difference, says):
+    assert say_detectable(difference) == says
 
 
 def test_a_loss_below_zero_is_drawn(data):

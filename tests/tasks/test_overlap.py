@@ -50,6 +50,7 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("How many pears has Ann got left now?", "How many red pears has Ann got left?", "another word"),
         ("How many pears has Ann left?", "How many red pears has Ann got left?", None),
         ("Would a pe\ufe0far tree grow in a be\u034fach?", "Would a pear tree grow in a beach?", "same words"),
+        ("Would a pe\U000e0100ar tree gr\u180bow in a b\u3164each?", "Would a pear tree grow in a beach?", "same words"),
         ("Would a pear tree grow in the sand?", "Would a pear tree grow in the sand? Please explain.", "more words"),
         ("Would a pear grow?", "Would a pear grow? Please explain.", "more words"),
         ("Think first, then explain. Would a pear tree grow in sand?", "Would a pear tree grow in sand?", "more words"),

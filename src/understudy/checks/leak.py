@@ -1,6 +1,7 @@
 """The check ``leak``: a chain does not state its answer before it has reasoned, as one does that was written to a known answer."""
 
 import re
+from collections.abc import Sequence
 
 from understudy.core.answers import compare, extract
 from understudy.core.subquestions import read_steps, split_sentences
@@ -23,7 +24,8 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
     for number, step in enumerate(steps[: len(steps) // 2], 1):
         found = extract(step, problem.kind, problem.choices, problem.question, problem.form)
-        stated = not _IN_PART.match(step) and (found.layer in _STATED or (found.layer == "opening" and number == 1))
+        opening = found.layer == "opening" and number == 1 and not _goes_through_options(problem, steps)
+        stated = not _IN_PART.match(step) and (found.layer in _STATED or opening)
         opens = _OPENS.match(step) if number == 1 and problem.kind == "number" else None
         value = opens[1] if opens else found.value if stated else None
         if value and compare(value, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
@@ -35,6 +37,12 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
             return Verdict(chain.id, Outcome.WRONG, f"a sub-question states the answer, which nothing gave before: {pair.question}")
         known |= asked | _find_numbers(pair.text)
     return Verdict(chain.id, Outcome.CORRECT)
+
+
+def _goes_through_options(problem: Problem, steps: Sequence[str]) -> bool:
+    """Whether steps open with different options, as where a chain looks at one after the other."""
+    found = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
+    return bool(problem.choices) and len({one.value for one in found if one.layer == "opening"}) > 1
 
 
 def _find_numbers(text: str) -> set[str]:

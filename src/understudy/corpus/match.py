@@ -35,10 +35,11 @@ class Questions:
 
         An id that can only mean a problem decides, unless the question is another problem's. A row's own ``id``, which is often a
         running number, counts only if its question does not contradict it. Without an id, a prompt that nobody knows asks the
-        longest question that stands in it. 5.0 is the id 5, as tables write it.
+        longest question that stands in it. 5.0 is the id 5, as tables write it. What stands for the question may be an id.
         """
         asked = self._ask(record.question)
-        names = [name for given in record.named for name in (given, given.removesuffix(".0")) if name in self._problems]
+        given = record.named or (record.question.strip(),)
+        names = [name for one in given for name in (one, one.removesuffix(".0")) if name in self._problems]
         if not names and not asked:
             asked = self._ask_within(_LAST.split(record.question)[-1]) or self._ask_within(record.question)
         if not names and record.bare in self._problems and (not record.question.strip() or record.bare in asked):

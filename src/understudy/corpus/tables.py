@@ -121,8 +121,9 @@ def _csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
                 raise DataError(f"{path}, line 1: the column {twice[0]!r} comes twice; give each column its own name")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
-                if "" in row:
-                    raise DataError(f"{where}: more fields than the first line has names ({', '.join(reader.fieldnames or ())})")
+                if "" in row or None in row.values():
+                    many = "more" if "" in row else "fewer"
+                    raise DataError(f"{where}: {many} fields than the first line has names ({', '.join(reader.fieldnames or ())})")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
             raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None

@@ -125,10 +125,11 @@ def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, cluste
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
     squared, clustered = _squared_error(by_problem, clusters)
-    freedom = min(freedom, clustered)  # few problems or passages say little, however many seeds there are
+    least = 1 / (n * math.sqrt(seeds)) if clusters is None else 1 / len(set(clusters))
     problems = max(0.0, squared - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
-    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), freedom)
+    # Few problems or passages say little, however many seeds there are.
+    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), least), min(freedom, clustered))
 
 
 def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
@@ -159,27 +160,30 @@ def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, cluste
 
 def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, float]:
     """How many were right of how many independent answers that say as much: of all, or of fewer, where those of a cluster are alike
-    (Korn and Graubard 1998, Survey Methodology 24, 193-201). Where all are right, or none, each cluster counts as one."""
-    n, correct, worth = len(correct_N), float(correct_N.sum()), float(len(correct_N))
-    if clusters is not None:
-        squared, freedom = _squared_error(correct_N, clusters)
-        alike = correct / n * (1 - correct / n) / max(squared, 1e-12) if 0 < correct < n else freedom + 1
-        shrunk = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) / stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) ** 2
-        worth = min(n, alike * shrunk)
-    return correct * (worth / n), worth
+    (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike is estimated as if one more cluster had been all right and
+    one all wrong: that none of a few was says little of whether some are."""
+    n, worth = len(correct_N), float(len(correct_N))
+    if clusters:
+        _, of_N = np.unique(clusters, return_inverse=True)
+        size = max(1, round(n / len(set(clusters))))
+        more = np.concatenate([correct_N, np.repeat([1.0, 0.0], size)])
+        squared, _ = _squared_error(more, [*map(str, of_N), *["right"] * size, *["wrong"] * size])
+        worth = min(worth, more.mean() * (1 - more.mean()) / squared * n / len(more))
+    return float(correct_N.sum()) * worth / max(1, n), worth
 
 
 def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clusters) -> MeanEstimate:
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
     found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
-    return found if clusters is None else found._replace(error=max(found.error, 1 / len(set(clusters))))
+    # Answers that were drawn one by one would vary so much.
+    return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / correct_SN.size)))
 
 
 def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
     """The estimate from one seed, which is about this student alone."""
     squared, freedom = _squared_error(values_N, clusters)
-    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / len(values_N)), freedom)
+    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / (freedom + 1)), freedom)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ class Consistency:
     low: float
     high: float
     chance: float
+    says: str
+    """What can be said of it alone, "" for nothing special."""
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,7 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
         *((Column(f"accuracy on {split}", number=True), on(split)) for split in splits),
         (Column("consistent", number=True), lambda c: percent(c.consistent)),
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
+        (Column(""), lambda c: Cell("at chance" if c.says else "", "bad")),
     ]
     about = "Originals that have changed versions, times seeds; consistent: all versions of one are answered right. Percent."
     about += f" By chance, or with the best constant answer: {percent(rows[0].chance)}." if rows else ""

@@ -13,6 +13,11 @@ def signed(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
+def say_detectable(difference: float) -> str:
+    """What difference a test would have found, of accuracies."""
+    return f"{100 * difference:.1f} points" if difference < 1 else "nothing"
+
+
 def join_names(names: Sequence[str], last: str = ", ") -> str:
     """``a, b and c`` with ``last`` = " and "; a name with a comma in it stands in quotes."""
     quoted = [f'"{name}"' if "," in name else name for name in names]

@@ -45,7 +45,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     counted = min(trained, default=1)
     unlike = list(_find_unlike(runs, split, seen, counted))
     if unlike and not anyway:
-        raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
+        raise UserError(f"{'; '.join(unlike)}. --anyway compares the common questions and notes what differs; --arm picks arms")
     answered = {f"{label}{name}": (run, list(score(run, name, split))) for run, label in labelled for name in run.arms}
     if len(trained) > 1:
         unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {counted} of each count")
@@ -79,10 +79,17 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
     trained = {", ".join(map(str, list(of)[:seeds])): where for where, of in students if of}
     if len(trained) > 1:
         yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
-    ways = {run.directory: _describe_ways(run, shown[run.directory], split) for run in runs}
-    for what in dict.fromkeys(what for of in ways.values() for what in of):
-        (first, way), *others = [(where, of[what]) for where, of in ways.items() if what in of]
-        yield from (f"answers are {what} {way} in {first} and {of} in {where}" for where, of in others if of != way)
+    told: set[str] = set()
+    every = dict.fromkeys(name for names in shown.values() for name in names)
+    for name in ("", *every):  # all arms together, then each with its namesakes
+        arms = {where: [each for each in names if name in ("", each)] for where, names in shown.items()}
+        ways = {run.directory: _describe_ways(run, arms[run.directory], split) for run in runs}
+        for what in dict.fromkeys(what for of in ways.values() for what in of if what not in told):
+            (first, way), *others = [(where, of[what]) for where, of in ways.items() if what in of]
+            answers = f"answers of {name}" if name else "answers"
+            if unlike := [f"{answers} are {what} {way} in {first} and {of} in {where}" for where, of in others if of != way]:
+                told.add(what)
+                yield from unlike
 
 
 def _describe_ways(run: Run, arms: Sequence[str], split: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from understudy.core.errors import counted
 from understudy.core.values import grouped
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
-from understudy.reports.words import join_names
+from understudy.reports.words import join_names, say_detectable
 from understudy.runs.summaries import MeasuredArm
 
 LISTED = 2
@@ -26,16 +26,16 @@ def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[
 def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], single: Set[str]) -> str:
     n = ranked[0].n // ranked[0].seeds
     shown = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
-    beaten = grouped((p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown)  # better -> worse
-    winners = [(s.arm, beaten[s.arm]) for s in ranked if s.arm in beaten]
+    sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown]
+    # One seed shows that answers differ, not that methods do.
+    beaten = grouped(((arm, "had more right than" if {arm, of} <= single else "is better than"), of) for arm, of in sides)
+    winners = [(arm, than, others) for s in ranked for (arm, than), others in beaten.items() if arm == s.arm]
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
     about = f" over {seeds} training seeds" if seeds > 1 else " with one seed"
-    # One seed shows that answers differ, not that methods do.
-    than = {arm: "had more right than" if arm in single and single & set(of) else "is better than" for arm, of in winners}
-    said = "; ".join(f"{join_names([arm])} {than[arm]} {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
-    more = sum(len(others) for _, others in winners[LISTED:])
+    said = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, than, others in winners[:LISTED])
+    more = sum(len(others) for *_, others in winners[LISTED:])
     further = f"; shown besides: {counted(more, 'difference')}" if more else ""
     return f"The data support, on {n:,} questions{about}: {said}{further}."
 
@@ -47,8 +47,8 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
         return "What they do not support: that it would be so on questions of another kind, with other students or another teacher."
     of_first = [pair for pair in unclear if first in (pair.arm, pair.other)]
     others = [pair.other if pair.arm == first else pair.arm for pair in of_first]
-    points = 100 * max(pair.detectable for pair in of_first)
-    said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({points:.1f} points would have been shown)"
+    shown = say_detectable(max(pair.detectable for pair in of_first))
+    said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown} would have been shown)"
     cost = {s.arm: s.tokens_per_answer for s in ranked}
     cheapest = min([first, *others], key=lambda name: cost[name])
     if cost[cheapest] >= cost[first]:

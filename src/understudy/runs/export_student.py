@@ -2,6 +2,7 @@
 directory for CTranslate2."""
 
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from understudy.corpus.card import require_terms
 from understudy.corpus.store import write_text
 from understudy.engines.local.checkpoint import context_of, read_config
 from understudy.pipeline.card import Card, read_card
+from understudy.pipeline.stages.student import LEARNED
 from understudy.reports.documents import open_template
 from understudy.sampling.pool import StudyPool
 
@@ -61,6 +63,8 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
             ends = write_ctranslate2(student, written)
             said |= _describe_program(prompt, call, tokenizer, seq2seq=load_config(student).is_encoder_decoder) | {"ends": ends}
         write_text(written / README, open_template("student.txt").render(said))
+        if (student / LEARNED).is_file():  # a study may begin with the file, and ask what it had learned from
+            shutil.copy(student / LEARNED, written)
         written.rename(to)
     model = to / (MODEL if format == "gguf" else "model")
     size = sum(path.stat().st_size for path in (model, *model.rglob("*")) if path.is_file())

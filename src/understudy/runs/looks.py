@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress, count
 from pathlib import Path
 
 from understudy.core.errors import counted
@@ -20,28 +21,35 @@ LOOKS = "looks.json"
 @dataclass(frozen=True)
 class Look:
     """What stood in the study when its results were shown, so many ``times`` one after the other: the number of training ``seeds``,
-    the ``pairs`` that it names, none where every pair is tested, its ``arms``, and its ``seed`` (neither in an old file)."""
+    the ``pairs`` that it names, none where every pair is tested, its ``arms``, its ``seed``, its first ``split``, the field of its
+    ``cluster``s and the ``check`` that judges (those from ``arms`` on are not in an old file)."""
 
     seeds: int
     pairs: tuple[tuple[str, str], ...]
     times: int = 1
     arms: tuple[str, ...] = ()
     seed: int | None = None
+    split: str | None = None
+    cluster: str | None = None
+    check: str | None = None
 
 
 def read_looks(run: Path) -> list[Look]:
     """The looks at the results in the directory ``run``, the first one first."""
     path = run / LOOKS
-    return [build(Look, row, str(path)) for row in read_json(path)["looks"]] if path.is_file() else []
+    return [build(Look, row, str(path)) for row in read_json(path, "looks")["looks"]] if path.is_file() else []
+
+
+def _look_at(study: Study) -> Look:
+    names, how = tuple(arm.name for arm in study.arms), study.evaluation
+    return Look(study.seeds, how.compare, 1, names, study.seed, how.splits[0], how.cluster or how.contrast, study.checks[0])
 
 
 def record_look(run: Path) -> None:
     """Note that a verb shows the results in ``run`` now: nothing, where the directory may not be written to."""
     if not os.access(run, os.W_OK):
         return
-    study = read_plan(run).study
-    names = tuple(arm.name for arm in study.arms)
-    looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare, arms=names, seed=study.seed)
+    looks, now = read_looks(run), _look_at(read_plan(run).study)
     if looks and replace(looks[-1], times=1) == now:
         looks, now = looks[:-1], replace(now, times=looks[-1].times + 1)
     write_json(run / LOOKS, {"looks": [plain(look) for look in (*looks, now)]})
@@ -59,20 +67,26 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
     """What was changed after results had been seen, also where it was changed back."""
     if not looks:
         return
-    now = study.evaluation.compare
-    named = set(map(frozenset, now))
+    now = _look_at(study)
+    named = set(map(frozenset, now.pairs))
     if late := count_looks_before(looks, study):
-        pairs = "; ".join(join_names(pair, " and ") for pair in now if frozenset(pair) in late)
+        pairs = "; ".join(join_names(pair, " and ") for pair in now.pairs if frozenset(pair) in late)
         yield f"Named after the results had been shown, so their p says less than it seems: {pairs}."
-    if now and (gone := {frozenset(pair): pair for look in looks for pair in look.pairs if frozenset(pair) not in named}):
+    if now.pairs and (gone := {frozenset(pair): pair for look in looks for pair in look.pairs if frozenset(pair) not in named}):
         yield f"Named before and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone.values())}."
-    shown = f"after the results had been shown {counted(sum(look.times for look in looks), 'time')}"
-    names, first = [arm.name for arm in study.arms], looks[0].arms
-    if out := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in names]:
+    if out := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in now.arms]:
+        shown = _count_until(looks, [not set(out).isdisjoint(look.arms) for look in looks])
         yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
-    if first and (added := [name for name in names if name not in first]):
-        yield f"Added {shown}: {join_names(added)}."
-    for what, value in (("number of training seeds", "seeds"), ("study's seed", "seed")):
-        before = dict.fromkeys(getattr(look, value) for look in looks)
-        if others := [str(earlier) for earlier in before if earlier not in (None, getattr(study, value))]:
-            yield f"The {what} was changed {shown}: {' and '.join(others)} before."
+    if looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
+        yield f"Added {_count_until(looks, [not set(added) <= set(look.arms) for look in looks])}: {join_names(added)}."
+    for name in ("seeds", "seed", "split", "cluster", "check"):
+        differ = [getattr(look, name) not in (None, getattr(now, name)) for look in looks]
+        if any(differ):
+            others = dict.fromkeys(str(getattr(look, name)) or "none" for look in compress(looks, differ))
+            yield f"The study's {name} changed {_count_until(looks, differ)}: {' and '.join(others)} before."
+
+
+def _count_until(looks: Sequence[Look], differ: Sequence[bool]) -> str:
+    """How often results had been shown when something was changed, which did ``differ`` at some of the ``looks``."""
+    last = max(compress(count(1), differ))
+    return f"after the results had been shown {counted(sum(look.times for look in looks[:last]), 'time')}"

@@ -17,6 +17,7 @@ from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports import data
+from understudy.reports.words import say_detectable
 from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
@@ -33,9 +34,11 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
+    names = common_problems([scored])
+    clusters = find_clusters(run, scored.split, names)
     for decoding, outcomes in judged.items():
         measured = _measure([scored], outcomes.values())
-        low, high = statistics.exact_interval(measured["correct"], measured["n"])
+        low, high = statistics.accuracy_interval(statistics.correctness([outcomes], names), clusters=clusters)
         yield data.ResultRow(
             **measured,
             decoding=decoding,
@@ -182,7 +185,7 @@ def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: Measure
         return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
-    return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
+    return f"no difference shown ({say_detectable(pair.detectable)} would have been)"
 
 
 def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:
@@ -230,8 +233,8 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance))
         says = AT_CHANCE if statistics.above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, says))
         judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=says))
     both = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
     tests = [(statistics.paired(*two, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for two in both]

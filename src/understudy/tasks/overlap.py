@@ -26,10 +26,10 @@ _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
 """A word, or a number with its marks: "1,000" is one as "900" is."""
 LONG = 8
 """A sentence of fewer words may stand in many questions."""
-_VARIANTS = frozenset("\u034f" + "".join(map(chr, range(0xFE00, 0xFE10))))
-"""They say how the letter before them is drawn, and are not seen themselves."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """Control characters that are no blanks."""
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Letters and marks that are not seen themselves (Default_Ignorable_Code_Point; those of the category Cf are told by that)."""
 _SENTENCE_END = re.compile(r"(?<=[.?!:])\s+|\n")
 _SIGN = re.compile("[-+*/=<>×÷^]")
 _MARK = re.compile(r"[;:!?\"'’“”]|[.,](?!\d)")
@@ -96,7 +96,7 @@ def _to_plain(text: str) -> str:
     text = _CONTROL.sub("", text)
     if text.isascii():
         return text
-    letters = (letter for letter in unicodedata.normalize("NFC", text) if letter not in _VARIANTS)
+    letters = unicodedata.normalize("NFC", _UNSEEN.sub("", text))
     return "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
 
 

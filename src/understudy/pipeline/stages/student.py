@@ -28,7 +28,7 @@ from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
-from understudy.tasks.overlap import exact_key
+from understudy.tasks.overlap import copy_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -159,7 +159,7 @@ class StudentStage(Stage[StudentSummary]):
             progress=context.progress,
             share=context.share,
         )
-        learned = read_learned(start) | {digest(exact_key(problem)) for problem in (*learn, *dev)}
+        learned = read_learned(start) | {digest(copy_key(problem)) for problem in (*learn, *dev)}
         write_json(trained.checkpoint / LEARNED, {"questions": sorted(learned)})
         write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
@@ -256,14 +256,15 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
 def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
     """How many of the problems ``asked`` the student in ``start`` had learned from or was chosen by."""
     learned = read_learned(start)
-    return sum(digest(exact_key(problem)) in learned for problem in asked) if learned else 0
+    return sum(digest(copy_key(problem)) in learned for problem in asked) if learned else 0
 
 
 def read_learned(start: str | None) -> set[str]:
     """Digests of the questions that the student in ``start`` learned from or was chosen by, and the students that it began as; none
     where it is no student of ours."""
-    file = Path(start or "", LEARNED)
-    return set(read_json(file)["questions"]) if start and file.is_file() else set()
+    at = Path(start or "")
+    file = (at.parent if at.suffix == ".gguf" else at) / LEARNED
+    return set(read_json(file, "questions")["questions"]) if start and file.is_file() else set()
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
