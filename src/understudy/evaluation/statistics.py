@@ -125,21 +125,20 @@ def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, cluste
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
     squared, clustered = _squared_error(by_problem, clusters)
-    least = 1 / (n * math.sqrt(seeds)) if clusters is None else 1 / len(set(clusters))
     problems = max(0.0, squared - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     # Few problems or passages say little, however many seeds there are.
-    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), least), min(freedom, clustered))
+    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, clustered))
 
 
 def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
-    """The squared standard error of the mean over problems, and its degrees of freedom."""
+    """The squared standard error of the mean over problems, infinite for two, which are easily alike; its degrees of freedom."""
     n = len(values_N)
     totals = values_N - values_N.mean()
     if clusters is not None:
         totals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=totals)
     count = len(totals)
-    return (float((totals**2).sum()) * count / (count - 1) / n**2, count - 1) if count > 1 else (math.inf, 1)
+    return (float((totals**2).sum()) * count / (count - 1) / n**2, count - 1) if count > 2 else (math.inf, 1)
 
 
 def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
@@ -176,14 +175,15 @@ def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clu
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
     found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
-    # Answers that were drawn one by one would vary so much.
-    return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / correct_SN.size)))
+    # Answers that were drawn one by one would vary so much, and so would clusters of which one were all wrong.
+    least = max(math.sqrt(found.mean * (1 - found.mean) / correct_SN.size), 1 / len(set(clusters)) if clusters else 0.0)
+    return found._replace(error=max(found.error, least))
 
 
 def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
     """The estimate from one seed, which is about this student alone."""
     squared, freedom = _squared_error(values_N, clusters)
-    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / (freedom + 1)), freedom)
+    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / len(values_N)), freedom)
 
 
 @dataclass(frozen=True)
