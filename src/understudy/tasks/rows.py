@@ -183,7 +183,7 @@ def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_o
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
     golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, shown=shown) for ours, raw in answers))
-    # What is read as it is stands not in ``meta`` too; the fields of templates do.
+    # ``meta`` does not have the fields that are read as they are, but it has the fields of templates.
     named = [layout.fields.get(ours, ours) for ours in FIELDS]
     taken = {name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)}
     rationale = _get(row, layout, "rationale", where)

@@ -97,8 +97,7 @@ def train(
         if not is_out_of_memory(error):
             raise
         if training is None:
-            said = "out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)"
-            raise UnderstudyError(said) from error
+            raise out_of_memory(None, 0, None) from error
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
     finally:
         training = None  # its tensors go, so that the next stage of this process begins with little

@@ -210,8 +210,10 @@ def _read(path: Path) -> str:
         return ""
 
 
-def out_of_memory(memory: Estimate, examples: int, free: int | None) -> UnderstudyError:
+def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
     """What to say where a training does not fit, or did not."""
+    if memory is None:
+        return UnderstudyError("out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)")
     parts = ", ".join(f"{name} {size(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer"))
     left = "" if free is None else f", and {size(free)} were free for this training beside the weights"
     return UnderstudyError(
