@@ -23,8 +23,7 @@ class Live(Watcher):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._tasks: dict[str, TaskID] = {}
-        self._kinds: dict[str, str] = {}
+        self._tasks: dict[str, tuple[TaskID, str]] = {}
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
         self.progress = Progress(
             TextColumn("{task.fields[kind]:<9}", style="bold", markup=False),
@@ -50,8 +49,7 @@ class Live(Watcher):
 
     def started(self, stage: Stage[Any]) -> None:
         with self._lock:
-            self._kinds[stage.label] = stage.kind
-            self._tasks[stage.label] = self.progress.add_task(stage.label, total=None, kind=stage.kind, note="")
+            self._tasks[stage.label] = self.progress.add_task(stage.label, total=None, kind=stage.kind, note=""), stage.kind
 
     def event(self, event: Event) -> None:
         label, done, total, note = event
@@ -61,17 +59,18 @@ class Live(Watcher):
                 return
             if label not in self._tasks:
                 return
-            self.progress.update(self._tasks[label], completed=done, total=total, note=note)
+            task, kind = self._tasks[label]
+            self.progress.update(task, completed=done, total=total, note=note)
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
-                unit = _UNITS.get(self._kinds[label], "")
-                line = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
+                unit = _UNITS.get(kind, "")
+                line = f"  {kind} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
                 self._console.print(line, markup=False, highlight=False)
 
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
         with self._lock:
             self._finished += 1
-            self.progress.remove_task(self._tasks.pop(stage.label))
+            self.progress.remove_task(self._tasks.pop(stage.label)[0])
             done, took = f"[{self._finished}/{self._planned}]", f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
             head = (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label
             self._console.print(Text.assemble(*head, (f"  {line_of(summary)}", "cyan"), (f"  {took}", "dim")))

@@ -72,10 +72,7 @@ def end_with_parent() -> None:
     """End this process (one of `multiprocessing`) soon after its parent has ended. The parent may die while this process starts, so
     its number is the one that `multiprocessing` passed on, not the one that the system tells now."""
     parent = multiprocessing.parent_process()
-    number = parent and parent.pid
-    if os.getppid() != number:
-        os._exit(1)
-    threading.Thread(target=_watch, args=(number,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent and parent.pid,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

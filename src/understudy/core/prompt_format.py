@@ -69,8 +69,7 @@ class PromptFormat:
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The example that teaches ``role`` this rationale and answer to ``problem``."""
-        prompt, reply = self.write_prompt(problem), self.join_reply(rationale, answer, problem)
-        return self.write_example(role, prompt, reply, problem.id, chain)
+        return self.write_example(role, self.write_prompt(problem), self.join_reply(rationale, answer, problem), problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
         """A method's own prompt: ``text`` as it is, or as one turn of the user."""
@@ -174,13 +173,10 @@ def question_text(problem: Problem) -> str:
     letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    if problem.choices and not all(_has_label(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
+    labels = (rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}" for i, choice in enumerate(problem.choices))
+    if problem.choices and not all(re.search(label, problem.question, re.I) for label in labels):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)
-
-
-def _has_label(question: str, i: int, choice: str) -> bool:
-    return re.search(rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}", question, re.I) is not None
 
 
 def answer_text(answer: str, problem: Problem) -> str:

@@ -99,8 +99,7 @@ def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
     before, _, after = render_messages(tokenizer, messages, reply=_REPLY).partition(_REPLY)
     special = set(_special_tokens(tokenizer).values())
     end = next((i for i in _encode_rendered(tokenizer, after) if i in special), tokenizer.eos_token_id)
-    thinking = prompt.rstrip().endswith(THINK)
-    return Turn(end, thinking, before.removeprefix(prompt) if before.startswith(prompt) else "")
+    return Turn(end, prompt.rstrip().endswith(THINK), before.removeprefix(prompt) if before.startswith(prompt) else "")
 
 
 def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int]:

@@ -51,5 +51,4 @@ class Recorded(EngineOptions):
         """The chains of the training problems among ``problems`` (by id), and what became of the rows. Raises
         DataError naming file, line and field."""
         paths = [Path(name) for name in self.chains]
-        given = dict(self.fields)
-        return import_chains(paths, problems=problems, fields=given, prefer=self.prefer, format=self.format, split="train")
+        return import_chains(paths, problems=problems, fields=self.fields, prefer=self.prefer, format=self.format, split="train")

@@ -4,7 +4,7 @@ beside them in threads."""
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 from understudy.core.asks import T
 from understudy.core.protocols import AsyncEngine, LocalEngine
@@ -27,12 +27,16 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) ->
         return
     from uvloop import new_event_loop
 
-    with _fewer_collections(), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        all_of_them = _run_network(flows, cast, on_end)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        all_of_them, before = _run_network(flows, cast, on_end), gc.get_threshold()
+        # Thousands of flows wait at once, and the collector would look through them every 700 new objects, which takes a seventh of
+        # the time of sampling (docs/design.md).
+        gc.set_threshold(200_000, 20, 20)
         try:
             while some := runner.run(_take(all_of_them)):
                 yield from some
         finally:
+            gc.set_threshold(*before)
             runner.run(all_of_them.aclose())
 
 
@@ -63,15 +67,3 @@ async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
         if len(some) == GROUP:
             break
     return some
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """Collect garbage less often: thousands of flows wait at once, and the collector would look through them every 700 new objects,
-    which takes a seventh of the time of sampling (docs/design.md)."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

@@ -78,8 +78,6 @@ class BatchEngine:
 
     def __post_init__(self) -> None:
         self.identity = self.endpoint.identity
-        self._jobs: list[Job] = []
-        self._waiting: dict[str, Wanted] = {}
         self._full = False
 
     def serve(self, source: Source) -> None:
@@ -96,7 +94,7 @@ class BatchEngine:
 
     async def _resume(self, *, single: bool) -> None:
         """Find the batches of earlier processes and read those that have ended, while nobody waits for anything."""
-        self._waiting = {}
+        self._waiting: dict[str, Wanted] = {}
         self._jobs = read_jobs(self.ledger, self.identity, {address.url for address in self.endpoint.addresses})
         async with self.endpoint:
             await self._look(single=single)

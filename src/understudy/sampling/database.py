@@ -97,7 +97,6 @@ def close_intents(connection: sqlite3.Connection, at: float) -> None:
 def read_capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
     """What was found of endpoints: engine -> url -> name -> value, each by name."""
     found: dict[str, dict[str, dict[str, str]]] = {}
-    rows = reader.execute("SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name")
-    for engine, url, name, value in rows:
+    for engine, url, name, value in reader.execute("SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name"):
         found.setdefault(engine, {}).setdefault(url, {})[name] = value
     return found

@@ -22,6 +22,9 @@ _COUNT = """
         count(*) FILTER (WHERE outcome IS NULL) AS in_flight,
         coalesce(sum(read), 0) AS read, coalesce(sum(written), 0) AS written, total(money) AS money
     FROM intents"""
+_BATCHES = """
+    SELECT id, url, count(DISTINCT line), count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
+    WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def status(run: Path) -> Status:
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())
-        endpoints, batches = read_capabilities(reader), _read_batches(reader)
+        endpoints, batches = read_capabilities(reader), [HeldBatch(*row) for row in reader.execute(_BATCHES)]
     counts["in_batches"] = sum(batch.replies for batch in batches)
     counts["in_flight"] -= counts["in_batches"]
     if at_work is None:
@@ -90,15 +93,6 @@ def status(run: Path) -> Status:
     to_come = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
     left = to_come / rate if rate else None
     return Status(writer=at_work, left=left, batches=batches, capabilities=endpoints, **counts, **state)
-
-
-def _read_batches(reader: sqlite3.Connection) -> list[HeldBatch]:
-    found = reader.execute(
-        """SELECT id, url, count(DISTINCT line) AS requests, count(*) AS replies
-            FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
-            WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
-    )
-    return [HeldBatch(**dict(row)) for row in found]
 
 
 def _read_progress(path: Path) -> dict[str, Any]:

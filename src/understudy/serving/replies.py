@@ -68,8 +68,7 @@ def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
     """The message so far, of a reply that begins with ``text``: the whole sentences of its reasoning, before any that states an
     answer."""
     sentences = _SENTENCES.match(text)
-    of = (problem.kind, problem.choices, problem.question, problem.form)
-    thought = _find_thought(sentences[0], *of) if sentences else ""
+    thought = _find_thought(sentences[0], problem.kind, problem.choices, problem.question, problem.form) if sentences else ""
     if not thought or reasoning == "hidden":
         return {}
     return {"role": "assistant", **({"content": OPEN + thought} if reasoning == "raw" else {"reasoning_content": thought})}

@@ -50,7 +50,8 @@ def find_study(name: str | Path) -> Path:
 def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str, Any]:
     """The ``tables`` of the study file ``path`` in one of its profiles, whose name is added to the study's.
 
-    Raises StudyError where the file has no such profile, or has profiles and none is chosen.
+    Raises StudyError where the file has no such profile, or has profiles and none is chosen, and where the profile changes an arm
+    that the file does not have.
     """
     profiles = tables.pop("profiles", {})
     if not isinstance(profiles, Mapping) or not all(isinstance(table, Mapping) for table in profiles.values()):
@@ -71,7 +72,9 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
             raise StudyError(f"profiles.{profile}.base: {file} cannot be read: {error}") from None
     changes = own.get("arms", [])
     if isinstance(changes, Mapping):
-        own["arms"] = list(_change_arms(tables.get("arms"), changes, f"profiles.{profile}.arms"))
+        by_name = {str(arm.get("name")): arm for arm in tables.get("arms") or () if isinstance(arm, Mapping)}
+        refuse_unknown(changes, by_name, f"profiles.{profile}.arms: there is no arm", "of the file")
+        own["arms"] = [_merge(arm, changes.get(name, {})) for name, arm in by_name.items()]
     elif not isinstance(changes, list):
         must = f"must be tables: [[profiles.{profile}.arms]], or one for each arm by name"
         raise StudyError(f"profiles.{profile}.arms = {changes!r}: {must}")
@@ -79,13 +82,6 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
     if isinstance(head := merged.get("study"), dict) and "name" in head:
         merged["study"] = head | {"name": f"{head['name']}-{profile}"}
     return merged
-
-
-def _change_arms(arms: Any, changes: Mapping[str, Any], where: str) -> Iterator[Any]:
-    """The file's ``arms`` with the ``changes`` of those that these name. Raises StudyError for a name that no arm has."""
-    by_name = {str(arm.get("name")): arm for arm in arms or () if isinstance(arm, Mapping)}
-    refuse_unknown(changes, by_name, f"{where}: there is no arm", "of the file")
-    yield from (_merge(arm, changes.get(name, {})) for name, arm in by_name.items())
 
 
 def _merge(first: Any, second: Any) -> Any:

@@ -66,11 +66,6 @@ class Layout:
         theirs = self.fields.get(ours, ours)
         return theirs if isinstance(theirs, str) else ", ".join(theirs)
 
-    def plain_fields(self) -> list[str]:
-        """The fields that are read as they are. ``meta`` does not have them, but it has the fields of templates."""
-        named = [self.fields.get(ours, ours) for ours in FIELDS]
-        return [name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)]
-
     def our_name(self, theirs: str) -> str:
         """Our name of the field ``theirs``."""
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
@@ -188,7 +183,9 @@ def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_o
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
     golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, shown=shown) for ours, raw in answers))
-    taken = set(layout.plain_fields())
+    # ``meta`` does not have the fields that are read as they are, but it has the fields of templates.
+    named = [layout.fields.get(ours, ours) for ours in FIELDS]
+    taken = {name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)}
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
     return Problem(

@@ -80,8 +80,7 @@ def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, see
 
     So a large group is in train as often as train's share says, and single problems fill the rest exactly.
     """
-    keyed = ((key(problem), problem) for problem in order)
-    groups = grouped((f"\x1f{problem.id}" if value is None else value, problem) for value, problem in keyed)
+    groups = grouped((f"\x1f{p.id}" if (value := key(p)) is None else value, p) for p in order)
     room = {**counts, "": len(order) - sum(counts.values())}  # "" is dropped
     drawn: dict[str, list[Problem]] = {name: [] for name in room}
     rng = random.Random(f"groups\x1f{seed}")

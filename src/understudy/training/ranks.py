@@ -128,7 +128,9 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
     if size == 1:
         yield replace(ranks, sharded=False)
         return
-    _require_devices(size, device)
+    devices = torch.cuda.device_count() if device == "cuda" else 1 if device == "mps" else size
+    if devices < size:
+        raise StudyError(f"training.processes = {size}: each needs a GPU of its own, and there are {devices}")
     context = multiprocessing.get_context("spawn")
     others: dict[Any, Connection] = {}
     with TemporaryDirectory() as folder:
@@ -167,12 +169,6 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
         for process in others:
             process.join(GRACE)
             process.kill()
-
-
-def _require_devices(size: int, device: SettledDevice) -> None:
-    there = torch.cuda.device_count() if device == "cuda" else 1 if device == "mps" else size
-    if there < size:
-        raise StudyError(f"training.processes = {size}: each needs a GPU of its own, and there are {there}")
 
 
 def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:

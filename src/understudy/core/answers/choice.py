@@ -34,13 +34,11 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     match = _LABEL.match(span)
     words = split_words(first_sentence(span))
     by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
-    if match is None:
+    if match is None or (match["bare"] in ("A", "I") and _is_word(span, match.end())):
         return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     sign = next(group for group in match.groups() if group)
     if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
-    if match["bare"] in ("A", "I") and _is_word(span, match.end()):
-        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     letter = _letter(sign, choices)
     return by_text if letter is None else one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 

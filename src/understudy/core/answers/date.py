@@ -45,8 +45,7 @@ def read(span: str, *, strict: bool = False, question: str = "", form: str = "")
     order = _ORDER.search(form)
     span, day_first = span[:SPAN], order[1] == "d" if order else _DAY_FIRST.search(question) is not None or None
     if strict:
-        lead = _AROUND.match(span)
-        match = _DATE.match(span, lead.end() if lead else 0)
+        match = _DATE.match(span, _AROUND.match(span).end())  # type: ignore[union-attr]  # that matches everything
         return _to_reading(match, day_first) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
     found = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first)).found]
     so = max((match.end() for match in _SO.finditer(span)), default=0)

@@ -46,17 +46,16 @@ def find_equations(rationale: str) -> Iterator[Equation]:
             at = max(end, begin.end())
             if _VARIABLE.match(line, end):
                 sides = sides[:-1]
-            calculated = [side for side in sides if len(side.numbers) > 1]
-            if calculated and len(sides) > 1:
+            if len(sides) > 1 and any(len(side.numbers) > 1 for side in sides):
                 floor, readings = bool(_REMAINDER.search(written)), [sides]
                 if "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
                     readings.append(sides_of(line.replace("%", " "), begin.start())[0][: len(sides)])
                 labelled = _LABEL.search(line, 0, begin.start())  # "Day 1 = 100 + 20 = 120"
                 if labelled and len(sides[0].numbers) == 1 < len(sides) - 1:
                     readings.append(sides[1:])
-                if held := next((reading for reading in readings if _hold(reading, floor=floor)), None):
-                    calculated = [side for side in held if len(side.numbers) > 1]
-                yield Equation(calculated[0].text, calculated[0].value if held else None)
+                held = next((reading for reading in readings if _hold(reading, floor=floor)), None)
+                calculated = next(side for side in held or sides if len(side.numbers) > 1)
+                yield Equation(calculated.text, calculated.value if held else None)
 
 
 def _hold(sides: Sequence[Expression], *, floor: bool) -> bool:

@@ -83,9 +83,8 @@ def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
 
 
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
-    after = _AFTER.match(text, word.end(), end)
-    alone = None if after else _ALONE.match(text, word.end(), end)
-    if not after and not alone:
+    after = _AFTER.match(text, word.end(), end) or _ALONE.match(text, word.end(), end)
+    if after is None:
         return None
     window = text[max(begin, word.start() - 90) : word.start()]
     before = _BEFORE.search(window, len(window) - len(_SIGN.split(window)[-1]))  # it has words and commas only
@@ -95,9 +94,9 @@ def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker |
     line = window.rpartition("\n")[2]
     heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())]))
     telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
-    if not after:
+    if after.re is _ALONE:
         # a heading: "Final answer", with the answer on the next line
-        return Marker("marker", start, alone.end()) if alone and heads and telling else None
+        return Marker("marker", start, after.end()) if heads and telling else None
     if not telling or not (before["the"] or sort or heads or _ends_in_colon(after[0])):
         return None
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)

@@ -74,8 +74,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
         span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations one a line the last one counts
-    lead = _FILLER.match(span)
-    begin = lead.end() if lead else 0
+    begin = _FILLER.match(span).end()  # type: ignore[union-attr]  # it matches everything
     found = _read_run(span, begin)
     if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
@@ -214,8 +213,7 @@ def _right_side(span: str, end: int) -> _Number | None:
     """The number after the last equals sign of the equation that continues at ``end``, None where there is none."""
     found = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
-        lead = _FILLER.match(span, match.end())
-        following = _read_run(span, lead.end() if lead else match.end())
+        following = _read_run(span, _FILLER.match(span, match.end()).end())  # type: ignore[union-attr]  # it matches everything
         if following is None:
             break
         found, end = following, following.end

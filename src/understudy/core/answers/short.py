@@ -16,8 +16,7 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 def read(span: str) -> Reading:
     """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     span = unwrap(span[: 3 * LONGEST])
-    lead = _LEAD.match(span)
-    begin = lead.end() if lead else 0
+    begin = _LEAD.match(span).end()  # type: ignore[union-attr]  # it matches everything
     if quoted := _QUOTED.match(span, begin):
         return _to_reading(quoted[1] or quoted[2])
     return _to_reading(span[begin : find_sentence_end(span, begin, len(span))])

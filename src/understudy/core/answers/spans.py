@@ -198,8 +198,7 @@ def split_words(text: str) -> list[str]:
     """The words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless there are
     only articles."""
     plain = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
-    words = _TOKEN.findall(unicodedata.normalize("NFKC", plain).casefold())
-    words = [word.strip() for word in words]
+    words = [word.strip() for word in _TOKEN.findall(unicodedata.normalize("NFKC", plain).casefold())]
     return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 
 

@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from understudy.core.values import grouped
 from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingRow
 from understudy.engines.local.prompts import Prompts, Tokens
@@ -41,9 +42,8 @@ def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *,
 
 def _group(rows: Sequence[DecodingRow], size: int, read_limit: int) -> Iterator[list[DecodingRow]]:
     """Group rows for `generate`: one call of it has one limit and one set of ends."""
-    alike: dict[Any, list[DecodingRow]] = {}
-    for row in sorted(rows, key=lambda r: len(r.prompt)):  # so that prompts read together need little padding
-        alike.setdefault((row.request.decoding.beams, row.limit, row.stop, row.ends), []).append(row)
+    by_length = sorted(rows, key=lambda r: len(r.prompt))  # so that prompts read together need little padding
+    alike = grouped(((row.request.decoding.beams, row.limit, row.stop, row.ends), row) for row in by_length)
     for (beams, *_), left in alike.items():
         while left:
             # `generate` reads a prompt once for each of its beams.

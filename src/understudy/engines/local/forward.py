@@ -90,20 +90,18 @@ class Network:
         column = torch.arange(width)
         padded_UC = column < (width - lengths)[:, None]
         positions_UC = (column - (width - lengths)[:, None]).clamp(min=0).to(self.device)
-        cache, logits = DynamicCache(), None
+        cache = DynamicCache()
         for at in range(0, width, PIECE):
             end = min(at + PIECE, width)
             later = column[:end] > column[at:end, None]
-            mask = additive(padded_UC[:, None, None, :end] | later, self.dtype).to(self.device)
             logits = self.model(
                 input_ids=ids_UC[:, at:end],
-                attention_mask=mask,
+                attention_mask=additive(padded_UC[:, None, None, :end] | later, self.dtype).to(self.device),
                 position_ids=positions_UC[:, at:end],
                 past_key_values=cache,
                 use_cache=True,
                 **self.last_only,
             ).logits
-        assert logits is not None
         layers = [(layer.keys, layer.values) for layer in cache.layers]
         return Block(lengths=lengths.tolist(), logits=logits[:, -1], layers=layers, sources=[], cross=[])
 

@@ -104,16 +104,13 @@ def _check_plain(student: Path, config: Any) -> None:
 def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:
     from gguf import TokenType
 
-    special = {token["id"]: token["special"] for token in spec["added_tokens"]}
-    texts, types = name_tokens(tokenizer, size), []
-    known_ids = set(tokenizer.get_vocab().values())
-    for i in range(size):
-        known = TokenType.NORMAL if i in known_ids else TokenType.UNUSED
-        types.append((TokenType.CONTROL if special[i] else TokenType.USER_DEFINED) if i in special else known)
+    types = dict.fromkeys(tokenizer.get_vocab().values(), TokenType.NORMAL)
+    for token in spec["added_tokens"]:
+        types[token["id"]] = TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
-    writer.add_token_list(texts)
-    writer.add_token_types(types)
+    writer.add_token_list(name_tokens(tokenizer, size))
+    writer.add_token_types([types.get(i, TokenType.UNUSED) for i in range(size)])
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in spec["model"]["merges"]])
     writer.add_add_bos_token(False)
     if isinstance(tokenizer.chat_template, str):

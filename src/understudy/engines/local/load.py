@@ -33,7 +33,7 @@ def load_config(directory: Path) -> Any:
     """The config of the directory, or of an adapter's base. Raises CheckpointError where `transformers` does not know the class."""
     directory = base_of(directory) or directory
     try:
-        return AutoConfig.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(**_where(directory))
     except Exception as error:  # transformers' own checks of a config raise any kind of error
         kind, path = read_config(directory).get("model_type"), directory if is_gguf(directory) else directory / "config.json"
         raise CheckpointError(
@@ -46,7 +46,7 @@ def load_tokenizer(directory: Path) -> Any:
     """The tokenizer, which must have an end token. Raises CheckpointError."""
     maker = TokenizersBackend if is_gguf(directory) else AutoTokenizer
     try:
-        tokenizer = maker.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
+        tokenizer = maker.from_pretrained(**_where(directory))
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
     if is_gguf(directory) and read_gguf(directory).metadata["tokenizer.ggml.pre"] == "smollm":
@@ -79,8 +79,6 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
             dtype=DTYPES[dtype],
             attn_implementation="eager",
             use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
             output_loading_info=True,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError) as error:
@@ -108,10 +106,11 @@ def choose_attention(model: Any, device: str) -> None:
 
 
 def _where(checkpoint: Path) -> dict[str, Any]:
-    """How `transformers` is told of a directory, or of a GGUF file."""
+    """How `transformers` is told of a directory, or of a GGUF file: nothing is fetched, and no code of it is run."""
+    safely = {"local_files_only": True, "trust_remote_code": False}
     if is_gguf(checkpoint):
-        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name}
-    return {"pretrained_model_name_or_path": checkpoint}
+        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name, **safely}
+    return {"pretrained_model_name_or_path": checkpoint, **safely}
 
 
 def _with_adapter(model: Any, directory: Path) -> Any:

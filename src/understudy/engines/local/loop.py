@@ -36,16 +36,13 @@ class DecodingRow:
 
     def take(self, token: int, logprob: float, stops: StopStrings) -> None:
         """Append the drawn token, or a forced one in its place, and decide whether the row is finished."""
-        if self.forced:
-            token = self.forced.pop(0)
-            self.tokens.append(token)
-        else:
-            self.tokens.append(token)
+        drawn = not self.forced
+        self.tokens.append(token if drawn else self.forced.pop(0))
+        if drawn:
             self.logprobs.append(logprob)
             if self.request.decoding.calculator and token not in self.ends and stops.has_equals(token):
                 self._calculate(stops)
-                token = self.tokens[-1]
-        if token in self.ends or (self.stop and stops.contains_stop(self.tokens, self.stop)):
+        if self.tokens[-1] in self.ends or (self.stop and stops.contains_stop(self.tokens, self.stop)):
             self.finish = "stop"
         elif len(self.tokens) >= self.limit:
             self.finish = "length"

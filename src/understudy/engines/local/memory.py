@@ -13,8 +13,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAI
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
-    message = str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY))
 
 
 def resident() -> int:
