@@ -235,6 +235,11 @@ def test_a_problem_is_never_guessed(tmp_path):
     assert counts.items() <= report.to_json().items()
 
 
+def test_an_id_in_the_place_of_the_question_names_the_problem(tmp_path):
+    chains, _ = bring(tmp_path, {"problem": "two", "text": SAID}, {"id": "two", "problem": "two", "text": SAID}, problems=PROBLEMS)
+    assert [chain.problem for chain in chains] == ["two", "two"]
+
+
 def test_a_thought_is_the_rationale_and_what_follows_the_answer(tmp_path):
     rows = [
         {"prompt": ASKED, "response": "<think>\n2 and 3, say 6?\nNo: 5.\n</think>\n\nAdding gives **5**."},
