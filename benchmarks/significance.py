@@ -2,7 +2,7 @@
 
     python benchmarks/significance.py                  # the table of docs/statistics.md, about ten minutes
     python benchmarks/significance.py --studies 50     # quicker, coarser
-    python benchmarks/significance.py --clusters       # of one seed's accuracy, where answers belong together; three minutes
+    python benchmarks/significance.py --clusters       # of one seed's accuracy, where answers belong together; a minute
 
 A study: N questions of unequal difficulty (logit, SD 1.5), an effect of each arm on each question (SD 0.5), and an accuracy of
 each training seed of each arm that differs by ``seeds vary`` points (SD). "wrong": studies in which any pair of equal arms is
@@ -102,16 +102,16 @@ def simulate(
     }
 
 
-def draw_clustered(rng: np.random.Generator, answers: str, wrong: float, clusters: int, size: int) -> tuple[Array, float]:
+def draw_clustered(rng: np.random.Generator, answers: str, wrong: float, sizes: list[int]) -> tuple[Array, float]:
     """[1, N] answers of one student, and its true accuracy."""
 
     def shared(values: Array) -> Array:
-        return np.repeat(values, size)
+        return np.repeat(values, sizes)
 
-    n, of_cluster = clusters * size, rng.random(clusters) >= wrong
+    n, of_cluster = sum(sizes), rng.random(len(sizes)) >= wrong
     if answers == "levels":
         correlated = 1 / 0.2 - 1
-        right = rng.random(n) < shared(rng.beta((1 - wrong) * correlated, wrong * correlated, clusters))
+        right = rng.random(n) < shared(rng.beta((1 - wrong) * correlated, wrong * correlated, len(sizes)))
     elif answers == "fails":
         return (shared(of_cluster) & (rng.random(n) < 0.98)).astype(float)[None], 0.98 * (1 - wrong)
     else:
@@ -121,23 +121,23 @@ def draw_clustered(rng: np.random.Generator, answers: str, wrong: float, cluster
 
 
 def show_clusters(studies: int, seed: int) -> None:
-    header = "clusters, questions each, answers, wrong, covers, points, covers as independent, points as independent".split(", ")
+    header = "clusters x questions, answers, wrong, covers, points, covers as independent, points as independent".split(", ")
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
-    for clusters, size in ((3, 10), (10, 10), (20, 5), (30, 10), (40, 25), (100, 10), (300, 3)):
-        names = [str(i) for i in range(clusters) for _ in range(size)]
+    equal = [[size] * clusters for clusters, size in ((3, 10), (10, 10), (20, 5), (30, 10), (40, 25), (100, 10), (300, 3))]
+    for sizes in (*equal, [100] * 2 + [5] * 18, [300] + [1] * 100, [20] * 5 + [1] * 100):
+        names = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
+        told = " + ".join(f"{sizes.count(size)} x {size}" for size in dict.fromkeys(sizes))
         for answers in ("alone", "half", "alike", "levels", "fails"):
             for wrong in (0.02, 0.1, 0.5):
-                rng = np.random.default_rng([seed, clusters, size, round(100 * wrong)])
+                rng = np.random.default_rng([seed, *sizes[:2], len(sizes), round(100 * wrong)])
                 found = []
                 for _ in range(studies):
-                    right, true = draw_clustered(rng, answers, wrong, clusters, size)
-                    for told in (names, None):
-                        low, high = accuracy_interval(right, clusters=told)
+                    right, true = draw_clustered(rng, answers, wrong, sizes)
+                    for clusters in (names, None):
+                        low, high = accuracy_interval(right, clusters=clusters)
                         found += [low <= true <= high, high - low]
                 means = 100 * np.array(found, dtype=float).reshape(studies, 4).mean(axis=0)
-                print(
-                    f"| {clusters} | {size} | {answers} | {wrong:g} | {' | '.join(f'{value:.1f}' for value in means)} |", flush=True
-                )
+                print(f"| {told} | {answers} | {wrong:g} | {' | '.join(f'{value:.1f}' for value in means)} |", flush=True)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from understudy.core.values import COMMA, Chain, Outcome, Problem, Step
 
 COINS = Problem("p", "Ana has 4 coins and finds 3 in each of two boxes. How many has she?", "number", "10")
 THINGS = Problem("q", "Which is red?", "option", "B", choices=("grass", "blood"))
+GRASS = replace(THINGS, question="Which is green?", answer="A")
 
 
 def chain(rationale, **more):
@@ -97,7 +98,9 @@ def test_the_steps_of_a_chain_with_sub_questions_are_its_answers():
         (COINS, "Q1: How many?\nA1: 10 are in the boxes.\nQ2: And now?\nA2: 12.", Outcome.CORRECT),
         (COINS, "#### 10. Six are in the boxes. 4 and 6 are 10.", Outcome.WRONG),
         (THINGS, "(b), since it has iron. Grass is green.", Outcome.WRONG),
-        (THINGS, "(b) has iron.\n(a) is green.\n(c) is rare. So it is blood.", Outcome.CORRECT),  # looks at one after the other
+        (GRASS, "(a) is green.\n(b) has iron.\nSo it is not blood. It is grass.", Outcome.CORRECT),  # looks at one after the other
+        (GRASS, "(a), because it is green.\n(b) has iron.\nSo it is not blood. It is grass.", Outcome.WRONG),
+        (THINGS, "(b), it has iron.\n(a) is green, so it cannot be.\nIt is blood. So it fits.", Outcome.WRONG),
         (THINGS, "If the answer is (b), then it has iron. Blood has it.", Outcome.CORRECT),
         (THINGS, "Grass is green. Blood has iron, so it is red.", Outcome.CORRECT),
         (COINS, "10, because she has 2 x 3 = 6 in the boxes. 4 and 6 are 10.", Outcome.WRONG),

@@ -308,9 +308,9 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     tried, seeds, seed = describe_looks([same, between, same], study)
     assert tried.endswith("fewer pairs: tried.")
     assert seeds.endswith(f": {study.seeds + 1} before.") and seed.endswith(f": {study.seed + 5} before.")
-    clustered = replace(same, times=3, split="dev", cluster="topic", check="other")
+    clustered = replace(same, times=3, first_split="dev", cluster_field="topic", judging_check="other")
     said = [text.partition(" changed after the results had been shown ") for text in describe_looks([clustered, same, same], study)]
-    assert [what for what, _, _ in said] == ["The study's split", "The study's cluster", "The study's check"]
+    assert [what for what, _, _ in said] == ["The study's first split", "The study's cluster field", "The study's judging check"]
     assert {how for _, _, how in said} == {"3 times: dev before.", "3 times: topic before.", "3 times: other before."}, (
         "not 5 times"
     )

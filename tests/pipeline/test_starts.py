@@ -19,7 +19,7 @@ from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.stages.student import LEARNED, count_seen, read_learned
 from understudy.studies.load import load_study
-from understudy.tasks.overlap import copy_key
+from understudy.tasks.overlap import copy_key, exact_key
 
 STUDY = """
 [study]
@@ -185,7 +185,13 @@ def test_what_a_start_had_learned_from_is_counted_wherever_it_lies(tmp_path):
         assert [count_seen(str(start), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
     copies = [replace(problem, question=problem.question.replace("?", " ?").upper()) for problem in asked]
     assert count_seen(str(tmp_path), copies) == 3, "case and the marks of sentences make no other question"
-    for text, says in (("damaged", "not JSON"), ('{"q": 1}', "must be a JSON object with questions, not")):
+    write_json(tmp_path / LEARNED, {"questions": [digest(exact_key(asked[0]))]})
+    assert count_seen(str(tmp_path), asked) == 1, "as earlier students have them"
+    for text, says in (
+        ("damaged", "not JSON"),
+        ('{"q": 1}', "must be a JSON object with a list 'questions'"),
+        ('{"questions": 5}', "must"),
+    ):
         (tmp_path / LEARNED).write_text(text)
         with pytest.raises(DataError, match=rf"learned\.json: {says}"):
             count_seen(str(tmp_path), asked)

@@ -395,7 +395,7 @@ def test_an_arm_that_is_as_consistent_as_by_chance_is_marked(data, says, marked)
     assert tabulate_consistency(rows).rows[0][-1].text == marked
 
 
-@pytest.mark.parametrize(("difference", "says"), [(0.184, "18.4 points"), (1.0, "nothing")])
+@pytest.mark.parametrize(("difference", "says"), [(0.184, "18.4 points"), (1.0, "not even 100 points")])
 def test_what_could_have_been_shown_is_a_difference_that_there_can_be(difference, says):
     assert say_detectable(difference) == says
 

@@ -16,7 +16,8 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it, or a sub-question has the
+    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it (and goes not through all
+    options), or a sub-question has the
     number of the gold answer, which stands nowhere before; CORRECT where none does, UNDECIDABLE where there is no gold answer or
     fewer than two steps."""
     steps = split_sentences(chain.rationale)
@@ -40,9 +41,10 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
 
 
 def _goes_through_options(problem: Problem, steps: Sequence[str]) -> bool:
-    """Whether steps open with different options, as where a chain looks at one after the other."""
+    """Whether a chain looks at one option after the other: its steps open with several, in order, and the first gives no reason."""
     found = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
-    return bool(problem.choices) and len({one.value for one in found if one.layer == "opening"}) > 1
+    opened = list(dict.fromkeys(one.value for one in found if one.value and one.layer == "opening"))
+    return bool(problem.choices) and len(opened) > 1 and opened == sorted(opened) and not re.search("since|because", steps[0], re.I)
 
 
 def _find_numbers(text: str) -> set[str]:

@@ -100,16 +100,16 @@ def _saved_files(directory: Path) -> list[Path]:
     return files
 
 
-def read_json(path: Path, *names: str) -> dict[str, Any]:
-    """The JSON object that is the file ``path``, which has ``names``. Raises DataError for anything else."""
+def read_json(path: Path, *lists: str) -> dict[str, Any]:
+    """The JSON object that is the file ``path``, with these ``lists``. Raises DataError for anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy it again") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); save or copy it again") from None
-    if not isinstance(value, dict) or not value.keys() >= set(names):
-        having = f" with {', '.join(names)}" if names else ""
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), list) for name in lists):
+        having = f" with a list {' and '.join(lists)!r}" if lists else ""
         raise DataError(f"{path}: must be a JSON object{having}, not {str(value)[:60]!r}")
     return value
 

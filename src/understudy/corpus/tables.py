@@ -122,8 +122,8 @@ def _csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row or None in row.values():
-                    many = "more" if "" in row else "fewer"
-                    raise DataError(f"{where}: {many} fields than the first line has names ({', '.join(reader.fieldnames or ())})")
+                    many, hint = ("more", "") if "" in row else ("fewer", "; empty ones need their commas, unless the file was cut")
+                    raise DataError(f"{where}: {many} fields than the first line has names ({', '.join(names)}){hint}")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
             raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 Clusters = Sequence[str] | None
 K = TypeVar("K", bound=Hashable)
 CONFIDENCE, LEVEL, POWER = 0.95, 0.05, 0.8
+_RIGHT_AND_WRONG = (1.0, 0.0)
 
 
 def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) -> Array:
@@ -109,13 +110,16 @@ class MeanEstimate(NamedTuple):
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
 
-def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None) -> MeanEstimate:
+def estimate_mean(
+    values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None, *, more: Sequence[float] = (0.0,)
+) -> MeanEstimate:
     """Mean of ``values_SN``, S > 1, where problems and seeds are both drawn at random.
 
     Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled one of
     ``freedom`` degrees of freedom, because three seeds alone say little of how seeds vary: where they happen to agree they would
     make a test that errs far above its level (docs/statistics.md has the simulation). The part of the problems is that of the
-    analysis of variance, not below zero. The error is never below that of one wrong answer of each seed.
+    analysis of variance, not below zero. The error is never below that of one wrong answer of each seed. ``more``: as in
+    `_estimate_one`.
     """
     seeds, n = values_SN.shape
     by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
@@ -124,21 +128,30 @@ def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, cluste
         return MeanEstimate(mean, math.inf, 1)
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
-    squared, clustered = _squared_error(by_problem, clusters)
-    problems = max(0.0, squared - ms_rest / seeds / n)
+    found = _estimate_one(by_problem, clusters, more)
+    problems = max(0.0, found.error**2 - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     # Few problems or passages say little, however many seeds there are.
-    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, clustered))
+    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, found.freedom))
 
 
-def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
-    """The squared standard error of the mean over problems, infinite for two, which are easily alike; its degrees of freedom."""
+def _estimate_one(values_N: Array, clusters: Clusters, more: Sequence[float] = (0.0,)) -> MeanEstimate:
+    """The mean of one seed's values, which are about this student alone; with ``clusters`` the mean and the error are those as if
+    there had been further clusters with the values ``more``, as large as the largest: that a few are alike says little of others.
+
+    Of clusters of unequal size fewer count: (sum of sizes)^2 / sum of squares (Kish 1965, Survey Sampling).
+    """
     n = len(values_N)
-    totals = values_N - values_N.mean()
+    of_N = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    sums, sizes = np.bincount(of_N, weights=values_N), np.bincount(of_N, weights=np.ones(n))
+    if len(sums) < 2:
+        return MeanEstimate(float(values_N.mean()), math.inf, 1)
+    freedom = n**2 / float((sizes**2).sum()) - 1
     if clusters is not None:
-        totals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=totals)
-    count = len(totals)
-    return (float((totals**2).sum()) * count / (count - 1) / n**2, count - 1) if count > 2 else (math.inf, 1)
+        sums, sizes = np.append(sums, sizes.max() * np.array(more)), np.append(sizes, [sizes.max()] * len(more))
+    mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    squared = float(((sums - sizes * mean) ** 2).sum()) * count / (count - 1) / (sizes.sum() * n)
+    return MeanEstimate(mean, math.sqrt(squared), freedom)
 
 
 def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
@@ -160,30 +173,20 @@ def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, cluste
 def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, float]:
     """How many were right of how many independent answers that say as much: of all, or of fewer, where those of a cluster are alike
     (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike is estimated as if one more cluster had been all right and
-    one all wrong: that none of a few was says little of whether some are."""
+    one all wrong."""
     n, worth = len(correct_N), float(len(correct_N))
     if clusters:
-        _, of_N = np.unique(clusters, return_inverse=True)
-        size = max(1, round(n / len(set(clusters))))
-        more = np.concatenate([correct_N, np.repeat([1.0, 0.0], size)])
-        squared, _ = _squared_error(more, [*map(str, of_N), *["right"] * size, *["wrong"] * size])
-        worth = min(worth, more.mean() * (1 - more.mean()) / squared * n / len(more))
+        found = _estimate_one(correct_N, clusters, _RIGHT_AND_WRONG)
+        worth = min(worth, found.mean * (1 - found.mean) / found.error**2)
     return float(correct_N.sum()) * worth / max(1, n), worth
 
 
 def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clusters) -> MeanEstimate:
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
-    found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
-    # Answers that were drawn one by one would vary so much, and so would clusters of which one were all wrong.
-    least = max(math.sqrt(found.mean * (1 - found.mean) / correct_SN.size), 1 / len(set(clusters)) if clusters else 0.0)
-    return found._replace(error=max(found.error, least))
-
-
-def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
-    """The estimate from one seed, which is about this student alone."""
-    squared, freedom = _squared_error(values_N, clusters)
-    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / len(values_N)), freedom)
+    found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters, more=_RIGHT_AND_WRONG)
+    # Answers that were drawn one by one would have that error.
+    return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / max(1, correct_SN.size))))
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,7 @@ def paired(
     level = LEVEL / pairs
     if seeds == 1:
         found = _estimate_one(difference_SN[0], clusters)
+        found = found._replace(mean=float(difference_SN.mean()), error=max(found.error, 1 / n))
         if clusters is None:
             wins, losses = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
             detectable = max(_detectable(found, level), _exactly_detectable(n, level))

@@ -46,8 +46,7 @@ class Plan(SharedStages):
 
     def until(self, kind: Kind) -> list[Stage[Any]]:
         """The stages up to and including ``kind``."""
-        kinds = KINDS[: KINDS.index(kind) + 1]
-        return [stage for stage in self.stages.values() if stage.kind in kinds]
+        return [stage for stage in self.stages.values() if stage.kind in KINDS[: KINDS.index(kind) + 1]]
 
 
 def make_plan(study: Study, *, fetch: bool = True) -> Plan:

@@ -102,8 +102,7 @@ class Stage(Generic[S]):
 
     def needs(self) -> "Iterator[Stage[Any]]":
         """The stages that must be done before: those among its fields, where a kind does not say more."""
-        values = (getattr(self, each.name) for each in keyed_fields(self))
-        yield from (value for value in values if isinstance(value, Stage))
+        yield from (value for each in keyed_fields(self) if isinstance(value := getattr(self, each.name), Stage))
 
     def directory(self, run: Path) -> Path:
         """The directory of its files in the run directory ``run``."""

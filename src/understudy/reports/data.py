@@ -45,7 +45,7 @@ class Scores:
 @dataclass(frozen=True, kw_only=True)
 class ResultRow(Scores):
     """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`. ``role_models``: who
-    played each part, by engine identity. The interval is the exact one."""
+    played each part, by engine identity. The interval is that of one seed (docs/statistics.md)."""
 
     method: str
     model: str

@@ -14,8 +14,8 @@ def signed(difference: float) -> str:
 
 
 def say_detectable(difference: float) -> str:
-    """What difference a test would have found, of accuracies."""
-    return f"{100 * difference:.1f} points" if difference < 1 else "nothing"
+    """What difference of accuracies a test would have found, to be followed by "would have been"."""
+    return f"{100 * difference:.1f} points" if difference < 1 else "not even 100 points"
 
 
 def join_names(names: Sequence[str], last: str = ", ") -> str:

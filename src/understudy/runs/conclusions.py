@@ -10,7 +10,7 @@ from understudy.reports.words import join_names, say_detectable
 from understudy.runs.summaries import MeasuredArm
 
 LISTED = 2
-"""So many arms that are better than others are named, the best first."""
+"""So many findings that an arm is better than others are told, those of the best arm first."""
 
 
 def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[str, str]:

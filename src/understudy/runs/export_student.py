@@ -63,7 +63,7 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
             ends = write_ctranslate2(student, written)
             said |= _describe_program(prompt, call, tokenizer, seq2seq=load_config(student).is_encoder_decoder) | {"ends": ends}
         write_text(written / README, open_template("student.txt").render(said))
-        if (student / LEARNED).is_file():  # a study may begin with the file, and ask what it had learned from
+        if format == "gguf" and (student / LEARNED).is_file():  # a study may begin with the file, and ask what it learned from
             shutil.copy(student / LEARNED, written)
         written.rename(to)
     model = to / (MODEL if format == "gguf" else "model")

@@ -58,8 +58,7 @@ class Pair:
     def sides(self, rater: str) -> tuple[str, str]:
         """The arms on the left and on the right, drawn for each rater and question."""
         first, second = sorted(self.answers)
-        swap = int(digest([self.problem.id, first, second, rater]), 16) % 2
-        return (second, first) if swap else (first, second)
+        return (second, first) if int(digest([self.problem.id, first, second, rater]), 16) % 2 else (first, second)
 
     def key(self, rater: str) -> Key:
         return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right, False, self.sides(rater)[0]

@@ -21,17 +21,17 @@ LOOKS = "looks.json"
 @dataclass(frozen=True)
 class Look:
     """What stood in the study when its results were shown, so many ``times`` one after the other: the number of training ``seeds``,
-    the ``pairs`` that it names, none where every pair is tested, its ``arms``, its ``seed``, its first ``split``, the field of its
-    ``cluster``s and the ``check`` that judges (those from ``arms`` on are not in an old file)."""
+    the ``pairs`` that it names, none where every pair is tested, its ``arms``, its ``seed``, its first split, the field
+    by which questions belong together and the check that judges (what comes after ``times`` is not in an old file)."""
 
     seeds: int
     pairs: tuple[tuple[str, str], ...]
     times: int = 1
     arms: tuple[str, ...] = ()
     seed: int | None = None
-    split: str | None = None
-    cluster: str | None = None
-    check: str | None = None
+    first_split: str | None = None
+    cluster_field: str | None = None
+    judging_check: str | None = None
 
 
 def read_looks(run: Path) -> list[Look]:
@@ -79,11 +79,11 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
         yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
     if looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
         yield f"Added {_count_until(looks, [not set(added) <= set(look.arms) for look in looks])}: {join_names(added)}."
-    for name in ("seeds", "seed", "split", "cluster", "check"):
+    for name in ("seeds", "seed", "first_split", "cluster_field", "judging_check"):
         differ = [getattr(look, name) not in (None, getattr(now, name)) for look in looks]
         if any(differ):
             others = dict.fromkeys(str(getattr(look, name)) or "none" for look in compress(looks, differ))
-            yield f"The study's {name} changed {_count_until(looks, differ)}: {' and '.join(others)} before."
+            yield f"The study's {name.replace('_', ' ')} changed {_count_until(looks, differ)}: {' and '.join(others)} before."
 
 
 def _count_until(looks: Sequence[Look], differ: Sequence[bool]) -> str:

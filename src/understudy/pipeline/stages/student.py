@@ -28,7 +28,7 @@ from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
-from understudy.tasks.overlap import copy_key
+from understudy.tasks.overlap import copy_key, exact_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -256,7 +256,8 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
 def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
     """How many of the problems ``asked`` the student in ``start`` had learned from or was chosen by."""
     learned = read_learned(start)
-    return sum(digest(copy_key(problem)) in learned for problem in asked) if learned else 0
+    # Students that were trained before 2026-11-29 have digests of the exact question.
+    return sum(any(digest(key(problem)) in learned for key in (copy_key, exact_key)) for problem in asked) if learned else 0
 
 
 def read_learned(start: str | None) -> set[str]:
@@ -264,7 +265,7 @@ def read_learned(start: str | None) -> set[str]:
     where it is no student of ours."""
     at = Path(start or "")
     file = (at.parent if at.suffix == ".gguf" else at) / LEARNED
-    return set(read_json(file, "questions")["questions"]) if start and file.is_file() else set()
+    return set(map(str, read_json(file, "questions")["questions"])) if start and file.is_file() else set()
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
