@@ -512,7 +512,7 @@ def test_consistency_is_measured_by_the_chance_of_all_versions_and_not_by_that_o
     assert pair.says == "these two students differ", "ten of twenty are more than a quarter"
 
 
-def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_compared_on_the_screen(copy, monkeypatch):
+def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_compared_on_the_screen(copy):
     run = Run(copy)
     (one,) = score(run, "answer-only", "test-longer")
     cut = {name: [replace(s, finish="length") for s in solutions] for name, solutions in one.solutions.items()}

@@ -12,14 +12,14 @@ _IN_PART = re.compile(r"[QA]\d|if\b", re.I)
 """How an answer to a sub-question, or in one case of several, begins."""
 _OPENS = re.compile(r"(?!\d+[.):])[^\w-]*(-?\d[\d.,]*?)(?:\W{0,4}(?:$|(?:because|since|as)\b)|[,;] (?=[a-z]))", re.I)
 """A chain that opens with a number: "7, because ...", or "**7**" on a line of its own. "1." begins a list."""
+_REASON = re.compile(r"\b(?:because|since)\b", re.I)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it (and goes not through all
-    options), or a sub-question has the
-    number of the gold answer, which stands nowhere before; CORRECT where none does, UNDECIDABLE where there is no gold answer or
-    fewer than two steps."""
+    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it and does not go through
+    the options one by one, or a sub-question has the number of the gold answer, which stands nowhere before; CORRECT where none
+    does, UNDECIDABLE where there is no gold answer or fewer than two steps."""
     steps = split_sentences(chain.rationale)
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
@@ -44,7 +44,7 @@ def _goes_through_options(problem: Problem, steps: Sequence[str]) -> bool:
     """Whether a chain looks at one option after the other: its steps open with several, in order, and the first gives no reason."""
     found = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
     opened = list(dict.fromkeys(one.value for one in found if one.value and one.layer == "opening"))
-    return bool(problem.choices) and len(opened) > 1 and opened == sorted(opened) and not re.search("since|because", steps[0], re.I)
+    return bool(problem.choices) and len(opened) > 1 and opened == sorted(opened) and not _REASON.search(steps[0])
 
 
 def _find_numbers(text: str) -> set[str]:

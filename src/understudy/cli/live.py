@@ -79,8 +79,7 @@ class Live(Watcher):
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        unit = _UNITS.get(task.fields["kind"], "")
-        return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="dim")
+        return Text(f"{speed:,.0f} {_UNITS.get(task.fields['kind'], '')}/s" if speed else "", style="dim")
 
 
 def line_of(summary: StageSummary) -> str:

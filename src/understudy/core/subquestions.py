@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Literal
 
-from understudy.core.answers.spans import NAME_GOES_ON
+from understudy.core.answers.spans import NAME_GOES_ON, skip
 from understudy.core.values import Chain, Problem, Step
 
 _BULLET = re.compile(r"\s{0,8}(?:[>#*-]{1,6}\s{1,4})?")
@@ -207,7 +207,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 def _unwrap(line: str) -> str:
     """``line`` without the Markdown around a mark: a bullet, a heading, "**Q1:** How ...", "**Q1: How ...?**"."""
-    line = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]  # it matches everything
+    line = line[skip(_BULLET, line) :]
     if bold := _BOLD.match(line):
         return f"{bold[2]}{line[bold.end() :]}"
     return line.rstrip()[2:-2] if line.startswith("**") and line.rstrip().endswith("**") else line

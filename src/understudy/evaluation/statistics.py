@@ -119,7 +119,7 @@ def estimate_mean(
     ``freedom`` degrees of freedom, because three seeds alone say little of how seeds vary: where they happen to agree they would
     make a test that errs far above its level (docs/statistics.md has the simulation). The part of the problems is that of the
     analysis of variance, not below zero. The error is never below that of one wrong answer of each seed. ``more``: as in
-    `_estimate_one`.
+    `_estimate_over_problems`.
     """
     seeds, n = values_SN.shape
     by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
@@ -128,16 +128,16 @@ def estimate_mean(
         return MeanEstimate(mean, math.inf, 1)
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
-    found = _estimate_one(by_problem, clusters, more)
+    found = _estimate_over_problems(by_problem, clusters, more)
     problems = max(0.0, found.error**2 - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     # Few problems or passages say little, however many seeds there are.
     return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, found.freedom))
 
 
-def _estimate_one(values_N: Array, clusters: Clusters, more: Sequence[float] = (0.0,)) -> MeanEstimate:
-    """The mean of one seed's values, which are about this student alone; with ``clusters`` the mean and the error are those as if
-    there had been further clusters with the values ``more``, as large as the largest: that a few are alike says little of others.
+def _estimate_over_problems(values_N: Array, clusters: Clusters, more: Sequence[float] = (0.0,)) -> MeanEstimate:
+    """The mean over problems, nothing of seeds. Where clusters have several problems, mean and error are as if there had been
+    further clusters with the values ``more``, as large as the largest: that the few at hand are alike says little of others.
 
     Of clusters of unequal size fewer count: (sum of sizes)^2 / sum of squares (Kish 1965, Survey Sampling).
     """
@@ -147,7 +147,7 @@ def _estimate_one(values_N: Array, clusters: Clusters, more: Sequence[float] = (
     if len(sums) < 2:
         return MeanEstimate(float(values_N.mean()), math.inf, 1)
     freedom = n**2 / float((sizes**2).sum()) - 1
-    if clusters is not None:
+    if sizes.max() > 1:
         sums, sizes = np.append(sums, sizes.max() * np.array(more)), np.append(sizes, [sizes.max()] * len(more))
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
     squared = float(((sums - sizes * mean) ** 2).sum()) * count / (count - 1) / (sizes.sum() * n)
@@ -176,7 +176,7 @@ def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, flo
     one all wrong."""
     n, worth = len(correct_N), float(len(correct_N))
     if clusters:
-        found = _estimate_one(correct_N, clusters, _RIGHT_AND_WRONG)
+        found = _estimate_over_problems(correct_N, clusters, _RIGHT_AND_WRONG)
         worth = min(worth, found.mean * (1 - found.mean) / found.error**2)
     return float(correct_N.sum()) * worth / max(1, n), worth
 
@@ -185,7 +185,7 @@ def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clu
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
     found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters, more=_RIGHT_AND_WRONG)
-    # Answers that were drawn one by one would have that error.
+    # It is never surer than answers that were drawn one by one.
     return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / max(1, correct_SN.size))))
 
 
@@ -215,7 +215,7 @@ def paired(
     seeds, n = difference_SN.shape
     level = LEVEL / pairs
     if seeds == 1:
-        found = _estimate_one(difference_SN[0], clusters)
+        found = _estimate_over_problems(difference_SN[0], clusters)
         found = found._replace(mean=float(difference_SN.mean()), error=max(found.error, 1 / n))
         if clusters is None:
             wins, losses = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())

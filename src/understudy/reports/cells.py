@@ -40,5 +40,9 @@ Content = tuple[Column, Callable[[T], str | Cell]]
 
 
 def tabulate(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
-    rows = tuple(tuple(said if isinstance(said := content(item), Cell) else Cell(said) for _, content in parts) for item in items)
+    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
     return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
+
+
+def _cell(content: str | Cell) -> Cell:
+    return content if isinstance(content, Cell) else Cell(content)

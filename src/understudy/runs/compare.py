@@ -81,12 +81,11 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
         yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
     told: set[str] = set()
     every = dict.fromkeys(name for names in shown.values() for name in names)
-    for name in ("", *every):  # all arms together, then each with its namesakes
-        arms = {where: [each for each in names if name in ("", each)] for where, names in shown.items()}
+    own = ((f"answers of {name}", {where: [name] * (name in names) for where, names in shown.items()}) for name in every)
+    for answers, arms in (("answers", shown), *own):  # all arms together, then each with its namesakes
         ways = {run.directory: _describe_ways(run, arms[run.directory], split) for run in runs}
         for what in dict.fromkeys(what for of in ways.values() for what in of if what not in told):
             (first, way), *others = [(where, of[what]) for where, of in ways.items() if what in of]
-            answers = f"answers of {name}" if name else "answers"
             if unlike := [f"{answers} are {what} {way} in {first} and {of} in {where}" for where, of in others if of != way]:
                 told.add(what)
                 yield from unlike

@@ -65,8 +65,6 @@ def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[st
 
 def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
     """What was changed after results had been seen, also where it was changed back."""
-    if not looks:
-        return
     now = _look_at(study)
     named = set(map(frozenset, now.pairs))
     if late := count_looks_before(looks, study):
@@ -77,7 +75,7 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
     if out := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in now.arms]:
         shown = _count_until(looks, [not set(out).isdisjoint(look.arms) for look in looks])
         yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
-    if looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
+    if looks and looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
         yield f"Added {_count_until(looks, [not set(added) <= set(look.arms) for look in looks])}: {join_names(added)}."
     for name in ("seeds", "seed", "first_split", "cluster_field", "judging_check"):
         differ = [getattr(look, name) not in (None, getattr(now, name)) for look in looks]

@@ -86,8 +86,8 @@ class Service:
         if stream is None:
             return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
-        first = await anext(events)  # an error before it has its own status
-        return StreamingResponse(_join(first, events), media_type="text/event-stream")
+        # The first event is awaited here, so that an error before it has its own status.
+        return StreamingResponse(_join(await anext(events), events), media_type="text/event-stream")
 
     async def _chat(self, request: HttpRequest, body: ChatBody, stream: Stream | None) -> JsonObject:
         """The student's answer to the question of ``body``, as in its evaluation."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, skip
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = (
@@ -45,7 +45,7 @@ def read(span: str, *, strict: bool = False, question: str = "", form: str = "")
     order = _ORDER.search(form)
     span, day_first = span[:SPAN], order[1] == "d" if order else _DAY_FIRST.search(question) is not None or None
     if strict:
-        match = _DATE.match(span, _AROUND.match(span).end())  # type: ignore[union-attr]  # that matches everything
+        match = _DATE.match(span, skip(_AROUND, span))
         return _to_reading(match, day_first) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
     found = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first)).found]
     so = max((match.end() for match in _SO.finditer(span)), default=0)

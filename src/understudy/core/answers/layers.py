@@ -83,8 +83,7 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
         if case := _find_case(text, begin, marker):
             rest = list(markers)
             markers = iter(rest)
-            either = case[1].lower() == "otherwise"
-            others = [other for other in rest if either or _find_case(text, begin, other)]
+            others = [other for other in rest if case[1].lower() == "otherwise" or _find_case(text, begin, other)]
             reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
         yield marker.layer, marker.begin, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
 from understudy.core.answers.markup import plain
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of, skip
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
@@ -74,7 +74,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
         span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations one a line the last one counts
-    begin = _FILLER.match(span).end()  # type: ignore[union-attr]  # it matches everything
+    begin = skip(_FILLER, span)
     found = _read_run(span, begin)
     if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
@@ -213,7 +213,7 @@ def _right_side(span: str, end: int) -> _Number | None:
     """The number after the last equals sign of the equation that continues at ``end``, None where there is none."""
     found = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
-        following = _read_run(span, _FILLER.match(span, match.end()).end())  # type: ignore[union-attr]  # it matches everything
+        following = _read_run(span, skip(_FILLER, span, match.end()))
         if following is None:
             break
         found, end = following, following.end

@@ -3,7 +3,7 @@
 import re
 
 from understudy.core.answers.markup import unwrap
-from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, to_canonical, to_written
+from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, skip, to_canonical, to_written
 
 LONGEST = 200
 """The most characters of a short answer. A longer text is not an answer."""
@@ -16,7 +16,7 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 def read(span: str) -> Reading:
     """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     span = unwrap(span[: 3 * LONGEST])
-    begin = _LEAD.match(span).end()  # type: ignore[union-attr]  # it matches everything
+    begin = skip(_LEAD, span)
     if quoted := _QUOTED.match(span, begin):
         return _to_reading(quoted[1] or quoted[2])
     return _to_reading(span[begin : find_sentence_end(span, begin, len(span))])

@@ -152,6 +152,12 @@ _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
 
+def skip(lead: re.Pattern[str], text: str, begin: int = 0) -> int:
+    """Where ``text`` goes on after a ``lead`` at ``begin``; ``begin``, where none stands there."""
+    match = lead.match(text, begin)
+    return match.end() if match else begin
+
+
 def find_sentence_end(text: str, begin: int, end: int) -> int:
     """The end of the sentence that begins at ``begin``: after its full stop, or before the line break."""
     for match in _STOP.finditer(text, begin, end):
