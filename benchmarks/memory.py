@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py            # three families, two sizes, each in a process of its own
 
+"own": 8 examples that read a prompt each; "one": 30 that share one prompt, which is read once.
 The peak counts from the moment before the student is made, so libraries are not in it.
 """
 
@@ -9,14 +10,16 @@ import json
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 FAMILIES = ("gpt2", "llama", "t5")
 SIZES = {"small": (256, 4, 4), "larger": (768, 8, 12)}  # width, layers, heads
-VOCABULARY, EXAMPLES, SOURCE, TARGET = 8000, 8, 96, 160
+VOCABULARY = 8000
+PROMPTS = {"own": (8, 96, 160), "one": (30, 300, 30)}  # examples, tokens that are read and learned
 
 
-def measure(family: str, size: str, precision: str) -> dict[str, float]:
+def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, float]:
     """One training of two steps in this process: estimated and measured bytes."""
     import resource
 
@@ -28,6 +31,7 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     from understudy.training.objectives import cross_entropy
     from understudy.training.optimizer import Optimizer, matrices_of
     from understudy.training.options import RECIPES, StudentOptions, TrainingOptions
+    from understudy.training.sharing import read_once
 
     torch.set_num_threads(1)
     torch.nn.Linear(64, 64)(torch.zeros(2, 64)).sum().backward()  # what torch takes at its first use
@@ -58,10 +62,12 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
     options = TrainingOptions(precision=precision).settle(StudentOptions())  # type: ignore[arg-type]
     optimizer = Optimizer(model, RECIPES["scratch"], steps=2, precision=precision)  # type: ignore[arg-type]
-    rows = [EncodedExample(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
+    examples, source, target = PROMPTS[prompts]
+    rows = [EncodedExample(str(i), None, (5,) * source, (6,) * target, (1.0,) * target) for i in range(examples)]
     for step in range(2):
-        batch = collate(rows, scale_losses(rows, reduction="token"), pad=0, start=0 if seq2seq else None)
+        scales, tokens = scale_losses(rows, reduction="token"), {"pad": 0, "start": 0 if seq2seq else None}
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            batch = read_once(model, rows, scales, **tokens) if prompts == "one" else collate(rows, scales, **tokens)  # type: ignore[arg-type]
             loss = cross_entropy(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(step)
@@ -69,8 +75,9 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     numbers = sum(p.numel() for p in model.parameters())
     matrices = sum(p.numel() for p in matrices_of(model))
     shape = shape_of(config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
-    found = estimate(shape, options, source=SOURCE, target=TARGET)
-    return {"parameters": numbers, "estimate": found.total(EXAMPLES), "measured": peak}
+    found = estimate(shape, options, source=source, target=target)
+    shared = found.total(0) - found.copy + max(found.prompt + examples * found.branch, found.copy)
+    return {"parameters": numbers, "estimate": shared if prompts == "one" else found.total(examples), "measured": peak}
 
 
 def resident() -> int:
@@ -79,21 +86,19 @@ def resident() -> int:
 
 
 def main() -> None:
-    print("| student | parameters | precision | estimate, MiB | measured, MiB | ratio |\n|---|---|---|---|---|---|")
-    for family in FAMILIES:
-        for size in SIZES:
-            for precision in ("bfloat16", "float32"):
-                with tempfile.NamedTemporaryFile("r") as said:
-                    subprocess.run([sys.executable, __file__, family, size, precision, said.name], check=True)
-                    row = json.loads(said.read())
-                estimated, measured = row["estimate"] / 2**20, row["measured"] / 2**20
-                numbers = f"{row['parameters'] / 1e6:.1f}M"
-                columns = [f"{family}, {SIZES[size][0]} wide", numbers, precision, f"{estimated:.0f}", f"{measured:.0f}"]
-                print("| " + " | ".join([*columns, f"{estimated / measured:.2f}"]) + " |", flush=True)
+    print("| student | parameters | precision | prompts | estimate, MiB | measured, MiB | ratio |\n|---|---|---|---|---|---|---|")
+    for family, size, precision, prompts in product(FAMILIES, SIZES, ("bfloat16", "float32"), PROMPTS):
+        with tempfile.NamedTemporaryFile("r") as said:
+            subprocess.run([sys.executable, __file__, family, size, precision, prompts, said.name], check=True)
+            row = json.loads(said.read())
+        estimated, measured = row["estimate"] / 2**20, row["measured"] / 2**20
+        numbers = f"{row['parameters'] / 1e6:.1f}M"
+        columns = [f"{family}, {SIZES[size][0]} wide", numbers, precision, prompts, f"{estimated:.0f}", f"{measured:.0f}"]
+        print("| " + " | ".join([*columns, f"{estimated / measured:.2f}"]) + " |", flush=True)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        Path(sys.argv[4]).write_text(json.dumps(measure(*sys.argv[1:4])))
+        Path(sys.argv[5]).write_text(json.dumps(measure(*sys.argv[1:5])))
     else:
         main()

@@ -37,6 +37,7 @@ from understudy.training.memory import (
 from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
+from understudy.training.sharing import read_once
 from understudy.training.student import make_student
 
 SMALL = {"hidden": 32, "layers": 2, "heads": 2}
@@ -120,6 +121,36 @@ def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
         run(tmp_path / "none", 2**12)
 
 
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_chains_of_one_prompt_that_fit_because_it_is_read_once_go_through_together(family, tmp_path, monkeypatch):
+    question = "Q: " + "x " * 60 + "?\nA:"
+    chains = [Example.of("student", question, f" so {n}", problem="p", chain=str(n)) for n in range(6)]
+    student = StudentOptions(family=family, context=256, **SMALL)
+    parts: list[int] = []
+
+    def count(model, some, *arguments, **more):
+        parts.append(len(some))
+        return read_once(model, some, *arguments, **more)
+
+    monkeypatch.setattr(loop, "read_once", count)
+
+    def run(name, free, **chosen):
+        parts.clear()
+        monkeypatch.setattr(loop, "free_on", lambda _: free)
+        options = TrainingOptions(steps=1, batch_size=1, checks=1, chains_per_visit=6, precision="float32", **chosen)
+        result = train(chains, student=student, options=options, out=tmp_path / name, seed=2, vocabulary=[question])
+        return result, list(parts)
+
+    whole, together = run("whole", 2**40)
+    short, still_together = run("short", 6_000_000)
+    assert whole.micro_batch == 6 > short.micro_batch > 1
+    assert together == still_together == [6]
+    assert short.losses == whole.losses
+    assert not short.notes, "nothing came of it"
+    told, in_parts = run("told", 2**40, micro_batch=4)
+    assert (told.micro_batch, in_parts) == (4, [4, 2]), "an option is taken at its word"
+
+
 def test_a_resumed_training_does_not_count_its_optimizer_twice(tmp_path, monkeypatch):
     free = 1_200_000
     monkeypatch.setattr(loop, "free_on", lambda _: free)
@@ -196,6 +227,18 @@ def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
     assert 0 <= examples <= most
     if examples:
         assert found.total(examples) - found.weights <= free
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40).map(sorted), st.integers(1, 12), st.integers(1, 99), st.integers(1, 99))
+def test_examples_that_share_prompts_take_no_more_than_as_many_as_are_planned_that_do_not(sources, examples, prompt, branch):
+    found = Estimate(weights=0, gradients=0, optimizer=0, activations=prompt + branch, copy=0, prompt=prompt, branch=branch)
+    at_once = found.sharing(sources, examples)
+    assert min(examples, len(sources)) <= at_once <= len(sources)
+    for begin in range(len(sources) - at_once + 1):
+        part = sources[begin : begin + at_once]
+        assert len(set(part)) * prompt + len(part) * branch <= examples * found.activations
+    assert found.sharing(range(20), examples) == examples, "nothing is shared"
+    assert found.sharing([0] * 20, 20) == 20
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,7 +11,7 @@ from understudy.core.errors import StudyError
 from understudy.core.plugins import load
 from understudy.core.registry import find
 from understudy.core.values import Example
-from understudy.training import loop
+from understudy.training import loop, objectives
 from understudy.training.batches import EncodedExample, collate, scale_losses
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -39,6 +39,30 @@ def test_the_losses_of_the_parts_of_a_step_add_up_to_the_steps(objective, name):
     whole = loss_of(objective(name), ROWS, LOGITS_BTV, scale)
     parts = [loss_of(objective(name), ROWS[i : i + 1], LOGITS_BTV[i : i + 1], scale[i : i + 1]) for i in range(3)]
     assert float(whole) == pytest.approx(float(sum(parts)), rel=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 2 * 6, 2**20], ids=["a row at once", "two rows at once", "all rows at once"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_losses_and_gradients_of_tokens_are_those_of_torch(precision, chunk, monkeypatch):
+    monkeypatch.setattr(objectives, "CHUNK", chunk)
+    scale = scale_losses(ROWS, reduction="token")
+    found_BTV, expected_BTV = ((LOGITS_BTV * 9).to(precision).requires_grad_() for _ in range(2))
+    batch = collate(ROWS, scale, pad=0, start=0)
+    losses_N = objectives.token_losses(KnownLogits(found_BTV), batch)
+    at = batch.bearing
+    expected_N = torch.nn.functional.cross_entropy(expected_BTV[at].float(), batch.targets[at], reduction="none")
+    torch.testing.assert_close(losses_N, expected_N, atol=1e-6, rtol=1e-6)
+    for losses in (losses_N, expected_N):
+        (losses * batch.weights[at] * losses.detach()).sum().backward()
+    torch.testing.assert_close(found_BTV.grad, expected_BTV.grad, atol=1e-6, rtol=1e-2 if precision is torch.bfloat16 else 1e-6)
+
+
+def test_where_no_token_bears_loss_the_loss_is_nothing():
+    batch = collate([EncodedExample("p", None, (1,), (2, 3), (0.0, 0.0))], [1.0], pad=0, start=0)
+    logits_BTV = torch.zeros(1, 2, 6, requires_grad=True)
+    loss = objectives.cross_entropy(KnownLogits(logits_BTV), batch)
+    loss.backward()
+    assert float(loss.detach()) == 0.0 == float(logits_BTV.grad.abs().sum())
 
 
 def test_the_focal_loss_is_the_cross_entropy_where_nothing_is_known_and_less_where_much_is(objective):

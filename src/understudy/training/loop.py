@@ -59,6 +59,8 @@ class _Notes:
     seen_tokens: int = 0
     tokens: int = 0
     micro_batch: int = 0
+    cut: bool = False
+    """Whether a step went through the model in smaller parts for lack of memory."""
     seconds: float = 0.0
 
 
@@ -228,12 +230,12 @@ class _Training:
         if fits == 0:
             raise out_of_memory(self.estimate, 1, self.free)
         self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
+        self.planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
 
     def _note_short_memory(self) -> Iterator[str]:
         """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
-        planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
-        if self.notes.micro_batch < planned:
-            said = f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {planned}"
+        if self.notes.cut:
+            said = f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {self.planned}"
             yield f"{said}: weights differ in their last digits from those of a machine with more"
 
     def run(self, progress: Progress) -> None:
@@ -281,7 +283,9 @@ class _Training:
         elif self.options.precision == "float32" and self.device == "cpu":  # parts of like lengths have less padding
             examples = sorted(examples, key=len)
         scale = batches.scale_losses(examples, reduction=self.options.reduction)
-        parts = self.ranks.parts(examples, scale, self.notes.micro_batch, mixed=not shared)
+        size, planned = (self._at_once(examples, n) for n in (self.notes.micro_batch, self.planned))
+        parts = self.ranks.parts(examples, scale, size, mixed=not shared)
+        self.notes.cut = self.notes.cut or (len(parts) > 1 and size < planned)
         losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
             with self.ranks.part(self.called, last=i == len(parts)):
@@ -297,6 +301,12 @@ class _Training:
             diverged = f"training diverged: the loss of step {step + 1} is {total}"
             raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
         return total
+
+    def _at_once(self, examples: Sequence[batches.EncodedExample], micro_batch: int) -> int:
+        """How many of a step's ``examples`` go through the model at once: ``micro_batch``, or more where they share prompts."""
+        if self.options.chains_per_visit == 1 or not self.shares or self.options.micro_batch:
+            return micro_batch
+        return self.estimate.sharing([example.source for example in examples], micro_batch)
 
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):

@@ -10,8 +10,9 @@ model library is imported: `understudy run --dry-run` shows the estimate, too.
 import os
 import re
 import resource
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,15 +29,17 @@ _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _SILU = {"bfloat16": 10, "float32": 16}
 """For each unit of inner width where its activation is SiLU; GELU, as GPT-2 and T5 write it, keeps more."""
-_LOGIT = 16
-"""Bytes per target token and word: the logits, their copy in float32, the loss's softmax, and the gradients of these."""
+_LOGIT = {"bfloat16": 8, "float32": 12}
+"""Bytes per target token and word: the logits and their gradient, and what the allocator keeps of them (measured)."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model decides how much its training keeps. ``encoder``: its layers, 0 for a decoder alone."""
+    """What of a model decides how much its training keeps. ``keys``: the width of keys, and of values; ``encoder``: its layers, 0
+    for a decoder alone."""
 
     width: int
+    keys: int
     inner: int
     layers: int
     encoder: int
@@ -51,13 +54,16 @@ class Shape:
 
 
 class Estimate(NamedTuple):
-    """Bytes. ``activations`` are of one example; ``copy`` is what a check of the student loads beside it."""
+    """Bytes. ``activations`` are of one example (where a prompt is read once, of the ``prompt`` and of each ``branch``); ``copy``
+    is what a check of the student loads beside it."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     copy: int
+    prompt: int = 0
+    branch: int = 0
 
     def total(self, examples: int) -> int:
         """All of them together, with ``examples`` in a micro-batch."""
@@ -72,6 +78,18 @@ class Estimate(NamedTuple):
         left = int(free * MARGIN) - self.gradients - self.optimizer
         return 0 if left < max(self.copy, self.activations) else min(most, left // max(1, self.activations))
 
+    def sharing(self, sources: Sequence[Hashable], examples: int) -> int:
+        """How many neighbours, of a step's examples with these ``sources``, go through the model at once where neighbours share a
+        source: as many as take no more than ``examples`` that read one each."""
+        prompts = list(accumulate((one != other for one, other in pairwise(sources)), initial=1))
+        parts = 1
+        while True:
+            size = -(-len(sources) // parts)
+            most = 1 + max(last - first for first, last in zip(prompts, prompts[size - 1 :], strict=False))
+            if size <= examples or most * self.prompt + size * self.branch <= examples * self.activations:
+                return max(size, min(examples, len(sources)))
+            parts += 1
+
 
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
@@ -82,12 +100,14 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
         return n * (tokens * (per_width * wider * shape.width + per_inner * shape.inner) + shape.heads * scores * per_score)
 
+    prompt = layers(shape.encoder or shape.layers, source, source**2)
     if shape.encoder:
-        kept = layers(shape.encoder, source, source**2)
-        kept = 1.25 * (kept + layers(shape.layers, target, target**2 + target * source, wider=1.5))  # T5: measured
+        prompt *= 1.25  # T5: measured
+        kept = prompt + 1.25 * layers(shape.layers, target, target**2 + target * source, wider=1.5)
     else:
         kept = layers(shape.layers, source + target, (source + target) ** 2)
-    kept += _LOGIT * shape.vocabulary * target
+    kept += _LOGIT[options.precision] * shape.vocabulary * target
+    copied = 16 * shape.layers * source * shape.keys  # keys and values of the prompt, for every example (measured)
     cast = 2 * shape.parameters if options.precision == "bfloat16" else 0  # autocast keeps a copy of the weights
     matrices = shape.matrices if options.optimizer == "muon" else 0
     owners = options.processes if options.sharded else 1
@@ -97,6 +117,8 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
         optimizer=(4 * matrices + 8 * (shape.trained - matrices)) // owners,
         activations=int(kept),
         copy=4 * shape.parameters,
+        prompt=int(prompt),
+        branch=int(kept - prompt + copied),
     )
 
 
@@ -123,8 +145,10 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
 
     width, heads = first("hidden_size", "n_embd", "d_model"), first("num_attention_heads", "n_head", "num_heads")
     layers = first("num_hidden_layers", "n_layer", "num_layers")
+    width = max(width, heads * first("head_dim", "d_kv"))
     return Shape(
-        width=max(width, heads * first("head_dim", "d_kv")),
+        width=width,
+        keys=width * (first("num_key_value_heads") or heads) // max(1, heads),
         inner=first("intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * width,
         layers=first("num_decoder_layers") or layers,
         encoder=layers if config.get("is_encoder_decoder") else 0,
@@ -145,7 +169,7 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
         matrices = layers * width * (attentions * 4 * width + parts * 3 * inner)
         total = matrices + vocabulary * width
         silu = student.family == "llama"
-        return Shape(width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu)
+        return Shape(width, width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu)
     directory = Path(student.checkpoint)
     config = read_config(directory)
     total = sum(tensors(directory).values())

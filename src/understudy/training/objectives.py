@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
+from understudy.engines.local.draw import CHUNK
 from understudy.training.batches import TrainingBatch
 
 Objective = Callable[[Any, TrainingBatch], torch.Tensor]
@@ -31,12 +33,41 @@ def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
         hook.remove()
 
 
+class _TokenLosses(torch.autograd.Function):
+    """The cross-entropy of each row of logits, of which only the logits and their gradient are ever whole: torch's own keeps a copy
+    in float32, its softmax and the gradients of both. Legend: N rows, V vocabulary."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+        norms_N = torch.cat([logits_NV[rows].float().logsumexp(-1) for rows in _chunks(logits_NV)])
+        ctx.save_for_backward(logits_NV, targets_N, norms_N)
+        return norms_N - logits_NV.gather(1, targets_N[:, None])[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given_N: torch.Tensor) -> tuple[torch.Tensor, None]:
+        logits_NV, targets_N, norms_N = ctx.saved_tensors
+        gradient_NV = torch.empty_like(logits_NV)
+        for rows in _chunks(logits_NV):
+            change = torch.exp(logits_NV[rows].float() - norms_N[rows, None])  # the softmax, less one at the target
+            change.scatter_add_(1, targets_N[rows, None], change.new_full((len(change), 1), -1))
+            gradient_NV[rows] = change * given_N[rows, None]
+        return gradient_NV, None
+
+
+def _chunks(logits_NV: torch.Tensor) -> Iterator[slice]:
+    """Of rows that stay in the cache of a core."""
+    size = max(1, (64 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
+    return (slice(begin, begin + size) for begin in range(0, max(1, len(logits_NV)), size))
+
+
 def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
     """[n]: the cross-entropy, in float32, of each target token that bears loss, in the order of ``batch.bearing``."""
     bearing_BT = batch.bearing
     with logits_at(model, bearing_BT):
         logits_NV = model(**batch.inputs, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets[bearing_BT], reduction="none")
+    losses_N: torch.Tensor = _TokenLosses.apply(logits_NV, batch.targets[bearing_BT])  # type: ignore[no-untyped-call]
+    return losses_N
 
 
 def cross_entropy(model: Any, batch: TrainingBatch) -> torch.Tensor:
