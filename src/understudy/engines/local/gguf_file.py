@@ -119,6 +119,7 @@ def _config(said: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:
         "intermediate_size": said[f"{kind}.feed_forward_length"],
         "num_hidden_layers": said[f"{kind}.block_count"],
         "num_attention_heads": said[f"{kind}.attention.head_count"],
+        "num_key_value_heads": said.get(f"{kind}.attention.head_count_kv"),
         "max_position_embeddings": said[f"{kind}.context_length"],
         "head_dim": said.get(f"{kind}.attention.key_length"),
         "vocab_size": tensors["token_embd.weight"] // width,
