@@ -324,3 +324,12 @@ class Arm:
     point: Point | None = None
     """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value
     (docs/study.md)."""
+
+    def role(self, name: str) -> Role:
+        """What differs for the role ``name``."""
+        return self.roles.get(name) or Role()
+
+    def where_student(self, role: str) -> str:
+        """The table that says what the student of ``role`` is, for messages."""
+        own = f".roles.{role}" if self.role(role).student else ""
+        return f"arms[{self.name!r}]{own}.student"
