@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -79,8 +79,7 @@ class Teacher:
 
     def make_engine(self) -> EngineOptions:
         """The options of the teacher's engine, as they stand in the study."""
-        options: EngineOptions = build(find("engine", self.engine), dict(self.engine_options), "teacher")
-        return options
+        return cast(EngineOptions, build(find("engine", self.engine), dict(self.engine_options), "teacher"))
 
     def check_engine(self, task: Any) -> EngineOptions:
         """The same. Raises StudyError where that engine cannot be asked about ``task`` by the teacher's method."""
