@@ -196,10 +196,10 @@ ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 """(arm, split) -> its seeds"""
 
 
-def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
-    """The scored answers of ``arm`` to ``split``, seed by seed."""
+def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = None) -> Iterator[ArmOutcomes]:
+    """The scored answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
     decode = run.arms[arm].decode
-    for seed, stage in run.answers(arm, split).items():
+    for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)
         likelihood = None
         if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):
