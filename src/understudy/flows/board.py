@@ -7,7 +7,7 @@ into the flow whose call failed: a flow that does not catch it ends with that er
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Flow, Reply, Request, SamplePath, T, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
@@ -17,8 +17,7 @@ from understudy.flows.cast import Cast
 Flows = Iterable[tuple[SamplePath, Flow[T]]]
 
 
-@dataclass(frozen=True)
-class Done(Generic[T]):
+class Done(NamedTuple, Generic[T]):
     """A flow that ended with its ``value``, or with the ``error`` that ended it (``value`` is None then).
 
     ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the store.
