@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from operator import attrgetter
 from statistics import fmean
 
 from understudy.checks.answer import same_answer
@@ -86,7 +87,7 @@ def likeliest_by_k(problems: Problems, samples: Samples, *, check: Check = same_
     subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability; of equally
     likely ones the first counts."""
     size, correct = _size(samples), _correct(problems, samples, check)
-    ranked = {problem: sorted(drawn, key=lambda s: -_logprob(s)) for problem, drawn in samples.items()}
+    ranked = {problem: sorted(drawn, key=attrgetter("logprob"), reverse=True) for problem, drawn in samples.items()}
     right = [fmean(drawn[rank].path in correct[problem] for problem, drawn in ranked.items()) for rank in range(size)]
     # The sample of this rank is the likeliest of a subset whose others are all of later ranks.
     return [
@@ -115,11 +116,6 @@ def subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Seq
 
 def _size(samples: Samples) -> int:
     return len(next(iter(samples.values())))
-
-
-def _logprob(solution: Solution) -> float:
-    assert solution.logprob is not None, f"problem {solution.problem!r}, path {solution.path}: no log-probability"
-    return solution.logprob
 
 
 @dataclass(frozen=True)

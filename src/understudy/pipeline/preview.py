@@ -254,14 +254,13 @@ class TrialQuestion(NamedTuple):
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """What was ``tried`` of the teacher that ``plan`` asks. ``endpoints``: what each address was found to do
     (`engines.remote.probe`)."""
 
     plan: Plan
     tried: list[TrialQuestion]
-    endpoints: Capabilities = field(default_factory=dict)
+    endpoints: Capabilities
 
 
 def try_teacher(study: Study, directory: Path, n: int) -> Trial:
@@ -279,13 +278,13 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     if isinstance(stage, RecordedChainsStage):
         known = {problem.id: problem for problem in learn}
         chains, _ = stage.engine.read(known)
-        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)])
+        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)], {})
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
         # For now: whoever tries does not wait a day for a batch.
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
         trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
-        sampling = replace(trial.sampling(problems), problems=learn[:n])
+        sampling = trial.sampling(problems)._replace(problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}

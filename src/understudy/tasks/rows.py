@@ -92,7 +92,11 @@ def problems_of(
 ) -> list[Problem | None]:
     """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
     there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`), None where the rows decide."""
-    _check_there(rows, layout)
+    known = dict.fromkeys(name for _, row in rows for name in row)
+    for ours, theirs in layout.fields.items():
+        for name in [theirs] if isinstance(theirs, str) else theirs:
+            if not _is_template(name) and name not in known:  # a misspelt field would silently be missing
+                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
     return _read_rows(rows, layout, bad, form)
 
 
@@ -165,15 +169,6 @@ def fill_template(template: str, row: Row, where: str) -> str:
 
 def _is_template(name: object) -> bool:
     return isinstance(name, str) and ("{" in name or "}" in name)
-
-
-def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
-    """Check that each named field is in some row, because a misspelt field would silently be missing."""
-    known = dict.fromkeys(name for _, row in rows for name in row)
-    for ours, theirs in layout.fields.items():
-        for name in [theirs] if isinstance(theirs, str) else theirs:
-            if not _is_template(name) and name not in known:
-                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
 
 
 def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_options: tuple[str, Options]) -> Problem:
