@@ -180,12 +180,10 @@ class Board(Generic[T]):
         engine = self.cast.engine(call, live.path.problem)
         request = self._request(live.path, call)
         key = request.key(engine.identity)
-        known = self.orders.get(key)
-        if known is not None:
+        if (known := self.orders.get(key)) is not None:
             known.waiters.append((live, place))
             return
-        kept = self.store.get(key) if self.store is not None else None
-        if kept is not None:
+        if self.store is not None and (kept := self.store.get(key)) is not None:
             live.replies[place] = kept
             live.missing -= 1
             return

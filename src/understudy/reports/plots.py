@@ -174,8 +174,7 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
         look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
         axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_gaps(groups), label=_label(arm), **look)
-    first_new = next((i for i, v in enumerate(values) if v not in trained), None)
-    if first_new is not None:
+    if (first_new := next((i for i, v in enumerate(values) if v not in trained), None)) is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
     axes.set_xticks(range(len(values)), [_label(v) for v in values])
@@ -258,8 +257,7 @@ def _curves(data: ReportData) -> Iterator[Picture]:
         left.plot(at, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
         dev = [100 * v for _, v in curve.dev]
         right.plot([s for s, _ in curve.dev], dev, color=colour, lw=1.3, ls=line, marker="o", ms=3, label=label)
-        best = dict(curve.dev).get(curve.best)
-        if best is not None:
+        if (best := dict(curve.dev).get(curve.best)) is not None:
             right.plot([curve.best], [100 * best], "o", ms=7, mfc="none", mec=colour)
     # Examples with negative weights take the loss below zero.
     scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"
