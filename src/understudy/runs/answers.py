@@ -1,7 +1,7 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,9 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     for changed, stage, one in _answered(run):
         problems, students = run.problems_of(one.split), run.students(one.arm).get(one.seed, {})
         replies = ((solution, "") for solution in one.replies)
-        for solution, error in chain(replies, _read_failed(stage, problems)):
+        asks = [ask for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")) if ask["problem"] in problems]
+        failed = ((Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]) for ask in asks)
+        for solution, error in chain(replies, failed):
             problem = problems[solution.problem]
             yield {
                 "arm": one.arm,
@@ -59,13 +61,6 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "logprob": solution.logprob,
                 **{f"problem.{name}": problem.text_of(name) or "" for name in fields},
             }
-
-
-def _read_failed(stage: Path, problems: Container[str]) -> Iterator[tuple[Solution, str]]:
-    """What stands in the place of a reply for each ask of ``problems`` that failed, and why it did."""
-    for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")):
-        if ask["problem"] in problems:
-            yield Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]
 
 
 def _answered(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:

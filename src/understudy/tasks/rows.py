@@ -16,7 +16,6 @@ from understudy.corpus.tables import Row, read_objects, unless_bad
 from understudy.tasks.choices import Options, json_list, letter_of, option_base, options_in_fields, options_in_text, read_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
-_LISTS = ("choices", "accepted")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Layout:
                 raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
             if not isinstance(theirs, str) and name != "choices":
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
-            if _is_template(theirs) and name in _LISTS:
+            if _is_template(theirs) and name in ("choices", "accepted"):
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str) and name in ("question", "context"):
                 shown = set(fields_in(theirs)) or {theirs}
