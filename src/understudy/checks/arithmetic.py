@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
@@ -19,8 +19,7 @@ _IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]|% of [$€£]?) ?[0-9][0-9.,]*) (?:is|
 """After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
 
-@dataclass(frozen=True)
-class Calculation:
+class Calculation(NamedTuple):
     """A calculation in ``step`` of a chain (its ``number`` from 1), and whether it ``holds``."""
 
     number: int

@@ -78,8 +78,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
 def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
     """Why chains or answers are missing: one line for asks that failed, with the commonest reason, and one for a sampling that
     stopped."""
-    errors = [error for stage in plan.until(until) for error in stage.read_errors(directory)]
-    if errors:
+    if errors := [error for stage in plan.until(until) for error in stage.read_errors(directory)]:
         # Numbers, and what is quoted of a prompt, differ from request to request.
         alike = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
         most = max(alike.values(), key=len)

@@ -60,19 +60,17 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
 
     from understudy.core.prompt_format import question_text
-    from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
+    from understudy.runs.questions import Filters, QuestionIndex
     from understudy.runs.run import Run
 
     questions = QuestionIndex(Run(options.run))
-    if options.question in questions.entries:
-        entry: QuestionRecord = questions.get(options.question)
-    else:
-        found = questions.find(Filters(text=options.question))
-        if len(found) != 1:
-            several = f"{len(found):,} questions have {options.question!r} in them; name one by its id" if found else ""
-            ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-            raise DataError(f"{options.run}: {several or f'no question has {options.question!r} in it'}{ids}")
-        (entry,) = found
+    named = questions.entries.get(options.question)
+    found = [named] if named else questions.find(Filters(text=options.question))
+    if len(found) != 1:
+        several = f"{len(found):,} questions have {options.question!r} in them; name one by its id" if found else ""
+        ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
+        raise DataError(f"{options.run}: {several or f'no question has {options.question!r} in it'}{ids}")
+    (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
         learned = [{"arm": name, **vars(example)} for name, example in examples]
@@ -220,9 +218,8 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     if options.json:
         print_json([{"arm": name, **vars(saw)} for name, saw in seen])
         return
-    console = Screen()
     for name, saw in seen:
-        _show_student(name, saw, options.n, console)
+        _show_student(name, saw, options.n, Screen())
 
 
 def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> None:

@@ -131,8 +131,7 @@ def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply:
     if reply is not None:
         turns.append({"role": "assistant", "content": reply})
     try:
-        text: str = tokenizer.apply_chat_template(turns, add_generation_prompt=reply is None, tokenize=False)
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=reply is None, tokenize=False))
     except Exception as error:
         roles = ", ".join(m.role for m in messages)
         raise EngineError(f"the chat template of this checkpoint refuses messages of {roles}: {error}") from error
-    return text

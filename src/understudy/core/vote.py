@@ -6,8 +6,7 @@ vote([7 (-0.9), 8 (-0.1), 8 (-2.0)], weighted=True)   each counts exp(mean log-p
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from understudy.core.answers import answer_key
 from understudy.core.values import Chain, Solution
@@ -15,8 +14,7 @@ from understudy.core.values import Chain, Solution
 V = TypeVar("V", Solution, Chain)
 
 
-@dataclass(frozen=True)
-class Vote(Generic[V]):
+class Vote(NamedTuple, Generic[V]):
     """``winner`` is the first that gives the ``answer`` that won; both are None where nobody could vote. ``share`` is the answer's
     share of the weights.
 

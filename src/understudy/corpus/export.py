@@ -20,7 +20,6 @@ from understudy.corpus.store import write_rows, write_whole
 
 EXACT = (UNDERSTUDY, JSONL.name)
 """The formats that hold every field of a chain and need no question."""
-_FIELDS = tuple(f.name for f in fields(Chain))
 
 
 def export_chains(
@@ -51,7 +50,7 @@ def export_chains(
             (record,) = chosen.read(row, names_of(chosen, {}), "the row")
             assert isinstance(record, Record)
             alone = chain_of(record, problem, "text", Report())
-            differing = [name for name in _FIELDS if getattr(alone, name) != getattr(chain, name)]
+            differing = [f.name for f in fields(Chain) if getattr(alone, f.name) != getattr(chain, f.name)]
             if bare:
                 lost.update(differing)
                 lost["problem"] += questions.find(record) is not problem

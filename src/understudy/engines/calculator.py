@@ -15,8 +15,7 @@ def fill_value(text: str, new: int = 0) -> str | None:
     at = text.find("=", new)
     while at >= 0:
         start = text.rfind("<<", 0, at)
-        value = evaluate(text[start + 2 : at]) if start >= 0 else None
-        if value is not None:
+        if start >= 0 and (value := evaluate(text[start + 2 : at])) is not None:
             return f"{text[: at + 1]}{write_number(value)}>>"
         at = text.find("=", at + 1)
     return None

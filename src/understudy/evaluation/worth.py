@@ -89,9 +89,8 @@ class CorpusMeter:
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
         """Measure all chains of ``problem``, with what a check says of each."""
-        greedy = [outcome is Outcome.CORRECT for chain, outcome in judged if chain.path == GREEDY_PATH]
         if problem.answer is not None:
-            self._greedy += greedy
+            self._greedy += [outcome is Outcome.CORRECT for chain, outcome in judged if chain.path == GREEDY_PATH]
         judged = [pair for pair in judged if pair[0].path != GREEDY_PATH]
         if not judged:
             return

@@ -7,7 +7,7 @@ into the flow whose call failed: a flow that does not catch it ends with that er
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Flow, Reply, Request, SamplePath, T, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
@@ -17,8 +17,7 @@ from understudy.flows.cast import Cast
 Flows = Iterable[tuple[SamplePath, Flow[T]]]
 
 
-@dataclass(frozen=True)
-class Done(Generic[T]):
+class Done(NamedTuple, Generic[T]):
     """A flow that ended with its ``value``, or with the ``error`` that ended it (``value`` is None then).
 
     ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the store.
@@ -181,12 +180,10 @@ class Board(Generic[T]):
         engine = self.cast.engine(call, live.path.problem)
         request = self._request(live.path, call)
         key = request.key(engine.identity)
-        known = self.orders.get(key)
-        if known is not None:
+        if (known := self.orders.get(key)) is not None:
             known.waiters.append((live, place))
             return
-        kept = self.store.get(key) if self.store is not None else None
-        if kept is not None:
+        if self.store is not None and (kept := self.store.get(key)) is not None:
             live.replies[place] = kept
             live.missing -= 1
             return

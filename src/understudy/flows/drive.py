@@ -122,8 +122,7 @@ class _Requests:
         """Reserve as many requests as may be sent at once and as many again, so that none waits for a commit; send the durable."""
         lines = self.board.networks
         while line := self._next(lines):
-            group = self._reserve(line)
-            if group:
+            if group := self._reserve(line):
                 line.under_way += 1
                 if self.board.store is None:
                     line.durable.append(group)

@@ -17,15 +17,7 @@ from understudy.evaluation.faithfulness import Alteration
 from understudy.pipeline.cache import FileDigests, digest_files
 from understudy.pipeline.card import CARD
 from understudy.pipeline.stage import Stage
-from understudy.pipeline.stages.answers import (
-    AnswersStage,
-    GoldPlayer,
-    Player,
-    ProbePlayer,
-    TeacherPlayer,
-    TrainedPlayer,
-    UntrainedPlayer,
-)
+from understudy.pipeline.stages import answers
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
@@ -33,20 +25,13 @@ from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.choose import find_encoder
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import (
-    Study,
-    models_of,
-    parts_of,
-    student_of_role,
-    swapped_parts,
-    trained_roles,
-    training_of_role,
-    where_student,
-)
+from understudy.studies.study import Study, models_of, parts_of, student_of_role, swapped_parts, trained_roles, training_of_role
 from understudy.training.options import StudentOptions
 from understudy.training.targets import check_lora
 
 What = Literal["selection", "student", "answers", "gold", "probe"]
+Players = Mapping[str, answers.Player]
+"""Part of a method -> who plays it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class SharedStages:
     chains: ChainsStage
     verdicts: VerdictsStage
     exemplars: Exemplars
-    teacher: TeacherPlayer | None
+    teacher: answers.TeacherPlayer | None
     absent: dict[str, str] | None = None
 
     def vocabulary(self) -> Vocabulary:
@@ -90,7 +75,10 @@ class ArmPlanner:
     def __init__(self, shared: SharedStages, arm: Arm) -> None:
         self.shared, self.arm, self.study = shared, arm, shared.study
         self.method = shared.study.method(arm)
-        self.trains = trained_roles(arm, self.method)
+        trains = trained_roles(arm, self.method)
+        order = TopologicalSorter({role: self.method.needs.get(role, ()) for role in trains}).static_order()
+        self.trains = [role for role in order if role in trains]
+        """The roles that it trains, each after those it needs."""
         self.selection = self._selection() if self.trains else None
 
     def places(self) -> Iterator[tuple[ArmStage, Stage[Any]]]:
@@ -102,19 +90,19 @@ class ArmPlanner:
             yield self._place("selection", 0, "", self.selection)
         for seed in range(study.seed, study.seed + study.seeds) if self.trains else (study.seed,):
             suffix = f", seed {seed}" if study.seeds > 1 and self.trains else ""
-            own: dict[str, StudentStage] = {}
-            for role in _in_order(self.method, self.trains):
-                own[role] = self._student(role, seed, suffix)
-                yield self._place("student", seed, role, own[role])
-            cast, label = self._cast(own), f"{self.arm.name}{suffix}"
+            students: dict[str, StudentStage] = {}
+            for role in self.trains:
+                students[role] = self._student(role, seed, suffix)
+                yield self._place("student", seed, role, students[role])
+            cast, label = self._cast(students), f"{self.arm.name}{suffix}"
             for split in evaluation.splits:
-                answers = self._answers(f"{label}, {split}", split, seed, cast)
-                yield self._place("answers", seed, split, answers)
+                own = self._answers(f"{label}, {split}", split, seed, cast)
+                yield self._place("answers", seed, split, own)
                 if evaluation.faithfulness and split == evaluation.splits[0]:
-                    yield from self._probes(label, answers)
+                    yield from self._probes(label, own)
             if evaluation.attribution and evaluation.scored:
                 for part in swapped_parts(self.arm, self.method):
-                    again, swapped = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: GoldPlayer()}
+                    again, swapped = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: answers.GoldPlayer()}
                     yield self._place("gold", seed, part, self._answers(again, evaluation.splits[0], seed, swapped, swapped=True))
 
     def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[ArmStage, Stage[Any]]:
@@ -166,7 +154,7 @@ class ArmPlanner:
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""
-        student, where = student_of_role(self.study, self.arm, role), where_student(self.arm, role)
+        student, where = student_of_role(self.study, self.arm, role), self.arm.where_student(role)
         if student.checkpoint is None:
             return student, {}
         if student.lora is not None and importlib.util.find_spec("peft") is None:
@@ -184,46 +172,46 @@ class ArmPlanner:
         card = [path for path in [directory / CARD] if path.is_file()]
         return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")
 
-    def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, Player]:
+    def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
         """Who plays each part."""
         parts = parts_of(self.method)
-        cast: dict[str, Player] = {}
+        cast: dict[str, answers.Player] = {}
         for part, model in models_of(self.arm, self.method).items():
             if model == "trained":
-                cast[part] = TrainedPlayer(students[parts[part]])
+                cast[part] = answers.TrainedPlayer(students[parts[part]])
             elif model == "untrained":
                 student, files = self._start(parts[part])
                 assert student.checkpoint is not None, "the study was validated"
-                cast[part] = UntrainedPlayer(files, student.checkpoint)
+                cast[part] = answers.UntrainedPlayer(files, student.checkpoint)
             elif model == "teacher":
                 assert self.shared.teacher is not None, "the study was validated"
                 cast[part] = self.shared.teacher
             else:
-                cast[part] = GoldPlayer()
+                cast[part] = answers.GoldPlayer()
         return cast
 
-    def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
+    def _probes(self, label: str, own: answers.AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
         if own.votes > 1 or own.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
             return
         roles = self.method.rationale_roles
-        students = {role: player.student for role in roles if isinstance(player := own.cast.get(role), TrainedPlayer)}
+        students = {role: player.student for role in roles if isinstance(player := own.cast.get(role), answers.TrainedPlayer)}
         for how in get_args(Alteration) if len(students) == len(roles) else ():
-            cast = {**own.cast, **{role: ProbePlayer(student, own, how) for role, student in students.items()}}
+            cast = {**own.cast, **{role: answers.ProbePlayer(student, own, how) for role, student in students.items()}}
             stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)
             yield self._place("probe", own.seed, how, stage)
 
-    def _answers(self, label: str, split: str, seed: int, cast: Mapping[str, Player], *, swapped: bool = False) -> AnswersStage:
+    def _answers(self, label: str, split: str, seed: int, cast: Players, *, swapped: bool = False) -> answers.AnswersStage:
         """The answers of the arm to ``split``, its parts played as ``cast`` says."""
         study, decode = self.study, self.arm.decode
-        asks_teacher = any(isinstance(player, TeacherPlayer) for player in cast.values())
-        trained = any(isinstance(player, TrainedPlayer) for player in cast.values())
+        asks_teacher = any(isinstance(player, answers.TeacherPlayer) for player in cast.values())
+        trained = any(isinstance(player, answers.TrainedPlayer) for player in cast.values())
         prompts: dict[str, str] = {}
         if asks_teacher:
             prompts = study.teacher.read_prompts(study.root, self.arm.method)
         elif not self.method.roles:
             prompts = load_prompts(self.arm.method)
-        return AnswersStage(
+        return answers.AnswersStage(
             label=label,
             problems=self.shared.problems,
             selection=self.selection if trained else None,
@@ -241,9 +229,3 @@ class ArmPlanner:
             swapped=swapped,
             teacher=study.teacher if asks_teacher else None,
         )
-
-
-def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
-    """``roles`` of ``method``, each after the roles it needs."""
-    ordered = TopologicalSorter({role: method.needs.get(role, ()) for role in roles}).static_order()
-    return [role for role in ordered if role in roles]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import CheckpointError
@@ -57,8 +57,7 @@ class Card:
     version: int = 1
 
     def make_method(self) -> Method:
-        method: Method = build(find("method", self.method), dict(self.options), f"{CARD}: options")
-        return method
+        return cast(Method, build(find("method", self.method), dict(self.options), f"{CARD}: options"))
 
 
 def write_card(checkpoint: Path, card: Card) -> None:

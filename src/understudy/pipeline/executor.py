@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,10 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.start()
 
     def _listen(self, on_event: Callable[[Event], None]) -> None:
-        while not self._closed.is_set():
-            try:
-                on_event(self._queue.get(timeout=0.05))
-            except queue.Empty:
-                continue
-            except (EOFError, OSError):
-                return
+        with suppress(EOFError, OSError):
+            while not self._closed.is_set():
+                with suppress(queue.Empty):
+                    on_event(self._queue.get(timeout=0.05))
 
     def stop(self) -> None:
         """Tell the running stages to save what they have and end; wait for them, ten seconds at most."""

@@ -102,7 +102,6 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
     teacher = study.teacher
     if isinstance(engine, Recorded):
         return RecordedChainsStage(label=teacher.engine, problems=problems, files=files, terms=study.corpus, engine=engine)
-    wants_right = teacher.allocation is not None and teacher.allocation.right > 0
     return SampledChainsStage(
         label=teacher.engine,
         problems=problems,
@@ -114,7 +113,7 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         prompts=teacher.read_prompts(study.root, teacher.method),
         exemplars=exemplars,
         seed=study.seed,
-        right_by=study.checks[0] if wants_right else None,
+        right_by=study.checks[0] if teacher.allocation is not None and teacher.allocation.right > 0 else None,
         check=study.checks[0],
     )
 

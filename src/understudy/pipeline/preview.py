@@ -17,7 +17,7 @@ from understudy.core.errors import BudgetError, DataError
 from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
-from understudy.core.values import Chain, Problem, Verdict
+from understudy.core.values import Chain, Problem, Verdict, grouped
 from understudy.engines.local.checkpoint import context_of, read_config
 from understudy.engines.local.device import settle_device
 from understudy.engines.remote.options import Endpoint
@@ -113,9 +113,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
     block = teacher.allocation.first if teacher.allocation else sampling.total
     with ExitStack() as stack:
-        store = None
-        if ledger.is_file():
-            store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True))
+        store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True)) if ledger.is_file() else None
         probed, others = _recall_endpoint(engine, store)
         counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
         if paid and store is not None:
@@ -224,12 +222,10 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         ask = _first_call(first[1]) if first else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)
-    seen: set[str] = set()
     asked = next((p for p in problems if p.split in study.evaluation.splits), None)
-    for arm in study.arms:
-        if asked is None or arm.method in seen:
-            continue
-        seen.add(arm.method)
+    if asked is None:
+        return
+    for arm, *_ in grouped((arm.method, arm) for arm in study.arms).values():
         stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))
         pool = exemplar_pool(problems, study.exemplars, prompts=stage.prompts)
         ask = _first_call(stage.method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed), pool))
@@ -258,14 +254,13 @@ class TrialQuestion(NamedTuple):
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """What was ``tried`` of the teacher that ``plan`` asks. ``endpoints``: what each address was found to do
     (`engines.remote.probe`)."""
 
     plan: Plan
     tried: list[TrialQuestion]
-    endpoints: Capabilities = field(default_factory=dict)
+    endpoints: Capabilities
 
 
 def try_teacher(study: Study, directory: Path, n: int) -> Trial:
@@ -283,13 +278,13 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     if isinstance(stage, RecordedChainsStage):
         known = {problem.id: problem for problem in learn}
         chains, _ = stage.engine.read(known)
-        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)])
+        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)], {})
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
         # For now: whoever tries does not wait a day for a batch.
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
         trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
-        sampling = replace(trial.sampling(problems), problems=learn[:n])
+        sampling = trial.sampling(problems)._replace(problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}

@@ -97,8 +97,10 @@ class _Run:
         self.watcher.planned(todo, cached)
         if not todo:
             return
-        for stage in todo:
-            _require_libraries(stage)
+        for stage in todo:  # before anything is asked or trained
+            if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
+                extra = "encoder" if "sentence_transformers" in missing else "train"
+                raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
         gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
         together = max(stage.processes for stage in todo)
         gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
@@ -161,14 +163,6 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
         summary=asdict(summary),
     )
     write_manifest(where, manifest)
-
-
-def _require_libraries(stage: Stage[Any]) -> None:
-    """Raise UserError before anything is asked or trained where a library is missing that ``stage`` runs with."""
-    missing = [name for name in stage.libraries() if importlib.util.find_spec(name) is None]
-    if missing:
-        extra = "encoder" if "sentence_transformers" in missing else "train"
-        raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:

@@ -8,10 +8,10 @@ anything has run. Each kind of stage is one file in `pipeline.stages`.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
 from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
@@ -35,12 +35,11 @@ class StageSummary:
 S = TypeVar("S", bound=StageSummary)
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(NamedTuple):
     """Where a stage runs: the ``run`` directory, where it tells how far it is, and its ``share`` of this machine's memory."""
 
     run: Path
-    progress: Progress = field(default=silent)
+    progress: Progress = silent
     share: float = 1.0
 
     @property

@@ -14,7 +14,7 @@ mpl.use("agg")
 
 from matplotlib.figure import Figure
 
-from understudy.reports.data import ArmSummary, ReportData
+from understudy.reports.data import ArmSummary, Group, ReportData
 from understudy.reports.tables import splits_of
 from understudy.reports.words import file_name, printable
 
@@ -75,6 +75,11 @@ def _colours(names: Sequence[str]) -> Mapping[str, str]:
 def _axes(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height))
     return figure, figure.add_subplot()
+
+
+def _gaps(found: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
+    """How far the intervals reach below and above the accuracies, in percent."""
+    return [[max(0.0, 100 * (f.accuracy - f.low)) for f in found], [max(0.0, 100 * (f.high - f.accuracy)) for f in found]]
 
 
 def _number(axis: Any) -> None:
@@ -143,10 +148,9 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
         for i, of in enumerate(lines):
             aside = (i - (len(lines) - 1) / 2) * 0.06  # intervals do not hide each other
             found = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            gaps = [s.accuracy - s.low for _, s in found], [s.high - s.accuracy for _, s in found]
-            spread = [[max(0.0, 100 * gap) for gap in side] for side in gaps]
+            gaps = _gaps([s for _, s in found])
             look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
-            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=spread, label=_label(of), **look)
+            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=gaps, label=_label(of), **look)
         names = [str(value).rpartition("/")[2] if words else f"{value:g}" for value in values]
         axes.set_xticks(range(len(values)), [_label(name) for name in names], rotation=20 if words else 0)
         axes.set(xlabel=_label(key), ylabel="accuracy, %", ylim=(0, 103))
@@ -166,14 +170,11 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         points = {g.value: g for g in data.groups if g.arm == arm}
         groups = [points[v] for v in values if v in points]
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
-        below = [max(0.0, 100 * (g.accuracy - g.low)) for g in groups]
-        above = [max(0.0, 100 * (g.high - g.accuracy)) for g in groups]
         # Colours come again where there are many arms: dashes and squares tell them apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
         look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
-        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=[below, above], label=_label(arm), **look)
-    first_new = next((i for i, v in enumerate(values) if v not in trained), None)
-    if first_new is not None:
+        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_gaps(groups), label=_label(arm), **look)
+    if (first_new := next((i for i, v in enumerate(values) if v not in trained), None)) is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
     axes.set_xticks(range(len(values)), [_label(v) for v in values])
@@ -256,8 +257,7 @@ def _curves(data: ReportData) -> Iterator[Picture]:
         left.plot(at, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
         dev = [100 * v for _, v in curve.dev]
         right.plot([s for s, _ in curve.dev], dev, color=colour, lw=1.3, ls=line, marker="o", ms=3, label=label)
-        best = dict(curve.dev).get(curve.best)
-        if best is not None:
+        if (best := dict(curve.dev).get(curve.best)) is not None:
             right.plot([curve.best], [100 * best], "o", ms=7, mfc="none", mec=colour)
     # Examples with negative weights take the loss below zero.
     scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"

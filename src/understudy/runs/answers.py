@@ -1,7 +1,7 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +11,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from understudy.core.errors import UserError
-from understudy.core.values import Outcome, Solution
+from understudy.core.values import Solution
 from understudy.corpus.store import write_whole
 from understudy.evaluation.metrics import outcome_of
 from understudy.pipeline.stage import ERRORS
-from understudy.runs.run import Run, outcomes_of_answers, score
+from understudy.runs.run import ArmOutcomes, Run, score
 
 
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
@@ -28,17 +28,19 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     ``contrast``) are columns under their own names, beside ``choices``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
-    for arm, split, seed, changed, stage, solutions, outcomes in _answered(run):
-        problems, students = run.problems_of(split), run.students(arm).get(seed, {})
-        replies = ((solution, "") for solution in chain.from_iterable(solutions.values()))
-        for solution, error in chain(replies, _read_failed(stage, problems)):
+    for changed, stage, one in _answered(run):
+        problems, students = run.problems_of(one.split), run.students(one.arm).get(one.seed, {})
+        replies = ((solution, "") for solution in one.replies)
+        asks = [ask for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")) if ask["problem"] in problems]
+        failed = ((Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]) for ask in asks)
+        for solution, error in chain(replies, failed):
             problem = problems[solution.problem]
             yield {
-                "arm": arm,
-                "decoding": run.arms[arm].decode.label,
+                "arm": one.arm,
+                "decoding": run.arms[one.arm].decode.label,
                 "students": " ".join(stage.name for stage in students.values()),
-                "split": split,
-                "seed": seed,
+                "split": one.split,
+                "seed": one.seed,
                 "changed": changed,
                 "problem": problem.id,
                 "kind": problem.kind,
@@ -46,7 +48,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "context": problem.context,
                 "choices": " | ".join(problem.choices),
                 "gold": " | ".join(problem.golds),
-                "outcome": outcomes[problem.id].value if problem.id in outcomes else "error",
+                "outcome": one.outcomes[problem.id].value if problem.id in one.outcomes else "error",
                 "path": solution.path,
                 "answer": solution.answer,
                 "verdict": "error" if error else outcome_of(problem, solution, run.check).value,
@@ -61,30 +63,16 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
             }
 
 
-def _read_failed(stage: Path, problems: Container[str]) -> Iterator[tuple[Solution, str]]:
-    """What stands in the place of a reply for each ask of ``problems`` that failed, and why it did."""
-    for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")):
-        if ask["problem"] in problems:
-            yield Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]
-
-
-_Answered = tuple[str, str, int, str, Path, Mapping[str, Sequence[Solution]], Mapping[str, Outcome]]
-
-
-def _answered(run: Run) -> Iterator[_Answered]:
-    """Arm, split, seed, what was changed, the stage, and what was answered there, with its outcomes."""
-    for split in run.study.evaluation.splits:
-        for arm in run.arms:
-            stages = run.answers(arm, split)
-            yield from ((arm, split, one.seed, "", stages[one.seed], one.solutions, one.outcomes) for one in score(run, arm, split))
+def _answered(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
+    """What was changed, the stage, and what was answered there."""
+    for split, arm in product(run.study.evaluation.splits, run.arms):
+        stages = run.answers(arm, split)
+        yield from (("", stages[one.seed], one) for one in score(run, arm, split))
     split = run.study.evaluation.splits[0]
     kinds: tuple[Literal["gold", "probe"], ...] = ("gold", "probe")
     for arm, what in product(run.arms, kinds):
         for how, stages in run.reanswered(arm, what).items():
-            for seed, stage in stages.items():
-                solutions = run.solutions(stage, split)
-                outcomes = outcomes_of_answers(run, split, solutions, weighted=run.arms[arm].decode.weighted)
-                yield arm, split, seed, f"{what} {how}", stage, solutions, outcomes
+            yield from ((f"{what} {how}", stages[one.seed], one) for one in score(run, arm, split, stages))
 
 
 def write_answers(run: Run, path: Path) -> int:

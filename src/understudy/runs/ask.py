@@ -106,8 +106,7 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
         if card.role in directories:
             raise StudyError(f"{path}: plays {card.role!r}, as {directories[card.role]} does; give one student for each role")
         directories[card.role] = path
-    missing = [role for role in method.roles if role not in directories]
-    if missing:
+    if missing := [role for role in method.roles if role not in directories]:
         turns = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
         raise StudyError(f"{turns}; give the student of {', '.join(missing)} too (--with)")
     return directories

@@ -18,7 +18,7 @@ from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, outcomes_of_answers
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, score
 from understudy.runs.summaries import group_by_students
 
 
@@ -50,7 +50,7 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
     split, found = run.study.evaluation.splits[0], []
     same: dict[str, dict[str, Array]] = defaultdict(dict)
     for arm, how, own, again, names, before_SN, after_SN in _answered_again(run, scored, split, "probe"):
-        seeds = list(zip((one.solutions for one in own), again, strict=True))
+        seeds = [(before.solutions, after.solutions) for before, after in zip(own, again, strict=True)]
         same[how][arm] = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
         found.append((arm, how, names, float(before_SN.mean()), float(after_SN.mean())))
     noise = {how: seed_noise(list(of.values()), group_by_students([(run, arm) for arm in of])) for how, of in same.items()}
@@ -60,21 +60,19 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
         yield Faithfulness(arm, how, split, same_SN.size, float(same_SN.mean()), low, high, before, after)
 
 
-_Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[Mapping[str, Sequence[Solution]]], Sequence[str], Array, Array]
+_Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[ArmOutcomes], Sequence[str], Array, Array]
 
 
 def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["gold", "probe"]) -> Iterator[_Again]:
     """An arm, what was changed (`Run.reanswered`), its answers before and after it seed by seed, the problems that have both, and
     which of these are right before and after."""
     for arm in run.arms:
-        own, weighted = sorted(scored[arm, split], key=lambda one: one.seed), run.arms[arm].decode.weighted
+        own = sorted(scored[arm, split], key=lambda one: one.seed)
         for changed, stages in run.reanswered(arm, what).items():
-            again = [run.solutions(stages[one.seed], split) for one in own]
-            outcomes = [outcomes_of_answers(run, split, solutions, weighted=weighted) for solutions in again]
-            names = [name for name in common_problems(own) if all(name in of_seed for of_seed in outcomes)]
-            if names:
-                right = correctness([one.outcomes for one in own], names), correctness(outcomes, names)
-                yield arm, changed, own, again, names, *right
+            again = sorted(score(run, arm, split, stages), key=lambda one: one.seed)
+            if names := common_problems([*own, *again]):
+                before_SN, after_SN = (correctness([one.outcomes for one in seeds], names) for seeds in (own, again))
+                yield arm, changed, own, again, names, before_SN, after_SN
 
 
 def _same(before: Solution, after: Solution) -> bool:

@@ -138,7 +138,6 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
     every = [(other, best) for best, other in combinations(ranked, 2)]
     best = next(name for name in ranked if name in shown)
     tested = [p for p in compare_pairs(run, arms, every, split) if p.arm in shown and p.other in shown]
-    pairs = [p for p in tested if p.arm == best]
     visible = {name: arms[name] for name in ranked if name in shown}
     supported, not_supported = conclude(visible.values(), tested)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
@@ -147,7 +146,7 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
         split=split,
         arms=tuple(arm.summary for arm in visible.values()),
         learned={name: arm.conditions.tokens for name, arm in visible.items()},
-        pairs=tuple(pairs),
+        pairs=tuple(p for p in tested if p.arm == best),
         notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split)),
         supported=supported,
         not_supported=not_supported,

@@ -152,7 +152,8 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
-    outcomes = _count(chains, _judge(chains, known)) if known else base.outcomes
+    judged = {c.id: judge(known[c.problem], c, same_answer).outcome for c in chains if c.problem in known}
+    outcomes = _count(chains, judged) if known else base.outcomes
     return chains, known, replace(base, sources=sources, outcomes=outcomes), ()
 
 
@@ -163,11 +164,6 @@ def read_questions(
     found = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
     check_ids(found)
     return {p.id: p for p in found}
-
-
-def _judge(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, Outcome]:
-    """chain id -> what the check of answers says of it, of those whose question is known"""
-    return {chain.id: judge(problems[chain.problem], chain, same_answer).outcome for chain in chains if chain.problem in problems}
 
 
 def _count(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> dict[str, int]:

@@ -43,7 +43,6 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
         require_terms(student, card)
     tokenizer = load_tokenizer(student)
     call = _first_call(method, card)
-    chats = not isinstance(call.prompt, str)
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
     end = assistant_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
     stops = [json.dumps(stop, ensure_ascii=False) for stop in call.stop]
@@ -69,7 +68,7 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     model = to / (MODEL if format == "gguf" else "model")
     size = sum(path.stat().st_size for path in (model, *model.rglob("*")) if path.is_file())
     modelfile = {"Modelfile": to / MODELFILE} if format == "gguf" else {}
-    style = "its chat template" if chats else "raw text"
+    style = "raw text" if isinstance(call.prompt, str) else "its chat template"
     return {"model": f"{model} ({size:,} bytes)", **modelfile, "card": to / README, "prompt": style}
 
 

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import eq
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 from understudy.core.errors import counted
 from understudy.core.values import digest, grouped
@@ -23,8 +23,7 @@ ALIKE = 0.05
 """Learned tokens and parameters that differ by no more than this share are called alike."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
+class Conditions(NamedTuple):
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
     ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, the limits of the method's

@@ -14,7 +14,7 @@ from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
 from string import Template
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
@@ -49,8 +49,7 @@ _OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "unde
 J = TypeVar("J", Judgement, Relabel)
 
 
-@dataclass(frozen=True)
-class EngineJudgements(Generic[J]):
+class EngineJudgements(NamedTuple, Generic[J]):
     """``judgements``: two for each pair, one for each order, or one for each chain. Of ``asked`` pairs or chains, ``unread`` had a
     reply that does not say which or was cut off, ``failed`` a call that failed with ``error``; ``budget_spent``: since the budget
     is spent."""

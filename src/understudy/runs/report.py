@@ -23,7 +23,7 @@ from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_cut_off, describe_differences, find_conditions, note_unfair
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
-from understudy.training.record import ShownExample, read_seen
+from understudy.training.record import read_seen
 
 NOT_SCORED = (
     "Nothing is scored, as the study says (evaluation.scored = false). Which arm answers better is for people or a model to judge: "
@@ -116,7 +116,9 @@ def write_pictures(data: ReportData, directory: Path) -> list[Path]:
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
     all, where they agree on everything). None where no arm was shown a chain."""
-    example = _first_example(run)
+    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
+    examples = (example for stage in students for example in read_seen(stage).shown)
+    example = next((example for example in examples if example.chain is not None), None)
     if example is None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
@@ -131,13 +133,6 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
         asked=problem,
         answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
     )
-
-
-def _first_example(run: Run) -> ShownExample | None:
-    """The first training example that was made of a chain."""
-    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
-    examples = (example for stage in students for example in read_seen(stage).shown)
-    return next((example for example in examples if example.chain is not None), None)
 
 
 def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.core.protocols import Check
@@ -142,11 +142,10 @@ class Run:
         if addition is not None and addition.digest not in made_with.values():
             raise DataError(f"{addition.path}: has changed since {self.directory} was written; run the study again")
         try:
-            found: Check = find("check", name)
+            return cast(Check, find("check", name))
         except StudyError as error:
             files = f"; the study had --plugin {' --plugin '.join(made_with)}" if made_with else ""
             raise DataError(f"{self.directory}: {error}{files}") from None
-        return found
 
     def problems_of(self, split: str) -> Mapping[str, Problem]:
         """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
@@ -197,10 +196,10 @@ ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 """(arm, split) -> its seeds"""
 
 
-def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
-    """The scored answers of ``arm`` to ``split``, seed by seed."""
+def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = None) -> Iterator[ArmOutcomes]:
+    """The scored answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
     decode = run.arms[arm].decode
-    for seed, stage in run.answers(arm, split).items():
+    for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)
         likelihood = None
         if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):

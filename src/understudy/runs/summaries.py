@@ -30,7 +30,6 @@ AT_CHANCE = "at chance: nothing can be said"
 def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
-    precisions = {student.precision for student in run.student_summaries(arm.name)}
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
@@ -50,7 +49,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
             role_models=scored.summary.models,
             engine=run.study.teacher.engine if arm.model == "teacher" else "transformers",
             precision=scored.summary.precision,
-            training_precision=", ".join(sorted(precisions)),
+            training_precision=", ".join(sorted({student.precision for student in run.student_summaries(arm.name)})),
             task=run.study.task,
             seed=scored.seed,
             extractor=scored.summary.extractor,

@@ -306,8 +306,7 @@ class BatchEngine:
         for (key, request), reply in zip(requests.items(), answer.replies, strict=False):
             self.ledger.put(key, reply, engine=self.identity, request=request, seed=self.seed, usage=usage)
             usage = usage.along
-            wanted = self._waiting.pop(key, None)
-            if wanted is not None:
+            if (wanted := self._waiting.pop(key, None)) is not None:
                 self.endpoint.without |= wanted.without
                 self._source.give(wanted.ticket, reply)
 
@@ -351,8 +350,7 @@ class BatchEngine:
     def _fail(self, key: str, error: EngineError) -> None:
         """The request got no reply and is not asked again."""
         self.ledger.fail(key, error, error.usage)
-        wanted = self._waiting.pop(key, None)
-        if wanted is not None:
+        if (wanted := self._waiting.pop(key, None)) is not None:
             self._source.fail(wanted.ticket, error)
 
     def _end(self, job: Job, why: str = "it was not answered, and nobody asks for it any more") -> None:

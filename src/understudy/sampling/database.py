@@ -59,7 +59,12 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     with ExitStack() as where_it_fails:
         where_it_fails.callback(connection.close)
         if how == "mode=rwc":
-            _prepare(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                tables = (files("understudy.sampling") / "ledger.sql").read_text(encoding="utf-8")
+                connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         said = f"ledger version {version}, this one knows {VERSION}"
         if version > VERSION:
@@ -68,15 +73,6 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
             raise DataError(f"{path}: written by an earlier Understudy ({said}); run `understudy sample` of commit {BEFORE} once")
         where_it_fails.pop_all()
     return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        tables = (files("understudy.sampling") / "ledger.sql").read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT")
 
 
 def close_intents(connection: sqlite3.Connection, at: float) -> None:

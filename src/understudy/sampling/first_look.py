@@ -56,10 +56,9 @@ def first_look(
         )
     if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
-    split = _measure_disagreement(chains)
-    if split is None:
-        return report
-    return f"{report}; where a question has several answers, {split:.0%} of them are not its most frequent one"
+    if (split := _measure_disagreement(chains)) is not None:
+        report += f"; where a question has several answers, {split:.0%} of them are not its most frequent one"
+    return report
 
 
 def _count_copies(chains: Sequence[Chain]) -> int:

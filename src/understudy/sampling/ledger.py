@@ -141,14 +141,13 @@ class Ledger(AbstractContextManager["Ledger"]):
         if key in self._open:
             return True
         most = worst(request, self.price)
-        money = most.money if self.price else None
         with self._guard:
             if self.budget is not None and not self.budget.covers(self.settled + self._aside + most):
                 self.refused = most
                 return False
             self._number += 1
             said = (self._number, key, engine, request.problem, request.ask.role, request.path, request.attempt, time.time())
-            self._group.rows[_INTENT].append((*said, most.read, most.written, money))
+            self._group.rows[_INTENT].append((*said, most.read, most.written, most.money if self.price else None))
             self._open[key] = self._number, most
             self._aside += most
         return True

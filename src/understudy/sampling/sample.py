@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.core.answers import answer_key
 from understudy.core.asks import GREEDY, GREEDY_PATH, Decoding, Flow, SamplePath, amend
@@ -22,8 +22,7 @@ SHOWN = 0.05
 """Seconds between two messages about the progress, at least."""
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(NamedTuple):
     """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``; with
     ``greedy`` one more for each, on the path `GREEDY_PATH`.
 
@@ -63,8 +62,7 @@ class Sampling:
                 yield path, self.begin(problem, path)
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """The ``chains`` that a teacher wrote, in the order of problems and paths, and its ``failures``. ``unasked`` chains were not
     asked for, since the budget was spent or the teacher stopped answering; ``stopped`` says which, and how to go on."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -79,8 +79,7 @@ class Teacher:
 
     def make_engine(self) -> EngineOptions:
         """The options of the teacher's engine, as they stand in the study."""
-        options: EngineOptions = build(find("engine", self.engine), dict(self.engine_options), "teacher")
-        return options
+        return cast(EngineOptions, build(find("engine", self.engine), dict(self.engine_options), "teacher"))
 
     def check_engine(self, task: Any) -> EngineOptions:
         """The same. Raises StudyError where that engine cannot be asked about ``task`` by the teacher's method."""
@@ -324,3 +323,12 @@ class Arm:
     point: Point | None = None
     """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value
     (docs/study.md)."""
+
+    def role(self, name: str) -> Role:
+        """What differs for the role ``name``."""
+        return self.roles.get(name) or Role()
+
+    def where_student(self, role: str) -> str:
+        """The table that says what the student of ``role`` is, for messages."""
+        own = f".roles.{role}" if self.role(role).student else ""
+        return f"arms[{self.name!r}]{own}.student"

@@ -71,8 +71,7 @@ def _adapter(kind: type, key: str) -> Any:
 
 def _value(kind: type, key: str, value: Any, where: str) -> Any:
     hint = _hints(kind)[key]
-    inner = _dataclass_in(hint)
-    if inner is not None:
+    if (inner := _dataclass_in(hint)) is not None:
         if typing.get_origin(hint) is Mapping:
             if not isinstance(value, Mapping):
                 raise StudyError(f"{where}: must be a table of tables, not {value!r}")

@@ -25,7 +25,7 @@ from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import MethodWithParts
 from understudy.core.registry import find
-from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Role, Teacher
+from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build, keys_of, refuse_unknown
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -122,7 +122,7 @@ def parts_of(method: Any) -> Mapping[str, str]:
 def models_of(arm: Arm, method: Any) -> dict[str, Model]:
     """Who plays each part: what the arm says of the part, of the role whose student plays it, or of all."""
     return {
-        part: _role(arm, part).model or _role(arm, role).model or arm.model  # a part is named before the student it shares
+        part: arm.role(part).model or arm.role(role).model or arm.model  # a part is named before the student it shares
         for part, role in parts_of(method).items()
     }
 
@@ -143,18 +143,18 @@ def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
 
 def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
     """The student of one role of the arm before training."""
-    table = plain(study.student) | dict(arm.student) | dict(_role(arm, role).student)
-    return build(StudentOptions, table, where_student(arm, role))
+    table = plain(study.student) | dict(arm.student) | dict(arm.role(role).student)
+    return build(StudentOptions, table, arm.where_student(role))
 
 
 def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
     """How one role's student of the arm is trained on this machine."""
     table = plain(study.training)
-    for own in (arm.training, _role(arm, role).training):
+    for own in (arm.training, arm.role(role).training):
         if {"steps", "tokens"} & own.keys():  # how long it trains is settled by one of the two alone
             table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in own else {})
         table |= dict(own)
-    where = f".roles.{role}" if _role(arm, role).training else ""
+    where = f".roles.{role}" if arm.role(role).training else ""
     options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training").settle(student_of_role(study, arm, role))
     if options.tokens_of == "student" or not options.tokens:
         return options
@@ -176,13 +176,3 @@ def check_roles(arm: Arm, method: Any) -> None:
             raise StudyError(f"{where}: only a trained role has student, training (trained here: {', '.join(trained) or 'none'})")
     if set(models_of(arm, method).values()) == {"gold"}:
         raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, which measures nothing; give one another model")
-
-
-def where_student(arm: Arm, role: str) -> str:
-    """The table that says what the student of ``role`` is, for messages."""
-    own = f".roles.{role}" if _role(arm, role).student else ""
-    return f"arms[{arm.name!r}]{own}.student"
-
-
-def _role(arm: Arm, name: str) -> Role:
-    return arm.roles.get(name) or Role()

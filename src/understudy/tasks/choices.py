@@ -7,6 +7,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from understudy.core.answers import normalise
@@ -188,8 +189,6 @@ def option_base(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
 def json_list(value: Any) -> Any:
     """``value``, or the list or map in its JSON text, because a table has no lists."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        try:
+        with suppress(ValueError):
             return json.loads(value)
-        except ValueError:
-            return value
     return value

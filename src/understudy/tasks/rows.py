@@ -16,7 +16,6 @@ from understudy.corpus.tables import Row, read_objects, unless_bad
 from understudy.tasks.choices import Options, json_list, letter_of, option_base, options_in_fields, options_in_text, read_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
-_LISTS = ("choices", "accepted")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Layout:
                 raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
             if not isinstance(theirs, str) and name != "choices":
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
-            if _is_template(theirs) and name in _LISTS:
+            if _is_template(theirs) and name in ("choices", "accepted"):
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str) and name in ("question", "context"):
                 shown = set(fields_in(theirs)) or {theirs}
@@ -92,7 +91,11 @@ def problems_of(
 ) -> list[Problem | None]:
     """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
     there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`), None where the rows decide."""
-    _check_there(rows, layout)
+    known = dict.fromkeys(name for _, row in rows for name in row)
+    for ours, theirs in layout.fields.items():
+        for name in [theirs] if isinstance(theirs, str) else theirs:
+            if not _is_template(name) and name not in known:  # a misspelt field would silently be missing
+                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
     return _read_rows(rows, layout, bad, form)
 
 
@@ -165,15 +168,6 @@ def fill_template(template: str, row: Row, where: str) -> str:
 
 def _is_template(name: object) -> bool:
     return isinstance(name, str) and ("{" in name or "}" in name)
-
-
-def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
-    """Check that each named field is in some row, because a misspelt field would silently be missing."""
-    known = dict.fromkeys(name for _, row in rows for name in row)
-    for ours, theirs in layout.fields.items():
-        for name in [theirs] if isinstance(theirs, str) else theirs:
-            if not _is_template(name) and name not in known:
-                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
 
 
 def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_options: tuple[str, Options]) -> Problem:

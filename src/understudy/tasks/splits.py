@@ -141,14 +141,12 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
     if missing := [one for _, one in named if one not in known]:
         sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{nearest(missing[0], list(known)[:1000])}")
-    twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
-    if twice:
+    if twice := [one for one, n in Counter(one for _, one in named).items() if n > 1]:
         raise DataError(f"{path}: {len(twice)} ids come twice, first {twice[0]!r}; name each id once")
     return [replace(known[one], split=name) for name, one in named]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
     """Raise DataError where two problems have the same id."""
-    twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
-    if twice:
+    if twice := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
         raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")

@@ -11,8 +11,8 @@ number are bounded, so hostile text costs no more than honest text.
 """
 
 import re
-from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 MAX_CHARS = 500
 MAX_DEPTH = 30
@@ -29,8 +29,7 @@ _LEVEL = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 3}
 _ATOM = 4
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(NamedTuple):
     """A parsed expression. ``text`` is canonical (single spaces, no needless parentheses). ``numbers`` are the literals from left
     to right. ``value`` is None where it is undefined (division by zero). ``end`` is the end of the expression in the source."""
 
@@ -51,7 +50,7 @@ def parse(text: str, start: int = 0) -> Expression | None:
         expression = _parse(text[start : start + MAX_CHARS], 0, 0, 1)
     except _RefusedError:
         return None
-    return replace(expression, end=start + expression.end) if expression else None
+    return expression._replace(end=start + expression.end) if expression else None
 
 
 def evaluate(text: str) -> Fraction | None:
@@ -112,7 +111,7 @@ def _atom(text: str, at: int, depth: int) -> Expression | None:
         close = _skip(text, inner.end) if inner else 0
         if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
             return None
-        return replace(inner, end=close + 1)
+        return inner._replace(end=close + 1)
     match = _NUMBER.match(text, at)
     if match is None:
         return None

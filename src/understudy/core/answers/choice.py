@@ -111,8 +111,7 @@ def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
     """The labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
     readings: list[Reading] = []
     while (match := _AND_THEN.match(span, at)) and len(readings) < 10:
-        letter = _letter(match["a"] or match["b"], choices)
-        if letter:
+        if letter := _letter(match["a"] or match["b"], choices):
             readings.append(Reading(letter))
         at = match.end()
     return readings

@@ -30,8 +30,7 @@ def read_alone(reply: str) -> Reading:
 
 def read_last(sentence: str) -> Reading:
     """The answer in a concluding sentence: its last quoted text, else the text after its last "is" or colon."""
-    quoted = list(_QUOTED.finditer(sentence))
-    if quoted:
+    if quoted := list(_QUOTED.finditer(sentence)):
         return _to_reading(quoted[-1][1] or quoted[-1][2])
     stated = list(_STATES.finditer(sentence))
     return _to_reading(sentence[stated[-1].end() :]) if stated else NOTHING

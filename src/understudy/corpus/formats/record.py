@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.asks import FINISHES, GREEDY_PATH, Prompt
 from understudy.core.errors import DataError, with_known
@@ -58,8 +58,7 @@ class Record:
     ours: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class LostRow:
+class LostRow(NamedTuple):
     """A row, or a choice in it, that gives no chain, and the reason."""
 
     why: str

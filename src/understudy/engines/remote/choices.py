@@ -138,10 +138,8 @@ def _read_thought(message: Mapping[str, Any]) -> str:
 
 def _read_part(part: Mapping[str, Any]) -> str:
     """The text of a part of a thought: Mistral's holds parts of its own, OpenRouter's may be a summary."""
-    for name in ("text", "thinking", "reasoning", "summary"):
-        if text := _read_text(part.get(name)):
-            return text
-    return ""
+    texts = (_read_text(part.get(name)) for name in ("text", "thinking", "reasoning", "summary"))
+    return next(filter(None, texts), "")
 
 
 def _read_count(value: Any) -> int | None:

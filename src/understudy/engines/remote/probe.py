@@ -94,8 +94,7 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
     """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises TimeoutError, AgainError or
     BudgetError where it cannot be asked now."""
     key = request.key(f"{engine.identity} at {engine.url_of(address)}")
-    kept = store.get(key)
-    if kept is not None:
+    if (kept := store.get(key)) is not None:
         return kept
     most = replace(request, ask=replace(request.ask, max_tokens=TOKENS * more.get("n", 1)))
     if not store.reserve(key, engine=engine.identity, request=most):

@@ -134,7 +134,7 @@ class Client:
                     method,
                     url,
                     data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
-                    headers=_JSON if isinstance(content, bytes) else None,
+                    headers={"Content-Type": "application/json"} if isinstance(content, bytes) else None,
                     params=self._query,
                     allow_redirects=into is not None and self._follows,
                     proxy=proxy,
@@ -168,9 +168,6 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
         return None
-
-
-_JSON = {"Content-Type": "application/json"}
 
 
 def _find_proxy(address: str) -> str | None:

@@ -247,14 +247,10 @@ class AnswersStage(Stage[AnswersSummary]):
 
     def _open_engines(self, context: Context, ledger: Ledger, workings: Workings) -> dict[str, Engine]:
         """Who plays each part; parts with the same player share its engine."""
-        opened: dict[str, Engine] = {}
-        engines = {}
-        for part, player in self.cast.items():
-            key = digest(describe(player))
-            if key not in opened:
-                opened[key] = player.open(self, context, ledger, workings)
-            engines[part] = opened[key]
-        return engines
+        keys = {part: digest(describe(player)) for part, player in self.cast.items()}
+        players = {keys[part]: player for part, player in self.cast.items()}
+        opened = {key: player.open(self, context, ledger, workings) for key, player in players.items()}
+        return {part: opened[key] for part, key in keys.items()}
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
         given: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}

@@ -3,7 +3,7 @@ or given by the user, are in no other split.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -124,7 +124,11 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if (dropped or near) and all(problem.split != "train" for problem in problems):
             left = "no training problem is left, since all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {left}; draw other splits, whole groups on one side (task.group)')
-        self._require_splits(problems)
+        sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
+        for split in scored:
+            if not sizes[split]:
+                hint, has = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {has})")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
@@ -137,9 +141,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
             said = f"{counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
             context.progress("problems", 0, 0, f"left out (skip_bad): {said}")
-        scored = ("train", *self.used, *self.held_out)
         return ProblemsSummary(
-            sizes=dict(Counter(problem.split for problem in problems)),
+            sizes=dict(sizes),
             dropped=dropped,
             near=len(pairs),
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
@@ -166,13 +169,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
                 f"study.near_limit = {self.near_limit:g}: {near}; draw other splits (task.group), or drop them: "
                 'study.overlap = "drop-near"'
             )
-
-    def _require_splits(self, problems: Iterable[Problem]) -> None:
-        sizes = Counter(problem.split for problem in problems)
-        for split in ("train", *self.used, *self.held_out):
-            if not sizes[split]:
-                near, has = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{near} (it has: {has})")
 
 
 def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> None:

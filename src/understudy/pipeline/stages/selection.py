@@ -82,7 +82,6 @@ class SelectionStage(Stage[SelectionSummary]):
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
             raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'teachers')}")
-        compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(
             self.judged(context),
             options,
@@ -90,7 +89,7 @@ class SelectionStage(Stage[SelectionSummary]):
             unfit=lambda chain: why_unfit(self.taker, problems[chain.problem], chain),
             learned=ids,
             limits=limits,
-            compare=compare,
+            compare=compare_characters if options.encoder is None else load_encoder(options.encoder),
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)

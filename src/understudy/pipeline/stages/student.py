@@ -130,7 +130,10 @@ class StudentStage(Stage[StudentSummary]):
         training = [problem for problem in problems if problem.split == "train"]
         ids = chosen_ids(selection.directory(context.run))
         judged = [(chain, outcome) for chain, outcome in selection.judged(context) if chain.id in ids]
-        chosen, learn = [chain for chain, _ in judged], self._learned(context)
+        chosen, learn = [chain for chain, _ in judged], selection.learned(context)
+        if self.fold is not None:
+            fold, parts = self.fold
+            learn = [problem for problem in learn if fold_of(problem.id, parts) != fold]
         outcomes = {chain.id: outcome for chain, outcome in judged}
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
@@ -178,13 +181,6 @@ class StudentStage(Stage[StudentSummary]):
             weights=weights,
             saw=saw,
         )
-
-    def _learned(self, context: Context) -> list[Problem]:
-        learned = self.selection.learned(context)
-        if self.fold is None:
-            return learned
-        fold, folds = self.fold
-        return [problem for problem in learned if fold_of(problem.id, folds) != fold]
 
     def _score_on(self, asked: Sequence[Problem], check: Check, pool: StudyPool) -> Any:
         """checkpoint directory -> accuracy of its answers to ``asked``."""
