@@ -151,6 +151,43 @@ def test_chains_of_one_prompt_that_fit_because_it_is_read_once_go_through_togeth
     assert (told.micro_batch, in_parts) == (4, [4, 2]), "an option is taken at its word"
 
 
+def test_parts_that_fit_because_their_prompt_is_read_once_read_it_once_even_where_that_saves_little(tmp_path, monkeypatch):
+    chains = [Example.of("student", "Q: " + "x " * 60 + "?\nA:", f" so {n}", problem="p", chain=str(n)) for n in range(6)]
+    shared: list[int] = []
+
+    def count(model, some, *arguments, **more):
+        shared.append(len(some))
+        return read_once(model, some, *arguments, **more)
+
+    monkeypatch.setattr(loop, "free_on", lambda _: 2_750_000)
+    monkeypatch.setattr(loop, "read_once", count)
+    monkeypatch.setattr(loop, "is_worth_sharing", lambda some, seq2seq: len(some) == 6)
+    options = TrainingOptions(steps=1, batch_size=1, checks=1, chains_per_visit=6, precision="float32")
+    student = StudentOptions(context=256, **SMALL)
+    result = train(chains, student=student, options=options, out=tmp_path, seed=2, vocabulary=[chains[0].source])
+    assert (result.micro_batch, shared) == (2, [3, 3])
+    assert "for lack of memory 3 examples went through the model at once, not 6" in result.notes[0]
+
+
+def test_a_step_that_did_not_fit_is_cut_into_smaller_parts_where_prompts_are_shared(tmp_path, monkeypatch):
+    chains = [Example.of("student", "Q: " + "x " * 60 + "?\nA:", f" so {n}", problem="p", chain=str(n)) for n in range(6)]
+    tried: list[int] = []
+
+    def full(model, batch):
+        tried.append(len(batch.targets))
+        if len(batch.targets) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes")
+        return cross_entropy(model, batch)
+
+    monkeypatch.setattr(loop, "find", lambda what, name: full)
+    options = TrainingOptions(steps=1, batch_size=1, checks=1, chains_per_visit=6, precision="float32")
+    student = StudentOptions(context=256, **SMALL)
+    result = train(chains, student=student, options=options, out=tmp_path, seed=2, vocabulary=[chains[0].source])
+    assert tried[0] == 6 > tried[1], "no part is tried again that did not fit"
+    assert sum(tried[1:]) == 6
+    assert result.notes
+
+
 def test_a_resumed_training_does_not_count_its_optimizer_twice(tmp_path, monkeypatch):
     free = 1_200_000
     monkeypatch.setattr(loop, "free_on", lambda _: free)
@@ -238,7 +275,8 @@ def test_examples_that_share_prompts_take_no_more_than_as_many_as_are_planned_th
         part = sources[begin : begin + at_once]
         assert len(set(part)) * prompt + len(part) * branch <= examples * found.activations
     assert found.sharing(range(20), examples) == examples, "nothing is shared"
-    assert found.sharing([0] * 20, 20) == 20
+    fitting = max(n for n in range(21) if prompt + n * branch <= examples * found.activations or n <= examples)
+    assert found.sharing([0] * 20, examples) == max(examples, -(-20 // -(-20 // fitting))), "the fewest equal parts that fit"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -42,11 +42,12 @@ def test_the_losses_of_the_parts_of_a_step_add_up_to_the_steps(objective, name):
 
 
 @pytest.mark.parametrize("chunk", [1, 2 * 6, 2**20], ids=["a row at once", "two rows at once", "all rows at once"])
+@pytest.mark.parametrize("shift", [0.0, -100.0, 1000.0])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_losses_and_gradients_of_tokens_are_those_of_torch(precision, chunk, monkeypatch):
+def test_losses_and_gradients_of_tokens_are_those_of_torch(precision, shift, chunk, monkeypatch):
     monkeypatch.setattr(objectives, "CHUNK", chunk)
     scale = scale_losses(ROWS, reduction="token")
-    found_BTV, expected_BTV = ((LOGITS_BTV * 9).to(precision).requires_grad_() for _ in range(2))
+    found_BTV, expected_BTV = ((LOGITS_BTV * 9 + shift).to(precision).requires_grad_() for _ in range(2))
     batch = collate(ROWS, scale, pad=0, start=0)
     losses_N = objectives.token_losses(KnownLogits(found_BTV), batch)
     at = batch.bearing

@@ -20,7 +20,7 @@ from understudy.training.options import Lora, StudentOptions, TrainingOptions
 from understudy.training.ranks import Ranks
 
 EXAMPLES = [
-    Example.of("student", f"Q: {i} + {k}?\nA:", f" {'very ' * (i % 3)}{i + k}", problem=f"p{i}", chain=f"q{i}c{k}")
+    Example.of("student", f"Q: What is {i} + {i}?\nA:", f" {'very ' * (i % 3)}{i + k}", problem=f"p{i}", chain=f"q{i}c{k}")
     for i in range(9)
     for k in range(3)
 ]
@@ -60,7 +60,8 @@ def trained(out, checkpoint, **more):
     ("family", "how"),
     [
         pytest.param("llama", {}, id="DDP"),
-        pytest.param("llama", {"sharded": True, "chains_per_visit": 3}, id="FSDP with shared prompts"),
+        pytest.param("llama", {"chains_per_visit": 3, "micro_batch": 0}, id="DDP with shared prompts"),
+        pytest.param("llama", {"sharded": True, "chains_per_visit": 3, "micro_batch": 0}, id="FSDP, which shares none"),
         pytest.param("t5", {"chains_per_visit": 3}, id="T5, DDP with shared prompts"),
         pytest.param("t5", {"sharded": True}, id="T5, FSDP"),
     ],
@@ -71,6 +72,7 @@ def test_two_processes_give_the_losses_and_the_student_of_one(forked, tmp_path, 
     one, two = trained(tmp_path / "one", checkpoint, **alone), trained(tmp_path / "two", checkpoint, processes=2, **how)
     assert [loss for _, loss in two.losses] == pytest.approx([loss for _, loss in one.losses], abs=1e-5)
     assert (two.dev, two.seen_tokens, two.tokens, two.micro_batch) == (one.dev, one.seen_tokens, one.tokens, one.micro_batch)
+    assert any("read once for every chain" in note for note in two.notes) == (len(how) > 2), "sharded ones share no prompt"
     expected, found = (load_file(result.checkpoint / "model.safetensors") for result in (one, two))
     assert expected.keys() == found.keys()
     for name, weight in expected.items():

@@ -59,8 +59,8 @@ class _Notes:
     seen_tokens: int = 0
     tokens: int = 0
     micro_batch: int = 0
-    cut: bool = False
-    """Whether a step went through the model in smaller parts for lack of memory."""
+    cut: int = 0
+    """The fewest examples that went through the model at once for lack of memory; 0: there was enough."""
     seconds: float = 0.0
 
 
@@ -180,10 +180,10 @@ class _Training:
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:
             self.optimizer.restore(saved[0])
-        # FSDP knows nothing of an encoder that is called by itself.
-        self.shares = can_share(self.model) and not (ranks.sharded and seq2seq)
+        # FSDP gathers weights for a pass that leads to the loss, and that of a prompt leads to keys and values alone.
+        self.shares = can_share(self.model) and not ranks.sharded
         # Other objectives may take a row for an example.
-        self.packs = self.shares and self.start is None and options.objective == "cross_entropy"
+        self.packs = can_share(self.model) and self.start is None and options.objective == "cross_entropy"
         if per_visit > 1 and not self.shares:
             which = f"{config.model_type!r}{' over several processes that are sharded' if can_share(self.model) else ''}"
             self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {which}")
@@ -220,7 +220,8 @@ class _Training:
         """Settle how many examples go through the model at once: a resumed training, whose optimizer was ``restored``, does as
         before, where that still fits."""
         shape = self.shape
-        source = max(len(e.source) for e in self.examples) if shape.encoder else len(max(self.examples, key=len).source)
+        apart = shape.encoder or self.options.chains_per_visit > 1  # the longest prompt may be read without the longest target
+        source = max(len(e.source) for e in self.examples) if apart else len(max(self.examples, key=len).source)
         self.estimate = estimate(shape, self.options, source=source, target=max(len(e.target) for e in self.examples))
         free = free_on(self.device)
         processes = self.ranks.size if self.device == "cpu" else 1  # which have one memory
@@ -235,7 +236,7 @@ class _Training:
     def _note_short_memory(self) -> Iterator[str]:
         """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
         if self.notes.cut:
-            said = f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {self.planned}"
+            said = f"for lack of memory {self.notes.cut} examples went through the model at once, not {self.planned}"
             yield f"{said}: weights differ in their last digits from those of a machine with more"
 
     def run(self, progress: Progress) -> None:
@@ -256,6 +257,10 @@ class _Training:
 
     def _step(self, step: int) -> float:
         examples = [self.examples[i] for i in self.order.batch(step)]
+        if self.options.chains_per_visit > 1:  # those of one prompt side by side
+            examples.sort(key=lambda example: (len(example.source), example.source))
+        elif self.options.precision == "float32" and self.device == "cpu":  # parts of like lengths have less padding
+            examples.sort(key=len)
         while True:
             torch.manual_seed((self.seed << 32) + step + (self.ranks.rank << 24))  # dropout, where a checkpoint has any
             try:
@@ -267,7 +272,9 @@ class _Training:
                     raise
             # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
             self.model.zero_grad(set_to_none=True)
-            self.notes.micro_batch //= 2
+            size = self._at_once(examples)
+            while self.notes.micro_batch > 1 and self._at_once(examples) == size:
+                self.notes.micro_batch //= 2
         self.optimizer.step(step)
         if self.device == "cpu":
             trim_memory(self.before + self.estimate.held(self.notes.micro_batch))
@@ -277,15 +284,10 @@ class _Training:
 
     def _gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        shared = self.options.chains_per_visit > 1
-        if shared:  # those of one prompt side by side
-            examples = sorted(examples, key=lambda example: (len(example.source), example.source))
-        elif self.options.precision == "float32" and self.device == "cpu":  # parts of like lengths have less padding
-            examples = sorted(examples, key=len)
-        scale = batches.scale_losses(examples, reduction=self.options.reduction)
-        size, planned = (self._at_once(examples, n) for n in (self.notes.micro_batch, self.planned))
-        parts = self.ranks.parts(examples, scale, size, mixed=not shared)
-        self.notes.cut = self.notes.cut or (len(parts) > 1 and size < planned)
+        scale, size = batches.scale_losses(examples, reduction=self.options.reduction), self._at_once(examples)
+        parts = self.ranks.parts(examples, scale, size, mixed=self.options.chains_per_visit == 1)
+        if len(parts) > 1 and size < self.planned:
+            self.notes.cut = min(size, self.notes.cut or size)
         losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
             with self.ranks.part(self.called, last=i == len(parts)):
@@ -302,14 +304,17 @@ class _Training:
             raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
         return total
 
-    def _at_once(self, examples: Sequence[batches.EncodedExample], micro_batch: int) -> int:
-        """How many of a step's ``examples`` go through the model at once: ``micro_batch``, or more where they share prompts."""
-        if self.options.chains_per_visit == 1 or not self.shares or self.options.micro_batch:
-            return micro_batch
-        return self.estimate.sharing([example.source for example in examples], micro_batch)
+    def _at_once(self, examples: Sequence[batches.EncodedExample]) -> int:
+        """How many of a step's ``examples`` go through the model at once: the micro-batch, or more where they share prompts."""
+        at_once, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.shares
+        if self.options.micro_batch or not shared or not is_worth_sharing(examples, seq2seq=self.start is not None):
+            return at_once
+        return min(self.planned, self.estimate.sharing([example.source for example in examples], at_once))
 
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
-        if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
+        # A part that is larger than the micro-batch fits because its prompts are read once.
+        larger = len(examples) > self.notes.micro_batch
+        if self.shares and (larger or is_worth_sharing(examples, seq2seq=self.start is not None)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
         if self.packs and is_worth_packing(examples, rows := pack(examples)):
             return collate_packed(examples, scales, rows, pad=self.pad, like=next(self.model.parameters())).to(self.model.device)

@@ -5,6 +5,7 @@ loss = cross_entropy(model, batch)      # a scalar tensor; the losses of the par
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,25 +40,25 @@ class _TokenLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-        norms_N = torch.cat([logits_NV[rows].float().logsumexp(-1) for rows in _chunks(logits_NV)])
-        ctx.save_for_backward(logits_NV, targets_N, norms_N)
-        return norms_N - logits_NV.gather(1, targets_N[:, None])[:, 0]
+        ctx.save_for_backward(logits_NV, targets_N)
+        loss = partial(torch.nn.functional.cross_entropy, reduction="none")
+        return torch.cat([loss(logits_NV[rows].float(), targets_N[rows]) for rows in _chunks(logits_NV)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, given_N: torch.Tensor) -> tuple[torch.Tensor, None]:
-        logits_NV, targets_N, norms_N = ctx.saved_tensors
+        logits_NV, targets_N = ctx.saved_tensors
         gradient_NV = torch.empty_like(logits_NV)
         for rows in _chunks(logits_NV):
-            change = torch.exp(logits_NV[rows].float() - norms_N[rows, None])  # the softmax, less one at the target
+            change = logits_NV[rows].float().softmax(-1)
             change.scatter_add_(1, targets_N[rows, None], change.new_full((len(change), 1), -1))
             gradient_NV[rows] = change * given_N[rows, None]
         return gradient_NV, None
 
 
 def _chunks(logits_NV: torch.Tensor) -> Iterator[slice]:
-    """Of rows that stay in the cache of a core."""
-    size = max(1, (64 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
+    """Slices of rows: few enough to stay in a core's cache, on a GPU 16 times as many."""
+    size = max(1, (16 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
     return (slice(begin, begin + size) for begin in range(0, max(1, len(logits_NV)), size))
 
 

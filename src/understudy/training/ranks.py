@@ -79,7 +79,7 @@ class Ranks:
         share = -(-len(examples) // self.size)
         pairs = list(zip(examples, scales, strict=True))
         own = pairs[self.rank :: self.size] if mixed else pairs[self.rank * share : (self.rank + 1) * share]
-        own += [(pairs[0][0], 0.0)] * (share - len(own))
+        own += [((own or pairs)[0][0], 0.0)] * (share - len(own))
         return [own[begin : begin + size] for begin in range(0, share, size)]
 
     def part(self, called: Any, *, last: bool) -> AbstractContextManager[None]:

@@ -80,9 +80,9 @@ class LearningCurve:
 class TrainingFacts:
     """What a manifest keeps of a training. ``steps``: all of them, as given or as ``training.tokens`` asks for; ``best``: the one
     whose checkpoint is kept. ``too_long`` examples were left out. ``trained``: how many of the ``parameters`` training changed.
-    ``micro_batch``: examples that went through at once. ``spelled``: different words of the examples that a tokenizer of words
-    spells in letters, None for other tokenizers. ``seconds``: of all sessions together. ``notes``: what was done that the study
-    does not say."""
+    ``micro_batch``: examples that fit at once; more went through where they shared prompts. ``spelled``: different words of the
+    examples that a tokenizer of words spells in letters, None for other tokenizers. ``seconds``: of all sessions together.
+    ``notes``: what was done that the study does not say."""
 
     examples: int
     steps: int

@@ -11,7 +11,10 @@ from understudy.core.protocols import AsyncEngine, EngineOptions
 
 KEY = "{key}"
 """What stands for the key in headers and query."""
-OURS = "model messages prompt max_tokens max_completion_tokens temperature top_p n seed stop stream stream_options logprobs".split()
+_OURS = (
+    *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream"),
+    *("stream_options", "logprobs"),
+)
 """Fields of a request that other keys of the study decide."""
 
 
@@ -69,7 +72,7 @@ class Endpoint(EngineOptions):
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
         for name in self.body:
-            if name in OURS:
+            if name in _OURS:
                 raise ValueError(f"body.{name} = {self.body[name]!r}: other keys of the study decide this field; leave it out")
         for where, table in {"headers": self.headers, "query": self.query}.items():
             for name, value in table.items():
