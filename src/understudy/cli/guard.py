@@ -70,4 +70,5 @@ def _say(error: BaseException, verb: str) -> tuple[int, str]:
 
 
 def _terminate(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and schedulers send it several times: the first one is answered
     raise Terminated

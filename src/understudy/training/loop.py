@@ -185,8 +185,8 @@ class _Training:
         # Other objectives may take a row for an example.
         self.packs = can_share(self.model) and self.start is None and options.objective == "cross_entropy"
         if per_visit > 1 and not self.shares:
-            which = f"{config.model_type!r}{' over several processes that are sharded' if can_share(self.model) else ''}"
-            self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {which}")
+            why = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
+            self.remarks.append(f"prompts are read once for every chain, and not shared: {why}")
         self._fit(job.share, {} if saved is None else saved[0])
 
     def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[batches.EncodedExample]) -> None:

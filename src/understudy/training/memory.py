@@ -22,7 +22,7 @@ from understudy.engines.local.device import SettledDevice
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
-"""Share of the free memory that is planned with: what is taken is 0.8 to 1.25 times the estimate."""
+"""Share of the free memory that is planned with: what is taken is 0.77 to 1.23 times the estimate."""
 HELD = 2**30
 """Bytes that a training may keep between steps, however little it needs: to give memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}

@@ -5,10 +5,10 @@ loss = cross_entropy(model, batch)      # a scalar tensor; the losses of the par
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from understudy.engines.local.draw import CHUNK
@@ -41,18 +41,17 @@ class _TokenLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(logits_NV, targets_N)
-        loss = partial(torch.nn.functional.cross_entropy, reduction="none")
-        return torch.cat([loss(logits_NV[rows].float(), targets_N[rows]) for rows in _chunks(logits_NV)])
+        return torch.cat([F.cross_entropy(logits_NV[at].float(), targets_N[at], reduction="none") for at in _chunks(logits_NV)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, given_N: torch.Tensor) -> tuple[torch.Tensor, None]:
         logits_NV, targets_N = ctx.saved_tensors
         gradient_NV = torch.empty_like(logits_NV)
-        for rows in _chunks(logits_NV):
-            change = logits_NV[rows].float().softmax(-1)
-            change.scatter_add_(1, targets_N[rows, None], change.new_full((len(change), 1), -1))
-            gradient_NV[rows] = change * given_N[rows, None]
+        for at in _chunks(logits_NV):
+            change = logits_NV[at].float().softmax(-1)
+            change.scatter_add_(1, targets_N[at, None], change.new_full((len(change), 1), -1))
+            gradient_NV[at] = change * given_N[at, None]
         return gradient_NV, None
 
 
