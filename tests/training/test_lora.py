@@ -1,6 +1,7 @@
 """LoRA: only the adapter is trained, saved merged or alone, resumed exactly, and asked like any other student."""
 
 import json
+import shutil
 import warnings
 
 import pytest
@@ -15,6 +16,7 @@ from understudy.core.values import Example
 from understudy.engines.local import load as loading
 from understudy.engines.local.engine import TransformersEngine
 from understudy.studies.schema import build
+from understudy.training import student
 from understudy.training.loop import train
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 from understudy.training.student import make_student, save_student
@@ -73,6 +75,30 @@ def test_an_adapter_alone_says_what_the_merged_student_says_to_plain_transformer
     ours = loading.load_model(alone.checkpoint, config, tokenizer, dtype="float32", device="cpu")
     assert torch.allclose(logits_of(ours), expected, atol=1e-4)
     assert TransformersEngine(alone.checkpoint).identity != TransformersEngine(start).identity
+
+
+def test_frozen_weights_that_bfloat16_holds_are_kept_in_it_and_what_is_learned_is_the_same_bit_for_bit(
+    start, tmp_path, monkeypatch
+):
+    def frozen(directory):
+        model, _ = make_student(StudentOptions(checkpoint=str(directory), lora=Lora(rank=4)), [], seed=0, narrow=True)
+        weights = {name: weight for name, weight in model.named_parameters() if ".base_layer.weight" in name}
+        others = [weight for name, weight in model.named_parameters() if name not in weights]
+        assert all(weight.dtype == torch.float32 for weight in others), "embeddings, norms, adapters"
+        return {weight.dtype for weight in weights.values()}
+
+    assert frozen(start) == {torch.float32}, "they would be rounded"
+    rounded = shutil.copytree(start, tmp_path / "rounded")
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(start / "model.safetensors").items()}
+    save_file(tensors, rounded / "model.safetensors", {"format": "pt"})
+    assert frozen(rounded) == {torch.bfloat16}
+    narrow = run(rounded, tmp_path / "narrow", precision="bfloat16")
+    monkeypatch.setattr(student, "narrow_frozen", lambda model: None)
+    wide = run(rounded, tmp_path / "wide", precision="bfloat16")
+    assert narrow.losses == wide.losses
+    found, expected = (load_file(trained.checkpoint / "model.safetensors") for trained in (narrow, wide))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected), "merged in float32, too"
 
 
 def with_its_own_output_layer(directory):

@@ -38,7 +38,7 @@ from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 from understudy.training.sharing import read_once
-from understudy.training.student import make_student
+from understudy.training.student import make_student, save_student
 
 SMALL = {"hidden": 32, "layers": 2, "heads": 2}
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -282,7 +282,7 @@ def test_examples_that_share_prompts_take_no_more_than_as_many_as_are_planned_th
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family, tmp_path):
     student = StudentOptions(checkpoint=str(make(family, tmp_path / family)))
-    model, _ = make_student(student, (), seed=0)
+    model, tokenizer = make_student(student, (), seed=0)
     numbers = sum(p.numel() for p in model.parameters())
     matrices = sum(p.numel() for p in matrices_of(model))
     shape = shape_of(model.config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
@@ -293,6 +293,18 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
     adapter = planned_shape(replace(student, lora=Lora(rank=2)), vocabulary=0)
     lora, _ = make_student(replace(student, lora=Lora(rank=2)), (), seed=0)
     assert 0.5 < adapter.trained / sum(p.numel() for p in lora.parameters() if p.requires_grad) < 2
+    assert adapter.narrow == 0, "it was saved in float32"
+    save_student(model.bfloat16(), tokenizer, tmp_path / "narrow")
+    narrow = replace(student, checkpoint=str(tmp_path / "narrow"), lora=Lora(rank=2))
+    model, _ = make_student(narrow, (), seed=0, narrow=True)
+    kept = sum(p.numel() for p in model.parameters() if p.dtype == torch.bfloat16)
+    planned = planned_shape(narrow, vocabulary=0)
+    assert planned.narrow == pytest.approx(kept, rel=0.35)
+    bytes_of = {
+        p: estimate(planned, TrainingOptions(precision=p).settle(narrow), source=8, target=8).weights
+        for p in ("float32", "bfloat16")
+    }
+    assert bytes_of == {"float32": 4 * planned.parameters, "bfloat16": 6 * planned.parameters - 4 * planned.narrow}
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])

@@ -70,7 +70,8 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     words = {word for names in ROLES.values() for word in names}
     if named := {name: path for name, path in below.items() if name in words}:
         return {name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) for name, path in named.items()}
-    inside = f"; there are data in {', '.join(str(path) for path in below.values())}; name one of them" if below else ""
+    some = [str(path) for path in below.values()][:5] + (["..."] if len(below) > 5 else [])
+    inside = f"; there are data in {', '.join(some)}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 
 

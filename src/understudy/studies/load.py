@@ -15,7 +15,7 @@ from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
 from understudy.studies.presets import PACKAGED, apply_profile, find_study
 from understudy.studies.relabels import JUDGED
-from understudy.studies.schema import build, keys_of, refuse_unknown
+from understudy.studies.schema import build, keys_of, refuse_unknown, value_of
 from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
 from understudy.studies.sweeps import expand_sweeps
 
@@ -88,15 +88,16 @@ def _study(tables: Mapping[str, Any]) -> Study:
     for where in ("study", "task"):
         if not isinstance(table := tables.get(where, {}), Mapping):
             raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    head, task = dict(tables.get("study", {})), dict(tables.get("task", {}))
-    refuse_unknown(head, HEAD, "study: unknown key")
-    for where, table in {"task": task, "study": head}.items():
+    study, task = dict(tables.get("study", {})), dict(tables.get("task", {}))
+    refuse_unknown(study, HEAD, "study: unknown key")
+    for where, table in {"task": task, "study": study}.items():
         if "name" not in table:
             raise StudyError(f"{where}: name must be given")
     if not isinstance(arms := tables.get("arms"), list) or not arms:
         raise StudyError("arms: at least one [[arms]] table must be given")
     body = {name: tables.get(name, {}) for name in _OPTIONS} | {"task": task.pop("name"), "task_options": task}
     body["arms"] = expand_sweeps(arms)
+    head = {key: value_of(Study, key, value, f"study.{key}") for key, value in study.items()}
     return build(Study, body | {"teacher": _split_teacher(body["teacher"])} | head, "")
 
 

@@ -38,7 +38,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
     refuse_unknown(table, keys_of(kind), f"{where}: unknown key")
-    values = {key: _value(kind, key, value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
+    values = {key: value_of(kind, key, value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError:
@@ -69,7 +69,9 @@ def _adapter(kind: type, key: str) -> Any:
     return TypeAdapter(_hints(kind)[key])
 
 
-def _value(kind: type, key: str, value: Any, where: str) -> Any:
+def value_of(kind: type, key: str, value: Any, where: str) -> Any:
+    """The field ``key`` of the options dataclass ``kind`` where a table says ``value``; ``where``: its name in messages. Raises
+    StudyError."""
     hint = _hints(kind)[key]
     if (inner := _dataclass_in(hint)) is not None:
         if typing.get_origin(hint) is Mapping:

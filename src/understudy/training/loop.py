@@ -138,7 +138,8 @@ class _Training:
         device = settle_device(options.device)
         self.options, self.device, self.ranks = options, device, ranks
         self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
-        self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed)
+        narrow = options.precision == "bfloat16"
+        self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed, narrow=narrow)
         config, seq2seq = self.model.config, self.model.config.is_encoder_decoder
         self.start: int | None = config.decoder_start_token_id if seq2seq else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -173,6 +174,7 @@ class _Training:
             parameters=sum(p.numel() for p in parameters),
             trained=sum(p.numel() for p in parameters if p.requires_grad),
             matrices=sum(p.numel() for p in matrices_of(self.model)),
+            narrow=sum(p.numel() for p in parameters if p.dtype == torch.bfloat16),
         )
         saved = load_state(self.out / "state", self.model)
         self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])

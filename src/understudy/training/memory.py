@@ -49,6 +49,8 @@ class Shape:
     trained: int
     matrices: int
     """Of the ``trained`` numbers, those that Muon would take."""
+    narrow: int = 0
+    """Of the ``parameters``, those under adapters that are kept in bfloat16 (`narrow_frozen`)."""
     silu: bool = False
     """Whether that is the activation of its feed-forward part."""
 
@@ -109,7 +111,8 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     kept += _LOGIT[options.precision] * shape.vocabulary * target
     keys = shape.keys if options.device == "cpu" else shape.width  # elsewhere they are repeated for every head
     copied = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
-    cast = 2 * shape.parameters if options.precision == "bfloat16" else 0  # autocast keeps a copy of the weights
+    # Autocast keeps a copy of the weights, but not of narrow ones, which take half.
+    cast = 2 * shape.parameters - 4 * shape.narrow if options.precision == "bfloat16" else 0
     matrices = shape.matrices if options.optimizer == "muon" else 0
     owners = options.processes if options.sharded else 1
     return Estimate(
@@ -137,7 +140,7 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
     return at_once if free is None else found.fitting(free, at_once)
 
 
-def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int) -> Shape:
+def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int, narrow: int = 0) -> Shape:
     """The shape that a config.json describes; its keys have other names in every family."""
     config = {**config, **(config.get("text_config") or {})}
 
@@ -158,6 +161,7 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
         parameters=parameters,
         trained=trained,
         matrices=matrices,
+        narrow=narrow,
         silu=config.get("hidden_act") == "silu",
     )
 
@@ -170,17 +174,19 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
         matrices = layers * width * (attentions * 4 * width + parts * 3 * inner)
         total = matrices + vocabulary * width
         silu = student.family == "llama"
-        return Shape(width, width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu)
+        return Shape(width, width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu=silu)
     directory = Path(student.checkpoint)
     config = read_config(directory)
     total = sum(tensors(directory).values())
     whole = shape_of(config, parameters=total, trained=total, matrices=0)
+    tables = whole.vocabulary * whole.width * (1 if config.get("tie_word_embeddings", True) else 2)
+    matrices = max(0, total - tables)
     if student.lora is None:
-        tables = whole.vocabulary * whole.width * (1 if config.get("tie_word_embeddings", True) else 2)
-        return replace(whole, matrices=max(0, total - tables))
+        return replace(whole, matrices=matrices)
+    narrow = matrices if config.get("dtype", config.get("torch_dtype")) == "bfloat16" else 0
     linear = (4 * 2 * whole.width + 3 * (whole.width + whole.inner)) * (whole.layers + whole.encoder)
     trained = student.lora.rank * linear
-    return replace(whole, parameters=total + trained, trained=trained, matrices=trained)
+    return replace(whole, parameters=total + trained, trained=trained, matrices=trained, narrow=narrow)
 
 
 def free_on(device: SettledDevice) -> int | None:

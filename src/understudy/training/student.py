@@ -20,8 +20,9 @@ from understudy.training.targets import SHARED, check_lora
 from understudy.training.words import train_words
 
 
-def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: int) -> tuple[Any, Any]:
-    """(model in float32, tokenizer). From scratch: weights are a function of ``seed``, words come from ``vocabulary``.
+def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: int, narrow: bool = False) -> tuple[Any, Any]:
+    """(model in float32, tokenizer). From scratch: weights are a function of ``seed``, words come from ``vocabulary``. ``narrow``:
+    it is trained under autocast, so what an adapter leaves as it is may be bfloat16 (`narrow_frozen`).
 
     Attention is "eager": on a processor it trains these sizes faster than SDPA does, which goes through its mathematical fallback
     when there is a mask; SmolLM2-135M too (docs/training-speed.md). Raises CheckpointError for a directory that cannot be loaded.
@@ -32,7 +33,11 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
         check_checkpoint(start)
         config, tokenizer = loading.load_config(start), loading.load_tokenizer(start)
         model = loading.load_model(start, config, tokenizer, dtype="float32", device="cpu").train().requires_grad_(True)
-        return model if options.lora is None else adapt(model, options.lora, start, seed=seed), tokenizer
+        if options.lora is not None:
+            model = adapt(model, options.lora, start, seed=seed)
+            if narrow:
+                narrow_frozen(model)
+        return model, tokenizer
     tokenizer = train_words(vocabulary, min_count=options.min_count)
     config = (_llama if options.family == "llama" else _t5)(options, tokenizer)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -81,7 +86,7 @@ def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | No
         elif lora.merge:
             with warnings.catch_warnings(action="ignore"):  # of a config that says tied where the weights are not
                 # A copy: the model in training stays as it is, bit for bit.
-                copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
+                copy.deepcopy(model).float().merge_and_unload().save_pretrained(directory, safe_serialization=True)
         else:
             model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
             (directory / "README.md").unlink(missing_ok=True)  # peft's empty form
@@ -119,3 +124,15 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
         raise StudyError(SHARED.format(where="student", targets=lora.targets, start=start))
     config.base_model_name_or_path = str(start.resolve())
     return adapted
+
+
+def narrow_frozen(model: Any) -> None:
+    """Keep the weights under adapters in bfloat16 where they lose nothing by it, as in most published checkpoints. Under autocast
+    nothing is learned otherwise: it rounds them for each product."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers: list[Any] = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        # What comes out of embeddings is not rounded by autocast.
+        if not isinstance(layer, torch.nn.Embedding) and torch.equal((narrow := layer.weight.bfloat16()).float(), layer.weight):
+            layer.weight.data = narrow
