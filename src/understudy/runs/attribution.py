@@ -26,8 +26,8 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
     again = list(_answered_again(run, scored, split, "gold"))
-    clusters = [find_clusters(run, split, names) for *_, names, _, _ in again]
-    tests = [paired(after, before, clusters=of, pairs=len(again)) for (*_, before, after), of in zip(again, clusters, strict=True)]
+    pairs = len(again)
+    tests = [paired(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
     corrected = holm([test.p for test in tests])
     for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
         wrong = before_SN == 0

@@ -1,8 +1,8 @@
 """What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import eq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -44,22 +44,22 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     """The conditions of one arm, of the seeds that were ``scored``, on one split."""
     arm, counted = scored[0].arm, {one.seed for one in scored}
     by_seed = [roles for seed, roles in run.students(arm).items() if seed in counted]
-    students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
-    seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
+    stages = [stage for roles in by_seed for stage in roles.values()]
+    students = [read_summary(stage, StudentSummary) for stage in stages]
     seeds = max(1, len(by_seed))
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
         problems=max((student.problems for student in students), default=0),
-        tokens=fmean(seen) if seen else 0.0,
+        tokens=sum(read_seen(stage).tokens for stage in stages) / seeds,
         parameters=sum(student.parameters for student in students) / seeds,
         decoding=run.arms[arm].decode.label,
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
             **read_limits(run, arm, scored[0].split),
-            **_read_settings(stage for roles in by_seed for stage in roles.values()),
+            **_read_settings(stages),
         },
-        students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
+        students=frozenset(stage.name for stage in stages),
     )
 
 
@@ -87,16 +87,13 @@ _NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
 """Keys that change no student, or whose effect is a condition of its own."""
 
 
-def _near(a: float, b: float) -> bool:
-    return abs(a - b) <= ALIKE * max(a, b)
-
-
-_NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
-    "training steps": ("steps", eq),
-    "training problems": ("problems", _near),
-    "learned tokens": ("tokens", _near),
-    "parameters": ("parameters", _near),
+_NUMBERS = {
+    "training steps": ("steps", 0.0),
+    "training problems": ("problems", ALIKE),
+    "learned tokens": ("tokens", ALIKE),
+    "parameters": ("parameters", ALIKE),
 }
+"""The name of a condition -> its field, and the share by which it may differ."""
 
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
@@ -120,9 +117,9 @@ def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """The name of each condition that is not the same for all ``arms``, with its value by arm."""
     trained = {arm: one for arm, one in arms.items() if one.steps}
-    for name, (field, alike) in _NUMBERS.items():
+    for name, (field, share) in _NUMBERS.items():
         values = {arm: getattr(one, field) for arm, one in trained.items()}
-        if values and not alike(min(values.values()), max(values.values())):
+        if values and not isclose(min(values.values()), max(values.values()), rel_tol=share):
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in arms.values() for key in one.settings}):

@@ -14,7 +14,7 @@ from understudy.core.values import Outcome, Problem, digest, grouped
 from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
-from understudy.runs.run import ArmOutcomes, Run, score
+from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
@@ -75,12 +75,11 @@ def make_pairs(
         raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
     if both_right and not run.study.evaluation.scored:
         raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
-    first, second = (next(iter(score(run, arm, split))) for arm in arms)
+    first, second = (next(score(run, arm, split)) for arm in arms)
     pairs = [
         Pair(run.problems_of(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
-        for name in first.outcomes
-        if name in second.outcomes
-        and (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
+        for name in common_problems([first, second])
+        if (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
         and _text(first, name) != _text(second, name)
     ]
     return sorted(pairs, key=lambda pair: digest([run.study.seed, pair.problem.id]))[:most]

@@ -55,9 +55,6 @@ class QuestionRecord:
     length: int
     answers: tuple[ArmAnswer, ...]
 
-    def of_arm(self, arm: str) -> list[ArmAnswer]:
-        return [answer for answer in self.answers if not arm or answer.arm == arm]
-
     @property
     def arms_disagree(self) -> bool:
         right = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
@@ -82,7 +79,7 @@ class Filters:
 
     def keeps(self, entry: QuestionRecord) -> bool:
         """Whether ``entry`` passes all of them but ``text``."""
-        answers = entry.of_arm(self.arm)
+        answers = [answer for answer in entry.answers if self.arm in ("", answer.arm)]
         wanted = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
         length = max((len(s.text) for a in answers for s, _ in a.solutions), default=0) if self.arm else entry.length
         return (

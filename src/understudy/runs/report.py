@@ -15,7 +15,7 @@ from understudy.pipeline.cache import installed_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
-from understudy.reports.data import Consistency, ReportData, Story, StudentAnswer, SweptArm
+from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
@@ -51,14 +51,10 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     named = summaries.name_pairs(run)
     pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, named, split)]
     headline = by_split.get(study.evaluation.splits[0], {})
-    consistency: Sequence[Consistency] = ()
-    if study.evaluation.contrast and scored:
-        consistency, more = summaries.measure_consistency(run, scored, headline)
-        pairs += more
-    pairs = list(summaries.mark_late(run, pairs))
-    supported, not_supported = NOT_SCORED, ""
-    if scored:
-        supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
+    consistency, more = summaries.measure_consistency(run, scored, headline) if study.evaluation.contrast and scored else ([], [])
+    pairs = list(summaries.mark_late(run, [*pairs, *more]))
+    first = [pair for pair in pairs if pair.split == study.evaluation.splits[0]]
+    supported, not_supported = conclude(headline.values(), first) if scored else (NOT_SCORED, "")
     faithfulness = tuple(measure_faithfulness(run, scored)) if scored else ()
     return ReportData(
         name=study.name,

@@ -155,8 +155,8 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
     """The tests of ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
     tests = []
     for other, arm in pairs:
-        names = common_problems([one for which in (arm, other) for one in arms[which].scored])
-        scored = (arms[which].scored for which in (arm, other))
+        scored = arms[arm].scored, arms[other].scored
+        names = common_problems([one for seeds in scored for one in seeds])
         first_SN, second_SN = (statistics.correctness([one.outcomes for one in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
         test = statistics.paired(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
@@ -191,8 +191,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
-    problems = run.problems_of(split)
-    named = ((problems[name].text_of(by), name) for name in common_problems(scored))
+    named = ((run.problems_of(split)[name].text_of(by), name) for name in common_problems(scored))
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([one.outcomes for one in scored], names)
