@@ -12,7 +12,6 @@ from functools import cached_property
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
@@ -145,12 +144,6 @@ class QuestionIndex:
             return entry.problem.id in in_a_chain or any(wanted in text.casefold() for text in texts)
 
         return [entry for entry in kept if has(entry)]
-
-    def get(self, name: str) -> QuestionRecord:
-        """The question with this id. Raises DataError where there is none."""
-        if name not in self.entries:
-            raise DataError(f"{self.run.directory}: there is no question {name!r}{nearest(name, self.entries)}")
-        return self.entries[name]
 
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
         """The chains of a question, with what every check says of each."""

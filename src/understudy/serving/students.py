@@ -35,12 +35,11 @@ class ServedStudent:
 
     def settle(self, body: AnyBody) -> Self:
         """The student with the decoding that ``body`` gives; what it does not give stays as it is."""
-        given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
+        given = {name: value for name in ("temperature", "top_p") if (value := getattr(body, name)) is not None}
         try:
-            decode = replace(self.decode, **{name: value for name, value in given.items() if value is not None})
+            return replace(self, decode=replace(self.decode, **given))
         except ValueError as error:
             raise ApiError(400, f"{error} (model {body.model!r})", "temperature") from None
-        return replace(self, decode=decode)
 
     def seed(self, body: AnyBody) -> int:
         return self.bundle.card.seed if body.seed is None else body.seed
