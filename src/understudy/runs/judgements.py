@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import multimode
 
 from understudy.core.errors import DataError, UserError
 from understudy.core.values import Outcome, Problem, digest, grouped
@@ -140,7 +141,7 @@ def summarise_pair(
     if people := [j for j in people if j.texts in shown]:
         theirs = _majority({q: {r: _settle(of) for r, of in raters.items()} for q, raters in _group(people).items()})
         by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
-    low, high = paired_interval(wins, losses, n) if n else (-1.0, 1.0)
+    low, high = paired_interval(wins, losses, n)
     orders = [of for raters in given.values() for of in raters.values()]
     sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in of} for of in orders]
     left, right = sides.count({"left"}), sides.count({"right"})
@@ -182,8 +183,5 @@ def _settle(judgements: Sequence[Judgement]) -> str:
 
 def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """question -> what most of its raters say, "" (neither) where as many say something else"""
-    preferred = {}
-    for name, choices in by_question.items():
-        (choice, most), *others = Counter(choices.values()).most_common(2)
-        preferred[name] = "" if others and others[0][1] == most else choice
-    return preferred
+    modes = {name: multimode(choices.values()) for name, choices in by_question.items()}
+    return {name: most[0] if len(most) == 1 else "" for name, most in modes.items()}

@@ -198,20 +198,19 @@ ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 
 def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = None) -> Iterator[ArmOutcomes]:
     """The scored answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
-    decode = run.arms[arm].decode
+    decode, problems, check = run.arms[arm].decode, run.problems_of(split), run.check
+
+    def judge(solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
+        """Problem -> the outcome of its one solution, or of the vote of several."""
+        return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
+
     for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)
         likelihood = None
         if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):
-            likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
-        outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
+            likelihood = judge(solutions, weighted=True)
+        outcomes = judge(solutions, weighted=decode.weighted)
         yield ArmOutcomes(arm, split, seed, solutions, outcomes, likelihood, read_summary(stage, AnswersSummary))
-
-
-def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
-    """Problem -> the outcome of its one solution, or of the vote of several."""
-    problems, check = run.problems_of(split), run.check
-    return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:

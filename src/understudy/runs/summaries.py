@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from understudy.core.errors import counted
 from understudy.core.values import Outcome, grouped
@@ -126,11 +127,7 @@ def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
     whatever run."""
     students = [{stage.name for roles in run.students(arm).values() for stage in roles.values()} for run, arm in arms]
-    groups = list(range(len(arms)))
-    for i, j in combinations(range(len(arms)), 2):
-        if students[i] & students[j]:
-            groups = [groups[i] if group == groups[j] else group for group in groups]
-    return groups
+    return list(connected_components(np.array([[bool(one & other) for other in students] for one in students]))[1])
 
 
 Arms = Mapping[str, MeasuredArm]
