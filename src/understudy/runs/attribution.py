@@ -14,7 +14,7 @@ import numpy as np
 from understudy.checks.arithmetic import find_calculations
 from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
-from understudy.core.values import Chain, Outcome, Problem, Solution
+from understudy.core.values import Chain, Outcome, Problem, Solution, grouped
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
@@ -127,8 +127,7 @@ def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution],
 
 def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:
     """What becomes of the calculations in the steps of ``chain``."""
-    holds: dict[int, bool] = {}
-    for one in find_calculations(problem, chain):
-        holds[one.number] = one.holds and holds.get(one.number, True)
+    by_step = grouped((one.number, one.holds) for one in find_calculations(problem, chain))
+    holds = {number: all(of_step) for number, of_step in by_step.items()}
     first = next((number for number, all_hold in holds.items() if not all_hold), 0) if holds else None
     return CheckedSteps(first, len(holds), sum(holds.values()))

@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -119,24 +119,18 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]
-    first = {arm: scored[arm, split][0] for arm in run.arms}
-    problem = run.problems_of(split)[_telling_problem(first)]
+    first = [scored[arm, split][0] for arm in run.arms]
+    right = [{name for name, outcome in one.outcomes.items() if outcome is Outcome.CORRECT} for one in first]
+    telling = (name for name in first[0].outcomes if len({name in names for names in right}) > 1)
+    problem = run.problems_of(split)[next(telling, next(iter(first[0].outcomes)))]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
         verdict=verdict,
         tokens=example.tokens,
         asked=problem,
-        answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
+        answers=tuple(_answer(one, problem.id) for one in first if problem.id in one.outcomes),
     )
-
-
-def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:
-    one, *others = first.values()
-    for name, outcome in one.outcomes.items():
-        if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
-            return name
-    return next(iter(one.outcomes))
 
 
 def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:

@@ -70,12 +70,9 @@ class Run:
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
         """directory -> the names of the arms that share this student, with its role where they train several. Only those of the
         first seed: every seed sees the same examples."""
-        names: dict[Path, list[str]] = defaultdict(list)
-        for arm in arms:
-            roles = next(iter(self.students(arm).values()), {})
-            for role, stage in roles.items():
-                names[stage].append(arm if len(roles) == 1 else f"{arm} ({role})")
-        return {stage: " = ".join(shared) for stage, shared in names.items()}
+        first = ((arm, next(iter(self.students(arm).values()), {})) for arm in arms)
+        named = ((stage, arm if len(roles) == 1 else f"{arm} ({role})") for arm, roles in first for role, stage in roles.items())
+        return {stage: " = ".join(names) for stage, names in grouped(named).items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
         """The summaries of the students of all seeds and roles."""

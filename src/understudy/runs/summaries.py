@@ -1,6 +1,6 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -201,12 +201,9 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     """How often each arm answers an original and all its changed versions right (evaluation.contrast), and pairs of arms compared
     in that. ``arms``: as they are measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
-    versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for split in splits:
-        for name in common_problems([one for arm in arms for one in scored[arm, split]]):
-            if (value := run.problems_of(split)[name].text_of(run.study.evaluation.contrast)) is not None:
-                versions[value].append((split, name))
-    groups = [group for group in versions.values() if len(group) > 1]
+    common = [(split, name) for split in splits for name in common_problems([one for arm in arms for one in scored[arm, split]])]
+    named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
+    groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
     if not groups:
         return [], []
     places = [place for group in groups for place in group]
