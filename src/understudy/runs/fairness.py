@@ -1,6 +1,5 @@
 """What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose
 from pathlib import Path
@@ -70,14 +69,12 @@ def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
 
 
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
-    values: dict[str, set[str]] = defaultdict(set)
-    for stage in students:
-        inputs = read_manifest(stage).inputs
-        of_stage = {f"{table}.{name}": value for table in ("training", "student") for name, value in inputs[table].items()}
-        of_stage["the start's files"] = digest(inputs["files"]) if inputs["files"] else "none"
-        for name in of_stage.keys() - _NO_CONDITION:
-            values[name].add(str(of_stage[name]))
-    return {name: " and ".join(sorted(found)) for name, found in values.items()}
+    inputs = [read_manifest(stage).inputs for stage in students]
+    tables = [(table, of[table]) for of in inputs for table in ("training", "student")]
+    said = [(f"{table}.{name}", str(value)) for table, options in tables for name, value in options.items()]
+    said += [("the start's files", digest(of["files"]) if of["files"] else "none") for of in inputs]
+    values = grouped(pair for pair in said if pair[0] not in _NO_CONDITION)
+    return {name: " and ".join(sorted(set(found))) for name, found in values.items()}
 
 
 _LIMITS = ("_tokens", "max_steps")
