@@ -41,6 +41,11 @@ class Bundle(NamedTuple):
     engines: Mapping[str, TransformersEngine]
 
 
+def change_decode(decode: Decode, **changes: Any) -> Decode:
+    """``decode`` with the ``changes`` that are not None. Raises StudyError where these contradict the rest."""
+    return build(Decode, plain(decode) | {name: value for name, value in changes.items() if value is not None}, "decode")
+
+
 def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, seed: int | None = None) -> Bundle:
     """The students in the directory ``student`` and those of other roles in ``partners``. They draw by ``seed``, or by the card's.
     Raises CheckpointError where there is no student, StudyError where one of a role is missing."""
@@ -82,8 +87,7 @@ def ask_student(
     for plugin in plugins:
         load(Path(plugin))
     bundle = open_bundle(student, partners, seed=seed)
-    wanted = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
-    decode = build(Decode, plain(bundle.card.decode) | {key: value for key, value in wanted.items() if value is not None}, "decode")
+    decode = change_decode(bundle.card.decode, votes=votes, temperature=temperature, beams=beams, calculator=calculator)
     problem = Problem("question", question, bundle.card.kind, choices=tuple(choices), form=bundle.card.form)
     seed = bundle.card.seed if seed is None else seed
     answers = answer([problem], bundle.method, bundle.engines, votes=decode.votes, decoding=decode.decoding, seed=seed)

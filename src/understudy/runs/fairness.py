@@ -42,10 +42,9 @@ class Conditions(NamedTuple):
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     """The conditions of one arm, of the seeds that were ``scored``, on one split."""
     arm, counted = scored[0].arm, {one.seed for one in scored}
-    by_seed = [roles for seed, roles in run.students(arm).items() if seed in counted]
-    stages = [stage for roles in by_seed for stage in roles.values()]
+    stages = [stage for seed, _, stage in run.each_student(arm) if seed in counted]
     students = [read_summary(stage, StudentSummary) for stage in stages]
-    seeds = max(1, len(by_seed))
+    seeds = max(1, len(counted & run.students(arm).keys()))
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
         problems=max((student.problems for student in students), default=0),

@@ -112,7 +112,7 @@ def write_pictures(data: ReportData, directory: Path) -> list[Path]:
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
     all, where they agree on everything). None where no arm was shown a chain."""
-    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
+    students = (stage for arm in run.arms for *_, stage in run.each_student(arm))
     examples = (example for stage in students for example in read_seen(stage).shown)
     example = next((example for example in examples if example.chain is not None), None)
     if example is None:

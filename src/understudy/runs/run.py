@@ -62,21 +62,26 @@ class Run:
         by_seed = grouped((place.seed, place) for place in self._places(arm, "student"))
         return {seed: {place.name: self.stage(place.folder) for place in places} for seed, places in by_seed.items()}
 
+    def each_student(self, arm: str) -> Iterator[tuple[int, str, Path]]:
+        """Every student of an arm: its seed, the arm's name, with its role where the arm trains several, and its directory."""
+        for seed, roles in self.students(arm).items():
+            for role, stage in roles.items():
+                yield seed, arm if len(roles) == 1 else f"{arm} ({role})", stage
+
     def teaches_chains(self, arm: str) -> bool:
         """Whether the students of an arm that trains were shown chains."""
-        student = next(iter(next(iter(self.students(arm).values())).values()))
+        *_, student = next(self.each_student(arm))
         return any(example.chain is not None for example in read_seen(student).shown)
 
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
         """directory -> the names of the arms that share this student, with its role where they train several. Only those of the
         first seed: every seed sees the same examples."""
-        first = ((arm, next(iter(self.students(arm).values()), {})) for arm in arms)
-        named = ((stage, arm if len(roles) == 1 else f"{arm} ({role})") for arm, roles in first for role, stage in roles.items())
+        named = ((stage, name) for arm in arms for seed, name, stage in self.each_student(arm) if seed == self.study.seed)
         return {stage: " = ".join(names) for stage, names in grouped(named).items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
         """The summaries of the students of all seeds and roles."""
-        return [read_summary(stage, StudentSummary) for roles in self.students(arm).values() for stage in roles.values()]
+        return [read_summary(stage, StudentSummary) for *_, stage in self.each_student(arm)]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""

@@ -126,7 +126,7 @@ def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[
 def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
     whatever run."""
-    students = [{stage.name for roles in run.students(arm).values() for stage in roles.values()} for run, arm in arms]
+    students = [{stage.name for *_, stage in run.each_student(arm)} for run, arm in arms]
     return list(connected_components(np.array([[bool(one & other) for other in students] for one in students]))[1])
 
 
@@ -245,22 +245,17 @@ def describe_selection(run: Run, arm: str) -> data.ArmSelection:
 
 def collect_curves(run: Run) -> Iterator[data.Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
-    stages = set()
-    for arm in run.arms:
-        for seed, roles in run.students(arm).items():
-            for role, stage in roles.items():
-                if stage in stages:
-                    continue
-                stages.add(stage)
-                student = read_summary(stage, StudentSummary)
-                yield data.Curve(
-                    arm=arm if len(roles) == 1 else f"{arm} ({role})",
-                    seed=seed,
-                    **vars(read_curve(stage)),
-                    seconds=student.seconds,
-                    parameters=student.parameters,
-                    saw=read_seen(stage),
-                )
+    students = grouped((stage, (seed, name)) for arm in run.arms for seed, name, stage in run.each_student(arm))
+    for stage, ((seed, name), *_) in students.items():
+        student = read_summary(stage, StudentSummary)
+        yield data.Curve(
+            arm=name,
+            seed=seed,
+            **vars(read_curve(stage)),
+            seconds=student.seconds,
+            parameters=student.parameters,
+            saw=read_seen(stage),
+        )
 
 
 def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]:
