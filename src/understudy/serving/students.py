@@ -46,6 +46,15 @@ class ServedStudent:
 
     def amend(self, flow: Flow[Any], body: AnyBody, hear: Callable[[str], None] | None = None) -> Flow[Any]:
         """``flow`` with its calls put to this student, within what ``body`` asks for; ``hear`` is told what it writes."""
+
+        def put(call: Call) -> Call:
+            decoding = call.decoding or self.decode.decoding  # a method's own goes before
+            if decoding.temperature:
+                decoding = replace(decoding, seed=self.seed(body))
+            most = min(call.max_tokens, body.max_tokens or call.max_tokens)
+            stop = (*call.stop, *body.stops)
+            return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
+
         resume: Any = flow.send
         value: Any = None
         while True:
@@ -54,19 +63,9 @@ class ServedStudent:
             except StopIteration as end:
                 return end.value
             try:
-                replies = yield [self._amend_call(call, body, hear) for call in (asked if isinstance(asked, list) else [asked])]
+                resume, value = flow.send, (yield [put(call) for call in asked] if isinstance(asked, list) else put(asked))
             except EngineError as error:
                 resume, value = flow.throw, error
-            else:
-                resume, value = flow.send, replies if isinstance(asked, list) else replies[0]
-
-    def _amend_call(self, call: Call, body: AnyBody, hear: Callable[[str], None] | None) -> Call:
-        decoding = call.decoding or self.decode.decoding  # a method's own goes before
-        if decoding.temperature:
-            decoding = replace(decoding, seed=self.seed(body))
-        most = min(call.max_tokens, body.max_tokens or call.max_tokens)
-        stop = (*call.stop, *body.stops)
-        return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
 
 
 def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
