@@ -117,11 +117,9 @@ def summarise_judgements(run: Run) -> list[Judged]:
     answer right."""
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
     known = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
-    by_engine = ((j.rater if j.engine else "", j) for j in known)
-    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, by), j) for by, j in by_engine)
-    people = {(arms, split, right): own for (arms, split, right, by), own in groups.items() if not by}
+    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, j.rater if j.engine else ""), j) for j in known)
     return [
-        summarise_pair(run, own[0].arms, split, own, people.get((arms, split, right), []) if by else [])
+        summarise_pair(run, own[0].arms, split, own, groups.get((arms, split, right, ""), []) if by else [])
         for (arms, split, right, by), own in groups.items()
     ]
 
