@@ -101,7 +101,8 @@ class QuestionIndex:
         chains = self._read_chains()
         verdicts = pq.read_table(run.verdicts_file, columns=["check", "outcome"])
         told = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
-        answers = {name: found for split in splits for name, found in self._read_answers(split).items()}
+        scored = (one for split in splits for arm in run.arms if run.has(arm, "answers") for one in score(run, arm, split))
+        answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
         entries = [
             QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(chains[1][rows.start : rows.stop], default=0), found)
             for p in run.problems
@@ -117,11 +118,6 @@ class QuestionIndex:
         for i, name in enumerate(table["problem"].to_pylist()):
             rows[name] = range(rows[name].start if name in rows else i, i + 1)
         return rows, pc.utf8_length(table["text"]).to_pylist()
-
-    def _read_answers(self, split: str) -> Mapping[str, list[ArmAnswer]]:
-        problems = self.run.problems_of(split)
-        scored = (one for arm in self.run.arms if self.run.has(arm, "answers") for one in score(self.run, arm, split))
-        return grouped((name, self._describe(one, problems[name])) for one in scored for name in one.outcomes)
 
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
         solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
