@@ -98,15 +98,15 @@ class QuestionIndex:
     def __init__(self, run: Run) -> None:
         self.run = run
         splits = run.study.evaluation.splits
-        chains = self._read_chains()
+        rows_of, lengths = self._read_chains()
         verdicts = pq.read_table(run.verdicts_file, columns=["check", "outcome"])
         told = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
         scored = (one for split in splits for arm in run.arms if run.has(arm, "answers") for one in score(run, arm, split))
         answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
         entries = [
-            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(chains[1][rows.start : rows.stop], default=0), found)
+            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(lengths[rows.start : rows.stop], default=0), found)
             for p in run.problems
-            for rows, found in [(chains[0].get(p.id, range(0)), tuple(answers.get(p.id, ())))]
+            for rows, found in [(rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ())))]
         ]
         entries.sort(key=lambda entry: splits.index(entry.problem.split) if entry.problem.split in splits else len(splits))
         self.entries = {entry.problem.id: entry for entry in entries}
@@ -114,9 +114,8 @@ class QuestionIndex:
     def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
         """Problem -> the rows of its chains, and the length of each chain."""
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
-        rows: dict[str, range] = {}
-        for i, name in enumerate(table["problem"].to_pylist()):
-            rows[name] = range(rows[name].start if name in rows else i, i + 1)
+        places = grouped((name, i) for i, name in enumerate(table["problem"].to_pylist()))
+        rows = {name: range(of_problem[0], of_problem[-1] + 1) for name, of_problem in places.items()}
         return rows, pc.utf8_length(table["text"]).to_pylist()
 
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
