@@ -75,13 +75,12 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
     )
     replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
     whole = {pair.problem.id for pair in pairs if all((pair.problem.id, order) in replies.said for order in range(2))}
-    judgements = []
+    judged = []
     for pair, order, (left, right) in ordered:
         if (name := pair.problem.id) in whole:
             choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
-            judged = Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True)
-            judgements.append(judged)
-    return replies.sum_up(judgements, len(whole), len(pairs), "pairs")
+            judged.append(Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True))
+    return replies.sum_up(judged, len(whole), len(pairs), "pairs")
 
 
 def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> EngineJudgements[Relabel]:

@@ -131,16 +131,15 @@ def summarise_pair(
     a tie; its agreement is that with ``people``, of whom the majority counts."""
     shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
-    given = _group(counted)
-    by_question = {name: {rater: _settle(of) for rater, of in raters.items()} for name, raters in given.items()}
+    by_question = _settle(counted)
     preferred = _majority(by_question)
     chosen = Counter(preferred.values())
     wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
     if people := [j for j in people if j.texts in shown]:
-        theirs = _majority({q: {r: _settle(of) for r, of in raters.items()} for q, raters in _group(people).items()})
+        theirs = _majority(_settle(people))
         by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
     low, high = paired_interval(wins, losses, n)
-    orders = [of for raters in given.values() for of in raters.values()]
+    orders = grouped(((j.question, j.rater), j) for j in counted).values()  # one judgement, or one for each order of the sides
     sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in of} for of in orders]
     left, right = sides.count({"left"}), sides.count({"right"})
     both = [of for of in orders if len(of) > 1]
@@ -167,16 +166,11 @@ def summarise_pair(
     )
 
 
-def _group(judgements: Iterable[Judgement]) -> dict[str, dict[str, list[Judgement]]]:
-    """question -> rater -> its judgements: one, or one for each order of the sides"""
-    by_question = grouped((j.question, j) for j in judgements)
-    return {question: grouped((j.rater, j) for j in own) for question, own in by_question.items()}
-
-
-def _settle(judgements: Sequence[Judgement]) -> str:
-    """What one rater prefers, "" where that depends on the order."""
-    choices = {j.choice for j in judgements}
-    return choices.pop() if len(choices) == 1 else ""
+def _settle(judgements: Iterable[Judgement]) -> dict[str, dict[str, str]]:
+    """question -> rater -> what it prefers, "" where that depends on the order of the sides"""
+    by_rater = grouped(((j.question, j.rater), j.choice) for j in judgements)
+    settled = ((name, (rater, choices[0] if len(set(choices)) == 1 else "")) for (name, rater), choices in by_rater.items())
+    return {name: dict(own) for name, own in grouped(settled).items()}
 
 
 def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

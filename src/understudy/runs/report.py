@@ -46,7 +46,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     scored = answered if study.evaluation.scored else {}
     by_split = {
         split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms})
-        for split in dict.fromkeys(split for _, split in scored)
+        for split in (study.evaluation.splits if scored else ())
     }
     named = summaries.name_pairs(run)
     pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, named, split)]
