@@ -113,9 +113,8 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
     all, where they agree on everything). None where no arm was shown a chain."""
     students = (stage for arm in run.arms for *_, stage in run.each_student(arm))
-    examples = (example for stage in students for example in read_seen(stage).shown)
-    example = next((example for example in examples if example.chain is not None), None)
-    if example is None:
+    shown = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
+    if (example := next(shown, None)) is None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]

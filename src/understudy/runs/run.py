@@ -1,6 +1,5 @@
 """A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,7 +151,7 @@ class Run:
     def problems_of(self, split: str) -> Mapping[str, Problem]:
         """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
         question with one answer the first alone, since each would count as evidence of its own."""
-        return self._splits[split]
+        return self._splits.get(split, {})
 
     def count_copies(self, split: str) -> int:
         """The problems that are left out of `problems_of` as copies of another one."""
@@ -163,15 +162,11 @@ class Run:
 
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
-        splits: dict[str, dict[str, Problem]] = defaultdict(dict)
-        seen: set[object] = set()
-        for problem in self.problems:
-            golds = {p.choices[ord(gold) - ord("A")] for gold in p.golds} if (p := problem).choices else set(p.golds)
-            same = problem.split, copy_key(problem), frozenset(golds)
-            if self._asks(problem) and same not in seen:
-                seen.add(same)
-                splits[problem.split][problem.id] = problem
-        return splits
+        asked = [p for p in self.problems if self._asks(p)]
+        golds = {p.id: {p.choices[ord(gold) - ord("A")] for gold in p.golds} if p.choices else set(p.golds) for p in asked}
+        copies = grouped(((p.split, copy_key(p), frozenset(golds[p.id])), p) for p in asked)
+        splits = grouped((first.split, first) for first, *_ in copies.values())
+        return {split: {p.id: p for p in problems} for split, problems in splits.items()}
 
 
 @dataclass(frozen=True)
