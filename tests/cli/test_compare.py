@@ -340,7 +340,7 @@ def test_the_first_sentence_is_about_all_arms_and_not_about_the_best_alone(copy)
         arm: (run, [replace(one, arm=arm, outcomes={n: Outcome.CORRECT if n in some else Outcome.WRONG for n in names})])
         for arm, some in right.items()
     }
-    found = _compare(scored, list(scored), "test", ())
+    found = _compare(scored, list(scored), "test", (), ())
     assert [(pair.arm, pair.other, pair.p_holm < 0.05) for pair in found.pairs] == [
         ("N chains, all", "answer-only", False),
         ("N chains, all", "1 chain, correct", False),
@@ -358,13 +358,13 @@ def test_of_several_seeds_and_of_an_arm_that_trains_nobody_it_is_said_that_one_i
         return run, [replace(one, arm=arm, seed=seed, outcomes=judged) for seed in range(n)]
 
     arms = {"N chains, all": seeds("N chains, all", names, 3), "answer-only": seeds("answer-only", names[:20], 3)}
-    found = _compare({**arms, "1 chain, correct": seeds("1 chain, correct", names[:2], 1)}, list(run.arms), "test", ())
+    found = _compare({**arms, "1 chain, correct": seeds("1 chain, correct", names[:2], 1)}, list(run.arms), "test", (), ())
     assert {pair.other: pair.says for pair in found.pairs} == {"answer-only": "better", "1 chain, correct": "better"}
     assert '"N chains, all" is better than answer-only and "1 chain, correct"' in found.supported
     fixed = {arm: seeds(arm, right, 1) for arm, right in (("N chains, all", names), ("answer-only", names[:20]))}
     assert (
         'on 40 questions with one seed: "N chains, all" had more right than answer-only'
-        in _compare(fixed, list(fixed), "test", ()).supported
+        in _compare(fixed, list(fixed), "test", (), ()).supported
     )
 
 
@@ -399,7 +399,7 @@ def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):
     def say(arm):
         judged = {a: Outcome.CORRECT if a == arm else Outcome.WRONG for a in ("N chains, all", arm)}
         arms = {a: (run, [replace(one, arm=a, outcomes=dict.fromkeys(names, outcome))]) for a, outcome in judged.items()}
-        (pair,) = _compare(arms, list(arms), "test", ()).pairs
+        (pair,) = _compare(arms, list(arms), "test", (), ()).pairs
         return pair.says
 
     assert say("N chains, all + vote") == "these answers differ"

@@ -71,7 +71,7 @@ def test_what_was_learned_from_a_question_is_what_training_saw(questions):
     run = questions.run
     (stage,) = run.students("N chains, all")[0].values()
     shown = read_seen(stage).shown
-    entry = questions.get(shown[0].problem)
+    entry = questions.entries[shown[0].problem]
     learned = [example for names, example in questions.examples(entry) if "N chains, all" in names.split(" = ")]
     assert [example for example in shown if example.problem == entry.problem.id] == learned[: len(shown)]
     assert {example.chain for example in learned} <= {one.chain.id for one in questions.chains(entry)}

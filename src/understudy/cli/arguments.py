@@ -59,18 +59,14 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def add_questions(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """The files of questions that belong to chains."""
-    files: dict[str, Any] = {"action": "append", "default": [], "type": Path, "help": "the chains' questions; again for more files"}
-    parser.add_argument("--problems", metavar="FILE", required=required, **files)
+    files = "the chains' questions; again for more files"
+    parser.add_argument("--problems", action="append", default=[], type=Path, metavar="FILE", required=required, help=files)
     parser.add_argument("--kind", required=required, choices=get_args(AnswerKind), help="what kind of answer the questions have")
     fields = "field of a question where the names differ: id, question, answer, choices, context"
-    add_field_names(parser, "--problem-field", "problem_fields", fields)
+    parser.add_argument("--problem-field", action=FieldNames, default={}, dest="problem_fields", metavar="OURS=THEIRS", help=fields)
 
 
-def add_field_names(parser: argparse.ArgumentParser, option: str, dest: str, what: str) -> None:
-    parser.add_argument(option, action=_FieldNames, default={}, dest=dest, metavar="OURS=THEIRS", help=what)
-
-
-class _FieldNames(argparse.Action):
+class FieldNames(argparse.Action):
     """Collects ``OURS=THEIRS`` pairs as our field -> theirs."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, pair: Any, option: str | None = None) -> None:

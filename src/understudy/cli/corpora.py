@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import add_field_names, add_json, add_questions
+from understudy.cli.arguments import FieldNames, add_json, add_questions
 from understudy.cli.table import tell
 from understudy.core.errors import UserError
 
@@ -15,7 +15,7 @@ def import_(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--format", metavar="NAME", default="", help="of the chains; without it, read off each file, and said")
     parser.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
     fields = "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ..."
-    add_field_names(parser, "--field", "fields", fields)
+    parser.add_argument("--field", action=FieldNames, default={}, dest="fields", metavar="OURS=THEIRS", help=fields)
     prefer = "whose answer counts where text and row differ"
     parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help=prefer)
     parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")

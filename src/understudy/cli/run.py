@@ -66,13 +66,13 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
             tell_of_batches(verb, directory)
             raise
     if until != "answers":
-        code = show_stages(plan, directory, until, console)
+        show_stages(plan, directory, until, console)
     else:
-        code = finish(directory, console, page=verb != "evaluate")
-    for line in tell_failures(plan, directory, until):
+        finish(directory, console, page=verb != "evaluate")
+    failures = list(tell_failures(plan, directory, until))
+    for line in failures:
         say(f"understudy {verb}: {line}", file=sys.stderr)
-        code = WITH_ERRORS
-    return code
+    return WITH_ERRORS if failures else DONE
 
 
 def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
@@ -96,8 +96,8 @@ def tell_of_batches(verb: str, directory: Path) -> None:
         say(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
 
 
-def finish(directory: Path, console: Console, *, page: bool) -> int:
-    """Score, show the table, bundle the students and (``page``) write the report; exit code 3 where an arm has errors."""
+def finish(directory: Path, console: Console, *, page: bool) -> None:
+    """Score, show the table, bundle the students and (``page``) write the report."""
     from understudy.reports.terminal import show
     from understudy.runs.bundle import bundle_students
     from understudy.runs.looks import record_look
@@ -109,23 +109,19 @@ def finish(directory: Path, console: Console, *, page: bool) -> int:
     record_look(directory)
     if page:
         console.print(f"\nreport: {write_page(data, directory)}", soft_wrap=True)
-    return WITH_ERRORS if data.errors else DONE
 
 
-def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
-    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
-    errors = 0
+def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
+    """Print what each stage of ``kind`` says of itself."""
     for stage in plan.until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
-            errors += summary.errors
             worth = summary.worth.describe() if isinstance(summary, VerdictsSummary) and summary.worth else {}
             if isinstance(stage, VerdictsStage):
                 worth["overlap"] = stage.problems.read_summary(run).describe_near()
             facts = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
             facts = {name.replace("_", " "): value for name, value in (facts | worth).items()}
             show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
-    return WITH_ERRORS if errors else DONE
 
 
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:

@@ -56,7 +56,7 @@ def share(text: str) -> float:
     return value
 
 
-def serve(parser: ArgumentParser, argv: Sequence[str]) -> int:
+def serve(parser: ArgumentParser, argv: Sequence[str]) -> None:
     student = "a student's directory (runs/NAME/students/ARM); its last part is the name of the model"
     parser.add_argument("students", metavar="STUDENT", nargs="+", type=Path, help=student)
     add_address(parser, port=8000)
@@ -79,4 +79,3 @@ def serve(parser: ArgumentParser, argv: Sequence[str]) -> int:
     students = open_students(wanted.students)
     options = server.ServerOptions(wanted.host, wanted.port, key, wanted.max_requests, wanted.timeout, wanted.agreement)
     server.serve(students, options, lambda url: say(f"serving {', '.join(students)} at {url}, until Ctrl-C"), wanted.teacher)
-    return DONE

@@ -1,7 +1,6 @@
 """What a verb prints: lines, tables, or JSON. Text from outside is only text here."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -27,7 +26,7 @@ class Screen(Console):
 
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line for people, with what a terminal would obey made visible."""
-    print(printable(line), file=file or sys.stdout, flush=True)  # it may be a pipe, and a server goes on for hours
+    print(printable(line), file=file, flush=True)  # it may be a pipe, and a server goes on for hours
 
 
 def print_json(value: object) -> None:

@@ -40,9 +40,6 @@ Content = tuple[Column, Callable[[T], str | Cell]]
 
 
 def tabulate(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
-    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
+    told = ((content(item) for _, content in parts) for item in items)
+    rows = tuple(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in told)
     return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
-
-
-def _cell(content: str | Cell) -> Cell:
-    return content if isinstance(content, Cell) else Cell(content)

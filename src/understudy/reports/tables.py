@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Literal
 
 from understudy.reports import data
 from understudy.reports.cells import Cell, Column, Content, Table, tabulate
@@ -68,7 +67,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     if any(s.calls_per_answer > 1 for s in summaries):
         columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
     if any(s.errors for s in summaries):
-        columns.append((Column("errors", number=True), lambda s: _mark(str(s.errors), "bad", s.errors)))
+        columns.append((Column("errors", number=True), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")))
     if any(s.says for s in summaries):
         columns.append((Column(""), lambda s: Cell("at chance" if s.says else "", "bad")))
     first = summaries[0]
@@ -105,9 +104,7 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
 
 
 def _say(c: data.Comparison) -> Cell:
-    better = c.difference > 0
-    role: Literal["bad", "good", "dim"] = "bad" if c.at_chance else "dim" if c.p_holm >= 0.05 else "good" if better else "bad"
-    return Cell(c.says, role)
+    return Cell(c.says, "bad" if c.at_chance else "dim" if c.p_holm >= 0.05 else "good" if c.difference > 0 else "bad")
 
 
 _TESTED: Sequence[Content[data.Comparison]] = [
@@ -342,7 +339,7 @@ def _training(curves: Sequence[data.Curve]) -> Table:
         (Column("parameters", number=True), lambda c: f"{c.parameters:,}"),
         (Column("examples", number=True), lambda c: f"{c.saw.examples:,}"),
         (Column("equal ones", number=True), lambda c: f"{c.saw.duplicates:,}"),
-        (Column("too long", number=True), lambda c: _mark(f"{c.saw.too_long:,}", "bad", c.saw.too_long)),
+        (Column("too long", number=True), lambda c: Cell(f"{c.saw.too_long:,}", "bad" if c.saw.too_long else "plain")),
         (Column("longest", number=True), lambda c: f"{c.saw.longest} of {c.saw.context}"),
         (Column("tokens seen", number=True), lambda c: f"{c.saw.seen_tokens:,}"),
         (Column("learned", number=True), lambda c: f"{c.saw.tokens:,}"),
@@ -354,10 +351,6 @@ def _training(curves: Sequence[data.Curve]) -> Table:
         "Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by token."
     )
     return tabulate("Training", curves, columns, "curves", note=note)
-
-
-def _mark(text: str, role: Literal["good", "bad"], holds: object) -> Cell:
-    return Cell(text, role if holds else "plain")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

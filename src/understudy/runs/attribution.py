@@ -14,7 +14,7 @@ import numpy as np
 from understudy.checks.arithmetic import find_calculations
 from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
-from understudy.core.values import Chain, Outcome, Problem, Solution
+from understudy.core.values import Chain, Outcome, Problem, Solution, grouped
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
@@ -26,8 +26,8 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
     again = list(_answered_again(run, scored, split, "gold"))
-    clusters = [find_clusters(run, split, names) for *_, names, _, _ in again]
-    tests = [paired(after, before, clusters=of, pairs=len(again)) for (*_, before, after), of in zip(again, clusters, strict=True)]
+    pairs = len(again)
+    tests = [paired(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
     corrected = holm([test.p for test in tests])
     for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
         wrong = before_SN == 0
@@ -127,8 +127,7 @@ def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution],
 
 def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:
     """What becomes of the calculations in the steps of ``chain``."""
-    holds: dict[int, bool] = {}
-    for one in find_calculations(problem, chain):
-        holds[one.number] = one.holds and holds.get(one.number, True)
+    by_step = grouped((one.number, one.holds) for one in find_calculations(problem, chain))
+    holds = {number: all(of_step) for number, of_step in by_step.items()}
     first = next((number for number, all_hold in holds.items() if not all_hold), 0) if holds else None
     return CheckedSteps(first, len(holds), sum(holds.values()))

@@ -54,8 +54,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"{split}: no question in common was answered by all arms")
     alike = {name: (run, [_restrict(one, named) for one in seeds[:counted]]) for name, (run, seeds) in answered.items()}
     unfair = [f"{label}{note}" for run, label in labelled for note in note_unfair(run)]
-    compared = _compare(alike, shown, split, unlike)
-    return replace(compared, notes=(*compared.notes, *unfair))
+    return _compare(alike, shown, split, unlike, unfair)
 
 
 def _find_split(runs: Sequence[Run], split: str) -> str:
@@ -131,7 +130,7 @@ def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
     return replace(one, solutions=solutions, outcomes=outcomes, likelihood=None, summary=replace(one.summary, seconds=seconds))
 
 
-def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Sequence[str]) -> RunComparison:
+def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Sequence[str], unfair: Sequence[str]) -> RunComparison:
     arms = measure_arms(answered)
     ranked = sorted(arms, key=lambda name: -arms[name].summary.accuracy)
     run, _ = next(iter(answered.values()))
@@ -147,7 +146,7 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
         arms=tuple(arm.summary for arm in visible.values()),
         learned={name: arm.conditions.tokens for name, arm in visible.items()},
         pairs=tuple(p for p in tested if p.arm == best),
-        notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split)),
+        notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split), *unfair),
         supported=supported,
         not_supported=not_supported,
     )

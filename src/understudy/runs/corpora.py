@@ -120,18 +120,13 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
     if arm is not None:
         ids = chosen_ids(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
-    outcomes, own = _outcomes(run), run.study.corpus
-    base = replace(read_corpus_card(run.chains_file) or CorpusCard(), outcomes=_count(chains, outcomes))
-    base = replace(base, terms=own.terms or base.terms, licence=own.licence or base.licence)
-    return chains, problems, base, _examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
-
-
-def _outcomes(run: Run) -> dict[str, Outcome]:
-    """chain id -> what the study's first check says of it; {} for a run that stopped after its chains."""
     try:
-        return {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
-    except DataError:
-        return {}
+        outcomes = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
+    except DataError:  # it stopped after its chains
+        outcomes = {}
+    own, base = run.study.corpus, read_corpus_card(run.chains_file) or CorpusCard()
+    base = replace(base, outcomes=_count(chains, outcomes), terms=own.terms or base.terms, licence=own.licence or base.licence)
+    return chains, problems, base, _examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
 
 
 def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
@@ -157,9 +152,7 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
     return chains, known, replace(base, sources=sources, outcomes=outcomes), ()
 
 
-def read_questions(
-    paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None, bad: list[str] | None = None
-) -> dict[str, Problem]:
+def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:
     """The questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError where two have the same id."""
     found = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
     check_ids(found)

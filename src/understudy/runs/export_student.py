@@ -14,7 +14,7 @@ from understudy.core.values import Problem
 from understudy.corpus.card import require_terms
 from understudy.corpus.store import write_text
 from understudy.engines.local.checkpoint import context_of, read_config
-from understudy.pipeline.card import Card, read_card
+from understudy.pipeline.card import read_card
 from understudy.pipeline.stages.student import LEARNED
 from understudy.reports.documents import open_template
 from understudy.sampling.pool import StudyPool
@@ -42,7 +42,9 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     if not no_terms:
         require_terms(student, card)
     tokenizer = load_tokenizer(student)
-    call = _first_call(method, card)
+    problem = Problem("question", _QUESTION, card.kind, form=card.form)
+    call = next(method.solve(problem, SamplePath(problem.id, 0, card.seed), StudyPool()))
+    assert isinstance(call, Call), "one call for one student"
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
     end = assistant_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
     stops = [json.dumps(stop, ensure_ascii=False) for stop in call.stop]
@@ -60,7 +62,11 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
             write_text(written / MODELFILE, open_template("modelfile.txt").render(said))
         else:
             ends = write_ctranslate2(student, written)
-            said |= _describe_program(prompt, call, tokenizer, seq2seq=load_config(student).is_encoder_decoder) | {"ends": ends}
+            # What the program of the card needs to make the tokens that its evaluation made.
+            raw, seq2seq = isinstance(call.prompt, str), load_config(student).is_encoder_decoder
+            begins = raw and not seq2seq and encode_source(tokenizer, "", seq2seq=False) == [tokenizer.bos_token_id]
+            said |= {"raw": raw, "seq2seq": seq2seq, "first": repr(tokenizer.bos_token) if begins else "", "ends": ends}
+            said["expression"] = " + question + ".join(map(repr, prompt.split(_QUESTION)))
         write_text(written / README, open_template("student.txt").render(said))
         if format == "gguf" and (student / LEARNED).is_file():  # a study may begin with the file, and ask what it learned from
             shutil.copy(student / LEARNED, written)
@@ -70,19 +76,3 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     modelfile = {"Modelfile": to / MODELFILE} if format == "gguf" else {}
     style = "raw text" if isinstance(call.prompt, str) else "its chat template"
     return {"model": f"{model} ({size:,} bytes)", **modelfile, "card": to / README, "prompt": style}
-
-
-def _first_call(method: Any, card: Card) -> Call:
-    """What the student is asked for a question."""
-    problem = Problem("question", _QUESTION, card.kind, form=card.form)
-    call = next(method.solve(problem, SamplePath(problem.id, 0, card.seed), StudyPool()))
-    assert isinstance(call, Call), "one call for one student"
-    return call
-
-
-def _describe_program(prompt: str, call: Call, tokenizer: Any, *, seq2seq: bool) -> dict[str, Any]:
-    """What the program of the card needs to make the tokens that its evaluation made."""
-    raw = isinstance(call.prompt, str)
-    begins = raw and not seq2seq and encode_source(tokenizer, "", seq2seq=False) == [tokenizer.bos_token_id]
-    expression = " + question + ".join(map(repr, prompt.split(_QUESTION)))
-    return {"raw": raw, "seq2seq": seq2seq, "expression": expression, "first": repr(tokenizer.bos_token) if begins else ""}

@@ -1,8 +1,7 @@
 """What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import eq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -43,23 +42,22 @@ class Conditions(NamedTuple):
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     """The conditions of one arm, of the seeds that were ``scored``, on one split."""
     arm, counted = scored[0].arm, {one.seed for one in scored}
-    by_seed = [roles for seed, roles in run.students(arm).items() if seed in counted]
-    students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
-    seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
-    seeds = max(1, len(by_seed))
+    stages = [stage for seed, _, stage in run.each_student(arm) if seed in counted]
+    students = [read_summary(stage, StudentSummary) for stage in stages]
+    seeds = max(1, len(counted & run.students(arm).keys()))
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
         problems=max((student.problems for student in students), default=0),
-        tokens=fmean(seen) if seen else 0.0,
+        tokens=sum(read_seen(stage).tokens for stage in stages) / seeds,
         parameters=sum(student.parameters for student in students) / seeds,
         decoding=run.arms[arm].decode.label,
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
             **read_limits(run, arm, scored[0].split),
-            **_read_settings(stage for roles in by_seed for stage in roles.values()),
+            **_read_settings(stages),
         },
-        students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
+        students=frozenset(stage.name for stage in stages),
     )
 
 
@@ -70,14 +68,12 @@ def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
 
 
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
-    values: dict[str, set[str]] = defaultdict(set)
-    for stage in students:
-        inputs = read_manifest(stage).inputs
-        of_stage = {f"{table}.{name}": value for table in ("training", "student") for name, value in inputs[table].items()}
-        of_stage["the start's files"] = digest(inputs["files"]) if inputs["files"] else "none"
-        for name in of_stage.keys() - _NO_CONDITION:
-            values[name].add(str(of_stage[name]))
-    return {name: " and ".join(sorted(found)) for name, found in values.items()}
+    inputs = [read_manifest(stage).inputs for stage in students]
+    tables = [(table, of[table]) for of in inputs for table in ("training", "student")]
+    said = [(f"{table}.{name}", str(value)) for table, options in tables for name, value in options.items()]
+    said += [("the start's files", digest(of["files"]) if of["files"] else "none") for of in inputs]
+    values = grouped(pair for pair in said if pair[0] not in _NO_CONDITION)
+    return {name: " and ".join(sorted(set(found))) for name, found in values.items()}
 
 
 _LIMITS = ("_tokens", "max_steps")
@@ -87,16 +83,13 @@ _NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
 """Keys that change no student, or whose effect is a condition of its own."""
 
 
-def _near(a: float, b: float) -> bool:
-    return abs(a - b) <= ALIKE * max(a, b)
-
-
-_NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
-    "training steps": ("steps", eq),
-    "training problems": ("problems", _near),
-    "learned tokens": ("tokens", _near),
-    "parameters": ("parameters", _near),
+_NUMBERS = {
+    "training steps": ("steps", 0.0),
+    "training problems": ("problems", ALIKE),
+    "learned tokens": ("tokens", ALIKE),
+    "parameters": ("parameters", ALIKE),
 }
+"""The name of a condition -> its field, and the share by which it may differ."""
 
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
@@ -120,9 +113,9 @@ def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """The name of each condition that is not the same for all ``arms``, with its value by arm."""
     trained = {arm: one for arm, one in arms.items() if one.steps}
-    for name, (field, alike) in _NUMBERS.items():
+    for name, (field, share) in _NUMBERS.items():
         values = {arm: getattr(one, field) for arm, one in trained.items()}
-        if values and not alike(min(values.values()), max(values.values())):
+        if values and not isclose(min(values.values()), max(values.values()), rel_tol=share):
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in arms.values() for key in one.settings}):

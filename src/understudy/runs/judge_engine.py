@@ -6,7 +6,7 @@ Every reply goes through a ledger beside the run, so that a judging that was sto
 
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from heapq import nsmallest
@@ -22,7 +22,7 @@ from understudy.core.errors import EngineError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
 from understudy.core.thoughts import only_thought, thought_of
-from understudy.core.values import Chain, Problem, digest
+from understudy.core.values import Chain, Problem, digest, grouped
 from understudy.corpus.store import read_rows
 from understudy.corpus.tables import append_objects
 from understudy.flows.cast import Cast
@@ -75,13 +75,12 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
     )
     replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
     whole = {pair.problem.id for pair in pairs if all((pair.problem.id, order) in replies.said for order in range(2))}
-    judgements = []
+    judged = []
     for pair, order, (left, right) in ordered:
         if (name := pair.problem.id) in whole:
             choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
-            judged = Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True)
-            judgements.append(judged)
-    return replies.sum_up(judgements, len(whole), len(pairs), "pairs")
+            judged.append(Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True))
+    return replies.sum_up(judged, len(whole), len(pairs), "pairs")
 
 
 def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> EngineJudgements[Relabel]:
@@ -106,11 +105,9 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: i
 def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Counter[str]]:
     """What was said of chains -> what the study's first check says of the same -> how many."""
     said, problems = {one.chain: one.outcome for one in relabels}, {problem.id: problem for problem in run.problems}
-    both: dict[str, Counter[str]] = defaultdict(Counter)
-    for chain in read_rows(run.chains_file, Chain):
-        if chain.id in said:
-            both[said[chain.id]][judge(problems[chain.problem], chain, run.check).outcome.value] += 1
-    return both
+    chains = (chain for chain in read_rows(run.chains_file, Chain) if chain.id in said)
+    both = grouped((said[chain.id], judge(problems[chain.problem], chain, run.check).outcome.value) for chain in chains)
+    return {outcome: Counter(found) for outcome, found in both.items()}
 
 
 def _fill(file: str, problem: Problem, **texts: str) -> str:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import multimode
 
 from understudy.core.errors import DataError, UserError
 from understudy.core.values import Outcome, Problem, digest, grouped
 from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
-from understudy.runs.run import ArmOutcomes, Run, score
+from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
@@ -75,12 +76,11 @@ def make_pairs(
         raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
     if both_right and not run.study.evaluation.scored:
         raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
-    first, second = (next(iter(score(run, arm, split))) for arm in arms)
+    first, second = (next(score(run, arm, split)) for arm in arms)
     pairs = [
         Pair(run.problems_of(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
-        for name in first.outcomes
-        if name in second.outcomes
-        and (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
+        for name in common_problems([first, second])
+        if (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
         and _text(first, name) != _text(second, name)
     ]
     return sorted(pairs, key=lambda pair: digest([run.study.seed, pair.problem.id]))[:most]
@@ -117,11 +117,9 @@ def summarise_judgements(run: Run) -> list[Judged]:
     answer right."""
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
     known = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
-    by_engine = ((j.rater if j.engine else "", j) for j in known)
-    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, by), j) for by, j in by_engine)
-    people = {(arms, split, right): own for (arms, split, right, by), own in groups.items() if not by}
+    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, j.rater if j.engine else ""), j) for j in known)
     return [
-        summarise_pair(run, own[0].arms, split, own, people.get((arms, split, right), []) if by else [])
+        summarise_pair(run, own[0].arms, split, own, groups.get((arms, split, right, ""), []) if by else [])
         for (arms, split, right, by), own in groups.items()
     ]
 
@@ -133,16 +131,15 @@ def summarise_pair(
     a tie; its agreement is that with ``people``, of whom the majority counts."""
     shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
-    given = _group(counted)
-    by_question = {name: {rater: _settle(of) for rater, of in raters.items()} for name, raters in given.items()}
+    by_question = _settle(counted)
     preferred = _majority(by_question)
     chosen = Counter(preferred.values())
     wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
     if people := [j for j in people if j.texts in shown]:
-        theirs = _majority({q: {r: _settle(of) for r, of in raters.items()} for q, raters in _group(people).items()})
+        theirs = _majority(_settle(people))
         by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
-    low, high = paired_interval(wins, losses, n) if n else (-1.0, 1.0)
-    orders = [of for raters in given.values() for of in raters.values()]
+    low, high = paired_interval(wins, losses, n)
+    orders = grouped(((j.question, j.rater), j) for j in counted).values()  # one judgement, or one for each order of the sides
     sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in of} for of in orders]
     left, right = sides.count({"left"}), sides.count({"right"})
     both = [of for of in orders if len(of) > 1]
@@ -169,22 +166,14 @@ def summarise_pair(
     )
 
 
-def _group(judgements: Iterable[Judgement]) -> dict[str, dict[str, list[Judgement]]]:
-    """question -> rater -> its judgements: one, or one for each order of the sides"""
-    by_question = grouped((j.question, j) for j in judgements)
-    return {question: grouped((j.rater, j) for j in own) for question, own in by_question.items()}
-
-
-def _settle(judgements: Sequence[Judgement]) -> str:
-    """What one rater prefers, "" where that depends on the order."""
-    choices = {j.choice for j in judgements}
-    return choices.pop() if len(choices) == 1 else ""
+def _settle(judgements: Iterable[Judgement]) -> dict[str, dict[str, str]]:
+    """question -> rater -> what it prefers, "" where that depends on the order of the sides"""
+    by_rater = grouped(((j.question, j.rater), j.choice) for j in judgements)
+    settled = ((name, (rater, choices[0] if len(set(choices)) == 1 else "")) for (name, rater), choices in by_rater.items())
+    return {name: dict(own) for name, own in grouped(settled).items()}
 
 
 def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """question -> what most of its raters say, "" (neither) where as many say something else"""
-    preferred = {}
-    for name, choices in by_question.items():
-        (choice, most), *others = Counter(choices.values()).most_common(2)
-        preferred[name] = "" if others and others[0][1] == most else choice
-    return preferred
+    modes = {name: multimode(choices.values()) for name, choices in by_question.items()}
+    return {name: most[0] if len(most) == 1 else "" for name, most in modes.items()}

@@ -12,7 +12,6 @@ from functools import cached_property
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
@@ -55,9 +54,6 @@ class QuestionRecord:
     length: int
     answers: tuple[ArmAnswer, ...]
 
-    def of_arm(self, arm: str) -> list[ArmAnswer]:
-        return [answer for answer in self.answers if not arm or answer.arm == arm]
-
     @property
     def arms_disagree(self) -> bool:
         right = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
@@ -82,7 +78,7 @@ class Filters:
 
     def keeps(self, entry: QuestionRecord) -> bool:
         """Whether ``entry`` passes all of them but ``text``."""
-        answers = entry.of_arm(self.arm)
+        answers = [answer for answer in entry.answers if self.arm in ("", answer.arm)]
         wanted = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
         length = max((len(s.text) for a in answers for s, _ in a.solutions), default=0) if self.arm else entry.length
         return (
@@ -102,14 +98,15 @@ class QuestionIndex:
     def __init__(self, run: Run) -> None:
         self.run = run
         splits = run.study.evaluation.splits
-        chains = self._read_chains()
+        rows_of, lengths = self._read_chains()
         verdicts = pq.read_table(run.verdicts_file, columns=["check", "outcome"])
         told = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
-        answers = {name: found for split in splits for name, found in self._read_answers(split).items()}
+        scored = (one for split in splits for arm in run.arms if run.has(arm, "answers") for one in score(run, arm, split))
+        answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
         entries = [
-            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(chains[1][rows.start : rows.stop], default=0), found)
+            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(lengths[rows.start : rows.stop], default=0), found)
             for p in run.problems
-            for rows, found in [(chains[0].get(p.id, range(0)), tuple(answers.get(p.id, ())))]
+            for rows, found in [(rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ())))]
         ]
         entries.sort(key=lambda entry: splits.index(entry.problem.split) if entry.problem.split in splits else len(splits))
         self.entries = {entry.problem.id: entry for entry in entries}
@@ -117,15 +114,9 @@ class QuestionIndex:
     def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
         """Problem -> the rows of its chains, and the length of each chain."""
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
-        rows: dict[str, range] = {}
-        for i, name in enumerate(table["problem"].to_pylist()):
-            rows[name] = range(rows[name].start if name in rows else i, i + 1)
+        places = grouped((name, i) for i, name in enumerate(table["problem"].to_pylist()))
+        rows = {name: range(of_problem[0], of_problem[-1] + 1) for name, of_problem in places.items()}
         return rows, pc.utf8_length(table["text"]).to_pylist()
-
-    def _read_answers(self, split: str) -> Mapping[str, list[ArmAnswer]]:
-        problems = self.run.problems_of(split)
-        scored = (one for arm in self.run.arms if self.run.has(arm, "answers") for one in score(self.run, arm, split))
-        return grouped((name, self._describe(one, problems[name])) for one in scored for name in one.outcomes)
 
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
         solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
@@ -148,12 +139,6 @@ class QuestionIndex:
             return entry.problem.id in in_a_chain or any(wanted in text.casefold() for text in texts)
 
         return [entry for entry in kept if has(entry)]
-
-    def get(self, name: str) -> QuestionRecord:
-        """The question with this id. Raises DataError where there is none."""
-        if name not in self.entries:
-            raise DataError(f"{self.run.directory}: there is no question {name!r}{nearest(name, self.entries)}")
-        return self.entries[name]
 
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
         """The chains of a question, with what every check says of each."""

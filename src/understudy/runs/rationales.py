@@ -1,7 +1,7 @@
 """How near the arms' rationales are to those of one of them on the same questions: usually the teacher's."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -47,12 +47,9 @@ def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likenes
         raise UserError(f"--rationales {reference}: the run has no other arm to compare it with")
     theirs = next(score(run, reference, split)).solutions
     for arm in writing:
-        pairs: dict[str, list[Pair]] = defaultdict(list)
-        for own in score(run, arm, split) if arm != reference else ():
-            for problem in own.solutions.keys() & theirs.keys():
-                one, other = _by_role(own.solutions[problem][0]), _by_role(theirs[problem][0])
-                for role in one.keys() & other.keys():
-                    pairs[role].append((one[role], other[role]))
+        seeds = [own.solutions for own in score(run, arm, split)] if arm != reference else []
+        both = ((_by_role(own[name][0]), _by_role(theirs[name][0])) for own in seeds for name in own.keys() & theirs.keys())
+        pairs = grouped((role, (one[role], other[role])) for one, other in both for role in one.keys() & other.keys())
         for role in sorted(pairs):
             yield _measure(arm, role, pairs[role])
 

@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from understudy.pipeline.cache import installed_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
-from understudy.reports.data import Consistency, ReportData, Story, StudentAnswer, SweptArm
+from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
@@ -46,19 +46,15 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     scored = answered if study.evaluation.scored else {}
     by_split = {
         split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms})
-        for split in dict.fromkeys(split for _, split in scored)
+        for split in (study.evaluation.splits if scored else ())
     }
     named = summaries.name_pairs(run)
     pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, named, split)]
     headline = by_split.get(study.evaluation.splits[0], {})
-    consistency: Sequence[Consistency] = ()
-    if study.evaluation.contrast and scored:
-        consistency, more = summaries.measure_consistency(run, scored, headline)
-        pairs += more
-    pairs = list(summaries.mark_late(run, pairs))
-    supported, not_supported = NOT_SCORED, ""
-    if scored:
-        supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
+    consistency, more = summaries.measure_consistency(run, scored, headline) if study.evaluation.contrast and scored else ([], [])
+    pairs = list(summaries.mark_late(run, [*pairs, *more]))
+    first = [pair for pair in pairs if pair.split == study.evaluation.splits[0]]
+    supported, not_supported = conclude(headline.values(), first) if scored else (NOT_SCORED, "")
     faithfulness = tuple(measure_faithfulness(run, scored)) if scored else ()
     return ReportData(
         name=study.name,
@@ -116,31 +112,24 @@ def write_pictures(data: ReportData, directory: Path) -> list[Path]:
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
     all, where they agree on everything). None where no arm was shown a chain."""
-    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
-    examples = (example for stage in students for example in read_seen(stage).shown)
-    example = next((example for example in examples if example.chain is not None), None)
-    if example is None:
+    students = (stage for arm in run.arms for *_, stage in run.each_student(arm))
+    shown = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
+    if (example := next(shown, None)) is None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]
-    first = {arm: scored[arm, split][0] for arm in run.arms}
-    problem = run.problems_of(split)[_telling_problem(first)]
+    first = [scored[arm, split][0] for arm in run.arms]
+    right = [{name for name, outcome in one.outcomes.items() if outcome is Outcome.CORRECT} for one in first]
+    telling = (name for name in first[0].outcomes if len({name in names for names in right}) > 1)
+    problem = run.problems_of(split)[next(telling, next(iter(first[0].outcomes)))]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
         verdict=verdict,
         tokens=example.tokens,
         asked=problem,
-        answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
+        answers=tuple(_answer(one, problem.id) for one in first if problem.id in one.outcomes),
     )
-
-
-def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:
-    one, *others = first.values()
-    for name, outcome in one.outcomes.items():
-        if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
-            return name
-    return next(iter(one.outcomes))
 
 
 def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:

@@ -1,6 +1,5 @@
 """A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,24 +61,26 @@ class Run:
         by_seed = grouped((place.seed, place) for place in self._places(arm, "student"))
         return {seed: {place.name: self.stage(place.folder) for place in places} for seed, places in by_seed.items()}
 
+    def each_student(self, arm: str) -> Iterator[tuple[int, str, Path]]:
+        """Every student of an arm: its seed, the arm's name, with its role where the arm trains several, and its directory."""
+        for seed, roles in self.students(arm).items():
+            for role, stage in roles.items():
+                yield seed, arm if len(roles) == 1 else f"{arm} ({role})", stage
+
     def teaches_chains(self, arm: str) -> bool:
         """Whether the students of an arm that trains were shown chains."""
-        student = next(iter(next(iter(self.students(arm).values())).values()))
+        *_, student = next(self.each_student(arm))
         return any(example.chain is not None for example in read_seen(student).shown)
 
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
         """directory -> the names of the arms that share this student, with its role where they train several. Only those of the
         first seed: every seed sees the same examples."""
-        names: dict[Path, list[str]] = defaultdict(list)
-        for arm in arms:
-            roles = next(iter(self.students(arm).values()), {})
-            for role, stage in roles.items():
-                names[stage].append(arm if len(roles) == 1 else f"{arm} ({role})")
-        return {stage: " = ".join(shared) for stage, shared in names.items()}
+        named = ((stage, name) for arm in arms for seed, name, stage in self.each_student(arm) if seed == self.study.seed)
+        return {stage: " = ".join(names) for stage, names in grouped(named).items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
         """The summaries of the students of all seeds and roles."""
-        return [read_summary(stage, StudentSummary) for roles in self.students(arm).values() for stage in roles.values()]
+        return [read_summary(stage, StudentSummary) for *_, stage in self.each_student(arm)]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""
@@ -150,7 +151,7 @@ class Run:
     def problems_of(self, split: str) -> Mapping[str, Problem]:
         """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
         question with one answer the first alone, since each would count as evidence of its own."""
-        return self._splits[split]
+        return self._splits.get(split, {})
 
     def count_copies(self, split: str) -> int:
         """The problems that are left out of `problems_of` as copies of another one."""
@@ -161,15 +162,11 @@ class Run:
 
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
-        splits: dict[str, dict[str, Problem]] = defaultdict(dict)
-        seen: set[object] = set()
-        for problem in self.problems:
-            golds = {p.choices[ord(gold) - ord("A")] for gold in p.golds} if (p := problem).choices else set(p.golds)
-            same = problem.split, copy_key(problem), frozenset(golds)
-            if self._asks(problem) and same not in seen:
-                seen.add(same)
-                splits[problem.split][problem.id] = problem
-        return splits
+        asked = [p for p in self.problems if self._asks(p)]
+        golds = {p.id: {p.choices[ord(gold) - ord("A")] for gold in p.golds} if p.choices else set(p.golds) for p in asked}
+        copies = grouped(((p.split, copy_key(p), frozenset(golds[p.id])), p) for p in asked)
+        splits = grouped((first.split, first) for first, *_ in copies.values())
+        return {split: {p.id: p for p in problems} for split, problems in splits.items()}
 
 
 @dataclass(frozen=True)
@@ -198,20 +195,19 @@ ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 
 def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = None) -> Iterator[ArmOutcomes]:
     """The scored answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
-    decode = run.arms[arm].decode
+    decode, problems, check = run.arms[arm].decode, run.problems_of(split), run.check
+
+    def judge(solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
+        """Problem -> the outcome of its one solution, or of the vote of several."""
+        return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
+
     for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)
         likelihood = None
         if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):
-            likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
-        outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
+            likelihood = judge(solutions, weighted=True)
+        outcomes = judge(solutions, weighted=decode.weighted)
         yield ArmOutcomes(arm, split, seed, solutions, outcomes, likelihood, read_summary(stage, AnswersSummary))
-
-
-def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
-    """Problem -> the outcome of its one solution, or of the vote of several."""
-    problems, check = run.problems_of(split), run.check
-    return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:

@@ -1,6 +1,6 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from understudy.core.errors import counted
 from understudy.core.values import Outcome, grouped
@@ -125,12 +126,8 @@ def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[
 def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
     whatever run."""
-    students = [{stage.name for roles in run.students(arm).values() for stage in roles.values()} for run, arm in arms]
-    groups = list(range(len(arms)))
-    for i, j in combinations(range(len(arms)), 2):
-        if students[i] & students[j]:
-            groups = [groups[i] if group == groups[j] else group for group in groups]
-    return groups
+    students = [{stage.name for *_, stage in run.each_student(arm)} for run, arm in arms]
+    return list(connected_components(np.array([[bool(one & other) for other in students] for one in students]))[1])
 
 
 Arms = Mapping[str, MeasuredArm]
@@ -155,8 +152,8 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
     """The tests of ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
     tests = []
     for other, arm in pairs:
-        names = common_problems([one for which in (arm, other) for one in arms[which].scored])
-        scored = (arms[which].scored for which in (arm, other))
+        scored = arms[arm].scored, arms[other].scored
+        names = common_problems([one for seeds in scored for one in seeds])
         first_SN, second_SN = (statistics.correctness([one.outcomes for one in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
         test = statistics.paired(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
@@ -191,8 +188,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
-    problems = run.problems_of(split)
-    named = ((problems[name].text_of(by), name) for name in common_problems(scored))
+    named = ((run.problems_of(split)[name].text_of(by), name) for name in common_problems(scored))
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([one.outcomes for one in scored], names)
@@ -205,12 +201,9 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     """How often each arm answers an original and all its changed versions right (evaluation.contrast), and pairs of arms compared
     in that. ``arms``: as they are measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
-    versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for split in splits:
-        for name in common_problems([one for arm in arms for one in scored[arm, split]]):
-            if (value := run.problems_of(split)[name].text_of(run.study.evaluation.contrast)) is not None:
-                versions[value].append((split, name))
-    groups = [group for group in versions.values() if len(group) > 1]
+    common = [(split, name) for split in splits for name in common_problems([one for arm in arms for one in scored[arm, split]])]
+    named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
+    groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
     if not groups:
         return [], []
     places = [place for group in groups for place in group]
@@ -252,22 +245,17 @@ def describe_selection(run: Run, arm: str) -> data.ArmSelection:
 
 def collect_curves(run: Run) -> Iterator[data.Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
-    stages = set()
-    for arm in run.arms:
-        for seed, roles in run.students(arm).items():
-            for role, stage in roles.items():
-                if stage in stages:
-                    continue
-                stages.add(stage)
-                student = read_summary(stage, StudentSummary)
-                yield data.Curve(
-                    arm=arm if len(roles) == 1 else f"{arm} ({role})",
-                    seed=seed,
-                    **vars(read_curve(stage)),
-                    seconds=student.seconds,
-                    parameters=student.parameters,
-                    saw=read_seen(stage),
-                )
+    students = grouped((stage, (seed, name)) for arm in run.arms for seed, name, stage in run.each_student(arm))
+    for stage, ((seed, name), *_) in students.items():
+        student = read_summary(stage, StudentSummary)
+        yield data.Curve(
+            arm=name,
+            seed=seed,
+            **vars(read_curve(stage)),
+            seconds=student.seconds,
+            parameters=student.parameters,
+            saw=read_seen(stage),
+        )
 
 
 def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]:

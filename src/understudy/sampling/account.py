@@ -73,15 +73,13 @@ class Account:
 
     def summary(self) -> str:
         """What is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
-        parts = [self._describe(self.store.settled)] if self.store.settled.requests else []
+        parts, priced = [], self.store.price is not None
+        if self.store.settled.requests:
+            parts.append(f"{amount(self._measure(self.store.settled))} {'money' if priced else 'tokens'}")
+            if self._in_all is not None and self._left:
+                parts.append(f"about {amount(self._in_all if priced else round(self._in_all))} in all")
         parts += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
         return ", ".join(parts)
-
-    def _describe(self, spent: Spend) -> str:
-        so_far = f"{amount(self._measure(spent))} {'tokens' if self.store.price is None else 'money'}"
-        if self._in_all is None or not self._left:
-            return so_far
-        return f"{so_far}, about {amount(round(self._in_all) if self.store.price is None else self._in_all)} in all"
 
     def _write(self) -> None:
         now = self._written = time.monotonic()
@@ -91,10 +89,9 @@ class Account:
         since, before = self._recent[0]
         rate = (self.done - before) / (now - since) if now > since else 0.0
         path = self.store.path.with_name(FILE)
-        chains = {"chains": self.came, "chains_failed": self.failed, "chains_unasked": self.unasked}
-        state = {**chains, "total": self.total, "rate": rate}
+        state = {"chains": self.came, "chains_failed": self.failed, "chains_unasked": self.unasked, "total": self.total}
         temporary = path.with_name(f".{FILE}.tmp")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
+        temporary.write_text(json.dumps(state | {"rate": rate}), encoding="utf-8")
         temporary.replace(path)
 
     def __enter__(self) -> Self:

@@ -70,11 +70,11 @@ class Ledger(AbstractContextManager["Ledger"]):
     def __init__(self, path: Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False) -> None:
         self.path, self.price, self.budget = path, price, budget
         self.refused = NOTHING
-        self._lock, self.at_end = ExitStack(), ExitStack()
-        if not readonly:
-            does = "is writing to its ledger; wait for it, or use another run directory"
-            self._lock.enter_context(hold(lock_of(self.path), does))
-        try:
+        self.at_end = ExitStack()
+        with ExitStack() as lock:
+            if not readonly:
+                does = "is writing to its ledger; wait for it, or use another run directory"
+                lock.enter_context(hold(lock_of(self.path), does))
             self._connection = open_database(self.path, readonly=readonly)
             # A reader of its own: what is asked for does not wait for a commit.
             self._reader = open_database(self.path, readonly=True)
@@ -84,9 +84,7 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self.settled, self._aside = self._sum_spent(), NOTHING
                 (self._number,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()
                 (self._last_request,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
-        except BaseException:
-            self._lock.close()
-            raise
+            self._lock = lock.pop_all()
         self._group, self._committing = _Group(), _Group()
         self._ahead: dict[str, str] = {}
         self._reach = 0

@@ -108,7 +108,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     if 0 < len(first) < sampling.first_look:
         tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
-    stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if poor or unasked else ""
+    stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if unasked else ""
     return Sample(chains, failures, unasked, stopped)
 
 

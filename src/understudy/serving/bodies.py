@@ -118,11 +118,10 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
     known = keys_of(kind)
     if "max_completion_tokens" in table:
         table["max_tokens"] = table.pop("max_completion_tokens")
-    for name in [name for name in table if name not in known]:
-        value = table.pop(name)
-        if name not in WITHOUT_EFFECT and value not in AS_USUAL:
+    for name, value in table.items():
+        if name not in known and name not in WITHOUT_EFFECT and value not in AS_USUAL:
             raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(known)})", name)
-    given = {name: value for name, value in table.items() if value is not None}
+    given = {name: value for name, value in table.items() if name in known and value is not None}
     try:
         return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(given), strict=True))
     except ValidationError as error:

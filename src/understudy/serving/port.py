@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -30,9 +29,8 @@ def show_app(app: Starlette, host: str, port: int, started: Callable[[str], None
 
 def run_app(app: Starlette, port: socket.socket, started: Callable[[str], None]) -> None:
     """Serve ``app`` until SIGINT or SIGTERM; ``started`` hears the address."""
-    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "ws": "none", "lifespan": "off"}
-    server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **quiet))
+    config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, log_level="warning", access_log=False, ws="none", lifespan="off")
     host, number = port.getsockname()[:2]
     started(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
     with suppress(KeyboardInterrupt):  # how the signal that ended it goes on
-        server.run(sockets=[port])
+        uvicorn.Server(config).run(sockets=[port])

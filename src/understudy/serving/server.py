@@ -194,10 +194,8 @@ def serve(
         asked = stack.enter_context(closing(ServedTeacher(teacher, lambda said: print(said, file=sys.stderr)))) if teacher else None
         service = Service(students, options, asked)
         service.load()
-        try:
-            run_app(service.app, port, lambda url: started(f"{url}/v1"))
-        finally:
-            service.board.stop()
+        stack.callback(service.board.stop)
+        run_app(service.app, port, lambda url: started(f"{url}/v1"))
 
 
 def _ask(calls: list[Call]) -> Flow[list[Reply]]:

@@ -35,18 +35,26 @@ class ServedStudent:
 
     def settle(self, body: AnyBody) -> Self:
         """The student with the decoding that ``body`` gives; what it does not give stays as it is."""
-        given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
+        given = {name: value for name in ("temperature", "top_p") if (value := getattr(body, name)) is not None}
         try:
-            decode = replace(self.decode, **{name: value for name, value in given.items() if value is not None})
+            return replace(self, decode=replace(self.decode, **given))
         except ValueError as error:
             raise ApiError(400, f"{error} (model {body.model!r})", "temperature") from None
-        return replace(self, decode=decode)
 
     def seed(self, body: AnyBody) -> int:
         return self.bundle.card.seed if body.seed is None else body.seed
 
     def amend(self, flow: Flow[Any], body: AnyBody, hear: Callable[[str], None] | None = None) -> Flow[Any]:
         """``flow`` with its calls put to this student, within what ``body`` asks for; ``hear`` is told what it writes."""
+
+        def put(call: Call) -> Call:
+            decoding = call.decoding or self.decode.decoding  # a method's own goes before
+            if decoding.temperature:
+                decoding = replace(decoding, seed=self.seed(body))
+            most = min(call.max_tokens, body.max_tokens or call.max_tokens)
+            stop = (*call.stop, *body.stops)
+            return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
+
         resume: Any = flow.send
         value: Any = None
         while True:
@@ -55,19 +63,9 @@ class ServedStudent:
             except StopIteration as end:
                 return end.value
             try:
-                replies = yield [self._amend_call(call, body, hear) for call in (asked if isinstance(asked, list) else [asked])]
+                resume, value = flow.send, (yield [put(call) for call in asked] if isinstance(asked, list) else put(asked))
             except EngineError as error:
                 resume, value = flow.throw, error
-            else:
-                resume, value = flow.send, replies if isinstance(asked, list) else replies[0]
-
-    def _amend_call(self, call: Call, body: AnyBody, hear: Callable[[str], None] | None) -> Call:
-        decoding = call.decoding or self.decode.decoding  # a method's own goes before
-        if decoding.temperature:
-            decoding = replace(decoding, seed=self.seed(body))
-        most = min(call.max_tokens, body.max_tokens or call.max_tokens)
-        stop = (*call.stop, *body.stops)
-        return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
 
 
 def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:

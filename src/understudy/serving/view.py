@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from understudy.checks.judge import judge
-from understudy.core.errors import DataError
+from understudy.core.errors import nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
@@ -50,7 +50,6 @@ class View:
         self.questions, self.run, self.rater = questions, questions.run, rater
         self.relabels = self.run.directory / FILE
         self._read_relabels()  # a damaged line is named before anybody adds one
-        self.arms = list(self.run.arms)
         self.splits = list(dict.fromkeys(entry.problem.split for entry in questions.entries.values()))
         self.list, self.question = open_template("questions.html"), open_template("question.html")
 
@@ -86,10 +85,10 @@ class View:
         )
 
     def _find(self, request: Request) -> QuestionRecord:
-        try:
-            return self.questions.get(request.query_params.get("id", ""))
-        except DataError as error:
-            raise HTTPException(404, str(error)) from None
+        name, known = request.query_params.get("id", ""), self.questions.entries
+        if name not in known:
+            raise HTTPException(404, f"{self.run.directory}: there is no question {name!r}{nearest(name, known)}")
+        return known[name]
 
     def _read_relabels(self) -> Mapping[str, Relabel]:
         if not self.relabels.exists():
@@ -110,9 +109,9 @@ class View:
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
 
     def _page(self, template: Template, filters: Filters, **values: object) -> Response:
-        own = {"title": self.run.study.title or self.run.study.name, "arms": self.arms, "splits": self.splits, "rater": self.rater}
-        outcomes = [outcome.value for outcome in Outcome]
-        return respond(template.render(**own, filters=filters, link=partial(make_link, filters), outcomes=outcomes, **values))
+        study, arms = self.run.study, list(self.run.arms)
+        own = {"title": study.title or study.name, "arms": arms, "splits": self.splits, "outcomes": list(Outcome)}
+        return respond(template.render(**own, rater=self.rater, filters=filters, link=partial(make_link, filters), **values))
 
 
 def _read_filters(request: Request) -> Filters:
