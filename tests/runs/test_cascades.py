@@ -72,3 +72,7 @@ def test_problems_that_one_of_them_did_not_answer_are_left_out_and_seeds_are_ave
 def test_students_of_several_seeds_have_one_teacher():
     (cascade,) = trace(seed({"sure": WRONG, "torn": RIGHT}), seed({"sure": WRONG, "torn": WRONG}), teachers=1)
     assert (cascade.n, cascade.asked[-1], cascade.accuracy[-1]) == (4, 0.5, 1.0)
+
+
+def test_where_no_problem_was_answered_by_both_there_is_no_cascade():
+    assert trace(seed({"another": RIGHT})) == []

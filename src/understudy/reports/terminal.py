@@ -8,7 +8,7 @@ from rich.text import Text
 
 from understudy.reports import tables
 from understudy.reports.cells import Table
-from understudy.reports.data import ReportData, RunComparison
+from understudy.reports.data import ALL_VERSIONS, ReportData, RunComparison
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -19,8 +19,12 @@ def show(data: ReportData, console: Console) -> None:
     console.print(Text(f"\n{printable(data.title)}", style="bold"))
     for sentence in (data.supported, data.not_supported):
         console.print(Text(printable(sentence)))
-    titles = ("Accuracy on ", "Compared on ", "Contrast sets", "Faithfulness") if data.summaries else ("Answers side by side",)
-    show_tables((table for table in tables.make_tables(data) if table.title.startswith(titles)), console)
+    splits = tables.splits_of(data)
+    shown = [tables.tabulate_accuracy(data, split) for split in splits]
+    shown += [tables.tabulate_comparisons(data, split) for split in splits]
+    shown += [tables.tabulate_consistency(data.consistency), tables.tabulate_comparisons(data, ALL_VERSIONS)]
+    shown.append(tables.tabulate_faithfulness(data.faithfulness))
+    show_tables(shown if splits else [tables.tabulate_judged(data.judged)], console)
     console.print()
     for note in (*data.notes, data.made_on):
         console.print(Text(printable(note), style="dim"))

@@ -18,11 +18,12 @@ def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
     asked = [arm.name for arm in run.study.arms if arm.model == "teacher" and not arm.roles]
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1 and arm not in asked:
-            yield from (_trace(run, seeds, scored[teacher, split]) for teacher in asked)
+            for teacher in asked:
+                yield from _trace(run, seeds, scored[teacher, split])
 
 
-def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Cascade:
-    """The cascade of a student and a teacher: means over the problems that both answered, and over the seeds."""
+def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Iterator[Cascade]:
+    """The cascade of a student and a teacher, where there are problems that both answered: means over these, and over the seeds."""
     weighted, answers = run.arms[students[0].arm].decode.weighted, []
     # Of a teacher there is one, whatever the number of students.
     for student, teacher in zip(students, cycle(teachers), strict=False):
@@ -30,8 +31,10 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
             own, tokens = (sum(s.tokens + s.prompt_tokens for s in arm.solutions[name]) for arm in (student, teacher))
             right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)
             answers.append((agreement(student.solutions[name], weighted=weighted), *right, own, tokens))
+    if not answers:
+        return
     thresholds = [step / STEPS for step in range(STEPS + 1)]
-    return Cascade(
+    yield Cascade(
         arm=students[0].arm,
         teacher=teachers[0].arm,
         split=students[0].split,
