@@ -109,10 +109,9 @@ class Rows:
         if block.cross:
             self.sources = torch.cat([self.sources, torch.tensor([block.sources[i] for i in indices])])
             for layer, read in zip(self.cross, block.cross, strict=True):
-                new = [states.index_select(0, pick) for states in read]
                 layer.keys, layer.values = (
-                    _stack(old, states, width=int(self.sources.max()))
-                    for old, states in zip((layer.keys, layer.values), new, strict=True)
+                    _stack(old, states.index_select(0, pick), width=int(self.sources.max()))
+                    for old, states in zip((layer.keys, layer.values), read, strict=True)
                 )
         self.n, self.lo = n, int(self.starts.min())
 
