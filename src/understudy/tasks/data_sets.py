@@ -172,8 +172,7 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
     Raises DataError where no problem would be left to train on.
     """
     whole = ALL if any(p.split == ALL for p in problems) else "train"
-    if whole == "train":
-        sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
+    sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
     pool = [p for p in problems if p.split == whole]
     if sum(sizes.values()) >= len(pool):
         raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the set has only {len(pool)} problems")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
 
 from understudy.engines.local.memory import trim_memory
 
@@ -47,16 +47,13 @@ class Block:
         return sum(t.nbytes for t in [self.logits, *tensors])
 
 
-class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values. The `Rows` in ``window`` know where to write."""
 
     def __init__(self, window: "Rows") -> None:
         super().__init__()
         self.window = window
         self.pair: tuple[torch.Tensor, ...] = ()
-
-    def lazy_initialization(self, *_: torch.Tensor) -> None:
-        raise AssertionError("rows are added before the model runs")
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
         keys, values = self.pair
@@ -65,14 +62,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         values[:n, :, hi:end] = value_states
         return keys[:n, :, lo:end], values[:n, :, lo:end]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.get_seq_length() + query_length, 0
-
     def get_seq_length(self) -> int:
         return self.window.hi - self.window.lo
-
-    def get_max_length(self) -> int:
-        return -1
 
 
 class Rows:
