@@ -125,22 +125,17 @@ class Rows:
         if self.n:
             self.lo = int(self.starts.min())
 
-    def reserve(self, columns: int) -> None:
-        """Make room for ``columns`` more columns. Call this before `mask`."""
+    def reserve(self, columns: int) -> torch.Tensor:
+        """Make room for ``columns`` new tokens of every row; their additive mask [R, 1, T, C], with padding and causality."""
         self._make_room(left=0, right=columns, rows=self.n, like=())
+        column = torch.arange(self.lo, self.hi + columns)
+        later = column > torch.arange(self.hi, self.hi + columns)[:, None]
+        return additive((column < self.starts[:, None])[:, None, None, :] | later, self.dtype).to(self.device)
 
     def advance(self, columns: int) -> None:
         """Count the columns that the model has just written."""
         self.hi += columns
         self.next += columns
-
-    def mask(self, columns: int) -> torch.Tensor:
-        """The additive mask [R, 1, T, C] for ``columns`` new tokens of every row, with padding and causality."""
-        column = torch.arange(self.lo, self.hi + columns)
-        hidden = (column < self.starts[:, None])[:, None, None, :]
-        if columns > 1:
-            hidden = hidden | (column > torch.arange(self.hi, self.hi + columns)[:, None])
-        return additive(hidden, self.dtype).to(self.device)
 
     def source_mask(self) -> torch.Tensor:
         """The additive mask of the sources, [R, 1, 1, S]."""
