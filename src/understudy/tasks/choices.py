@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
+from understudy.corpus.formats.record import name_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -155,9 +156,7 @@ def _at(index: int, n: int) -> str | None:
 
 
 def _fold(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return " ".join(str(value).split()).casefold()
+    return " ".join(name_of(value).split()).casefold()
 
 
 def _strip_marks(value: Any) -> str:

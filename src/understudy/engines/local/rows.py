@@ -159,9 +159,8 @@ class Rows:
             old = layer.pair or like[at]
             # Beware: a masked column weighs exactly 0, but 0 times uninitialised memory may be NaN, so the buffer starts as zeros.
             new = tuple(t.new_zeros(rows, t.shape[1], capacity, t.shape[3]) for t in old)
-            if live:
-                for into, out_of in zip(new, old, strict=True):
-                    into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
+            for into, out_of in zip(new, old, strict=True):
+                into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
             layer.pair = new
         trim_memory(2**30)  # the new buffers are larger than the pieces that the old ones leave
         self.starts += hi - self.hi
