@@ -108,13 +108,12 @@ class Rows:
 
     def keep(self, order: Sequence[int]) -> None:
         """Keep the rows ``order``, in that order. A row that keeps its place is not copied."""
-        moved = [(place, row) for place, row in enumerate(order) if place != row]
         index = torch.tensor(order, dtype=torch.long)
         self.n, self.starts, self.next = len(order), self.starts[index], self.next[index]
-        places, rows = (torch.tensor([m[side] for m in moved], dtype=torch.long, device=self.device) for side in (0, 1))
-        if moved:
-            for buffer in (b for layer in self.layers for b in layer.pair):
-                buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
+        moved = (index != torch.arange(self.n)).nonzero()[:, 0]
+        places, rows = moved.to(self.device), index[moved].to(self.device)
+        for buffer in (b for layer in self.layers for b in layer.pair):
+            buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
         if self.cross:
             self.sources = self.sources[index]
             width = int(self.sources.max()) if self.n else 0
