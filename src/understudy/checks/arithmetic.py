@@ -52,6 +52,5 @@ def find_calculations(problem: Problem, chain: Chain) -> Iterator[Calculation]:
 
 
 def _in_signs(step: str) -> str:
-    return _IS.sub(
-        r"\1 = ", _SAID.sub(lambda found: f" {_WORDS[said]} " if (said := found[0].strip()) in _WORDS else found[0], step)
-    )
+    signs = _SAID.sub(lambda found: f" {_WORDS[said]} " if (said := found[0].strip()) in _WORDS else found[0], step)
+    return _IS.sub(r"\1 = ", signs)

@@ -145,8 +145,7 @@ class Reply:
 
 def add_counts(*counts: int | None) -> int | None:
     """The sum of ``counts``, None where one of them is not known."""
-    known = [n for n in counts if n is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return None if None in counts else sum(filter(None, counts))
 
 
 @dataclass(frozen=True)

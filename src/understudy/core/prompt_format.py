@@ -102,8 +102,7 @@ class PromptFormat:
         body = keep_one_problem(rationale.strip())
         if self.style == "messages":
             return f"{body}{ANSWER}".strip()
-        joined = without_empty_lines(body)
-        return f"{' ' if joined else ''}{joined}{ANSWER}".rstrip()
+        return " " + f"{without_empty_lines(body)}{ANSWER}".strip()
 
     def read_solution(self, problem: Problem, path: SamplePath, role: str, reply: Reply) -> Solution:
         """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""

@@ -40,8 +40,6 @@ _INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)
 _LIST_NUMBER = re.compile(r"\s*\(?[0-9]{1,2}[.)]")
 _HEADING = re.compile(r"(?m)^([^.!?\n]{1,40}:[*_]{0,3})\n")
 
-_Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
-
 
 @functools.lru_cache(maxsize=64)  # a method asks for a chain's steps at every turn
 def read_steps(text: str) -> tuple[Step, ...]:
@@ -184,7 +182,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
     yield join_lines(question), join_lines(" ".join(answer))
 
 
-def _lines(text: str) -> Iterator[_Line]:
+def _lines(text: str) -> Iterator[tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]]:
     """The kind of each line ("" continues the line before it), the number of its mark, and the line without its mark."""
     lines = text.splitlines()
     if lines and _CUT_MARK.fullmatch(lines[-1]):

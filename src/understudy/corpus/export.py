@@ -41,8 +41,7 @@ def export_chains(
         rows = [chain_row(chain) for chain in clean]
     else:
         known = [chain for chain in clean if chain.problem in problems]
-        if len(known) < len(clean):
-            lost["chains without their question (--problems)"] = len(clean) - len(known)
+        lost["chains without their question (--problems)"] = len(clean) - len(known)
         chosen, questions = FORMATS[format], Questions(problems)
         for chain in known:
             problem = problems[chain.problem]

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from understudy.core.prompt_format import question_text
 from understudy.core.subquestions import join_lines
-from understudy.core.values import Problem
+from understudy.core.values import Problem, grouped
 from understudy.corpus.formats.record import Record
 
 _ASKS = re.compile(r"^\s*(?:Q|Question)\s*:\s*")
@@ -57,13 +57,9 @@ class Questions:
     @cached_property
     def _within(self) -> dict[tuple[str, ...], list[tuple[list[str], str]]]:
         """The questions as words, by their first `SHORTEST` words."""
-        questions: dict[tuple[str, ...], list[tuple[list[str], str]]] = defaultdict(list)
-        for problem in self._problems.values():
-            for text in {f"{problem.context}\n{problem.question}", problem.question}:
-                words = _WORDS.findall(text)
-                if len(words) >= SHORTEST:
-                    questions[tuple(words[:SHORTEST])].append((words, problem.id))
-        return questions
+        asked = ((text, p.id) for p in self._problems.values() for text in {f"{p.context}\n{p.question}", p.question})
+        questions = ((_WORDS.findall(text), name) for text, name in asked)
+        return grouped((tuple(words[:SHORTEST]), (words, name)) for words, name in questions if len(words) >= SHORTEST)
 
     def _ask_within(self, text: str) -> set[str]:
         """The ids of the problems whose question stands in ``text``, whatever is around it and however blanks are set. A question

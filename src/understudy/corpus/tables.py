@@ -16,7 +16,6 @@ from understudy.core.errors import DataError
 from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
-Reader = Callable[[Path, list[str] | None], Iterator[tuple[str, Row]]]
 T = TypeVar("T")
 
 
@@ -161,7 +160,7 @@ def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
         raise DataError(f"{path}: not an Arrow file ({error})") from None
 
 
-_READERS: dict[str, Reader] = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
+_READERS = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 

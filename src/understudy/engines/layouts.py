@@ -81,13 +81,13 @@ def _write_chain(teacher: WorldTeacher, match: re.Match[str]) -> str:
 
 def _write_dialogue(teacher: WorldTeacher, match: re.Match[str]) -> str:
     worked = teacher.work(match["question"])
-    return f"{write_steps(worked.steps)}\n{_conclusion(worked)}".removeprefix("Q1:")
+    return f"{write_steps(worked.steps)}\nThe answer is: {_answer(worked)}".removeprefix("Q1:")
 
 
 def _answer_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
     worked = teacher.work(match["question"])
     texts = [step.text for step in worked.steps[: len(_lines_of(match))]]
-    return "\n".join([_number("A", texts), _conclusion(worked)])
+    return f"{_number('A', texts)}\nThe answer is: {_answer(worked)}"
 
 
 def _ask_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
@@ -129,10 +129,6 @@ def _lines_of(match: re.Match[str]) -> list[str]:
 def _number(label: str, lines: list[str]) -> str:
     """Lines with numbered labels. The first label is left out, because the prompt ends with it."""
     return number_lines(label, lines).removeprefix(f"{label}1:")
-
-
-def _conclusion(worked: WorldSolution) -> str:
-    return f"The answer is: {_answer(worked)}"
 
 
 def _answer(worked: WorldSolution) -> str:

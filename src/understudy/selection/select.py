@@ -136,14 +136,9 @@ def select(
             if learned is not None and problem not in learned:
                 yield Selected(problem, [], Counter({_ELSEWHERE: len(given)}))
                 continue
-            dropped: Counter[str] = Counter()
-            left = []
-            for chain, outcome in given:
-                if reason := _why_not(chain, outcome, options) or unfit(chain):
-                    dropped[reason] += 1
-                else:
-                    left.append(chain)
-            left.sort(key=lambda chain: chain.path)
+            reasons = [(chain, _why_not(chain, outcome, options) or unfit(chain)) for chain, outcome in given]
+            dropped = Counter(reason for _, reason in reasons if reason)
+            left = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
             if options.dedup:
                 different = met.drop_copies(left) if options.dedup == "across" else drop_copies(left, options.dedup)
                 dropped["duplicate"] += len(left) - len(different)

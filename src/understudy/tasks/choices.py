@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
+from understudy.corpus.formats.record import name_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -99,14 +100,11 @@ def options_in_text(text: str, where: str) -> tuple[str, Options]:
 
     Raises DataError where there are no options, or where several styles of marks could be options.
     """
-    lists: dict[tuple[int, ...], list[re.Match[str]]] = {}
-    for style in _STYLES:
-        if marks := _marks(style, text):
-            lists.setdefault(tuple(mark.start("label") for mark in marks), marks)
-    if len(lists) != 1:
-        what = "no options such as (A) ... (B) ..." if not lists else "more than one list of options"
+    found = [marks for style in _STYLES if (marks := _marks(style, text))]
+    if len({tuple(mark.start("label") for mark in marks) for marks in found}) != 1:
+        what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
         raise DataError(f"{where}: {what} at the end of {text[-120:]!r}; remove the row, or give options as a field")
-    (marks,) = lists.values()
+    marks = found[0]  # the styles that find it agree where its labels are
     ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
     texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
     between = [re.sub(r"\s*[,;]?(?:\s+(?:or|and))?$|\s*[,;]$", "", option) for option in texts[:-1]]
@@ -158,9 +156,7 @@ def _at(index: int, n: int) -> str | None:
 
 
 def _fold(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return " ".join(str(value).split()).casefold()
+    return " ".join(name_of(value).split()).casefold()
 
 
 def _strip_marks(value: Any) -> str:

@@ -102,7 +102,7 @@ def problems_of(
 def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
     questions = [unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
     read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
-    shown = _look([row for row, _ in read], [question for _, question in read], layout)
+    shown = _look(read, layout)
     shown = shown if form is None else shown._replace(form=form)
     return [
         None if one is None else unless_bad(bad, _problem, row, layout, where, shown, one)
@@ -130,9 +130,8 @@ class _Shown(NamedTuple):
     form: str
 
 
-def _look(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> _Shown:
-    pairs = zip(rows, questions, strict=True)
-    raw = ((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
+def _look(read: Sequence[tuple[tuple[str, Row], tuple[str, Options]]], layout: Layout) -> _Shown:
+    raw = ((where, raw, options) for (where, row), (_, options) in read for raw in _raw_answers(row, layout, where))
     if layout.kind == "option" and layout.answer_base is None:
         return _Shown(option_base(raw), "")
     if layout.kind == "date":

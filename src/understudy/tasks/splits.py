@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from understudy.core.errors import DataError, nearest
@@ -34,13 +33,8 @@ def split(
     counts = count_splits(sizes, len(problems))
     order = sorted(problems, key=lambda p: p.id)
     random.Random(f"split\\x1f{seed}").shuffle(order)
-    if group is not None:
-        drawn = _by_group(order, counts, group, seed)
-    elif stratify is not None:
-        drawn = _by_stratum(order, counts, stratify)
-    else:
-        rest = iter(order)
-        drawn = {name: list(islice(rest, n)) for name, n in counts.items()}
+    # All are of one stratum where there are no others.
+    drawn = _by_group(order, counts, group, seed) if group else _by_stratum(order, counts, stratify or (lambda _: None))
     return [replace(problem, split=name) for name in counts for problem in drawn[name]]
 
 

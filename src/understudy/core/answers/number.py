@@ -174,8 +174,7 @@ _HANGS = re.compile(
     r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
     re.I,
 )
-_Rule = Callable[[str, list[_Number], str], list[_Number]]
-_RULES: tuple[_Rule, ...] = (
+_RULES: tuple[Callable[[str, list[_Number], str], list[_Number]], ...] = (
     # the same in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"
     lambda span, found, _: [n for n in found if _EQUAL.search(span, 0, n.begin)],
     # the result, not what it is for: "70 / 7 = 10 hours to earn $70"

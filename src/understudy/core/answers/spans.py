@@ -62,10 +62,8 @@ def to_signs(text: str) -> str:
 def one_of(readings: list[Reading]) -> Reading:
     """The value on which all readings with an answer agree; AMBIGUOUS where they disagree, NOTHING where no reading has an
     answer."""
-    hits = [reading for reading in readings if reading.found]
-    if not hits:
-        return NOTHING
-    return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
+    hits = {reading for reading in readings if reading.found}
+    return AMBIGUOUS if len(hits) > 1 else next(iter(hits), NOTHING)
 
 
 _FINAL_CHANNEL = r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>"

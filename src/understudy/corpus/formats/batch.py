@@ -10,7 +10,6 @@ order. A request that failed has an ``error``, or a status other than 200. An ex
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from understudy.core.errors import DataError
@@ -57,11 +56,10 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
     facts = hints(row, names, where)
     facts |= {"named": (str(row["custom_id"]), *facts["named"]), "bare": "", "teacher": str(body.get("model") or "")}
     tokens = object_in(body, "usage").get("completion_tokens")
+    if len(choices) == 1 and isinstance(tokens, int):
+        facts["tokens"] = tokens
     for choice in choices:
-        record = _read_choice(choice, facts, names, where)
-        if isinstance(record, Record) and len(choices) == 1 and isinstance(tokens, int):
-            record = replace(record, tokens=tokens)
-        yield record
+        yield _read_choice(choice, facts, names, where)
 
 
 def _read_choice(choice: Row, facts: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:

@@ -128,7 +128,7 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
 
 
 def name_of(value: Any) -> str:
-    """An id as a text; 5.0, as a table writes a whole number beside empty cells, is 5."""
+    """An id or an answer as a text; 5.0, as a table writes a whole number beside empty cells, is 5."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

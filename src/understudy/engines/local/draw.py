@@ -82,8 +82,7 @@ def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
         if kept == vocabulary or bool((size < kept).all()):
             break
         kept = min(8 * kept, vocabulary)
-    edge = largest.gather(1, (size.clamp(min=1) - 1)[:, None])
-    edge = edge.masked_fill(top_p_B[:, None] >= 1, 0.0)
+    edge = largest.gather(1, (size.clamp(min=1) - 1)[:, None]).masked_fill(top_p_B[:, None] >= 1, 0.0)
     return torch.where(weight_BV >= edge, weight_BV, 0.0)
 
 

@@ -66,19 +66,19 @@ class Network:
         Rows with fewer tokens are padded. Beware: that allows no further step, which would see the padding.
         """
         columns = max(map(len, tokens))
-        rows.reserve(columns)
+        mask = rows.reserve(columns)
         ids = torch.tensor([[*row, *[0] * (columns - len(row))] for row in tokens], device=self.device)
         options: dict[str, Any] = {"past_key_values": rows.cache, "use_cache": True}
         if self.seq2seq:
             # The cache has the sources' keys and values, so the model only needs to see that there is some encoder output.
             nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
             options |= {"encoder_outputs": BaseModelOutput(last_hidden_state=nothing), "attention_mask": rows.source_mask()}
-            options |= {"decoder_input_ids": ids, "decoder_attention_mask": rows.mask(columns)}
+            options |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
         else:
             # Padding stays at the position of the row's last token, because the next position may be beyond the model's last.
             last = torch.tensor([len(row) - 1 for row in tokens])
             positions = rows.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
-            options |= {"input_ids": ids, "attention_mask": rows.mask(columns), "position_ids": positions.to(self.device)}
+            options |= {"input_ids": ids, "attention_mask": mask, "position_ids": positions.to(self.device)}
         logits = self.model(**options).logits
         rows.advance(columns)
         return logits  # type: ignore[no-any-return]

@@ -134,9 +134,7 @@ class DecodingLoop:
         """Draw the next token of every row from the logits after its last token."""
         temperature = np.array([row.request.decoding.temperature for row in rows])
         top_p = np.array([row.request.decoding.top_p for row in rows])
-        u = np.zeros(len(rows))
-        if temperature.any():
-            u = uniform(np.array([row.noise for row in rows], np.uint64), np.array([len(row.tokens) for row in rows]))
+        u = uniform(np.array([row.noise for row in rows], np.uint64), np.array([len(row.tokens) for row in rows]))
         try:
             tokens, logprobs = draw(logits_BV, temperature=temperature, top_p=top_p, u=u)
         except NotFiniteError as error:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from understudy.core.values import grouped
 from understudy.engines.local.forward import Network
@@ -23,19 +24,17 @@ class Prompts:
         it."""
         known = {prompt: self._where[prompt] for prompt in prompts if prompt in self._where}
         # Prompts are sorted by length, so that those read together need little padding.
-        for block, read in self._read(sorted(set(prompts) - known.keys(), key=lambda p: (len(p), p))):
-            known |= {prompt: (block, index) for index, prompt in enumerate(read)}
+        known |= self._read(sorted(set(prompts) - known.keys(), key=lambda p: (len(p), p)))
         found = ((place, *known[prompt]) for place, prompt in enumerate(prompts))
         return list(grouped((block, (place, index)) for place, block, index in found).items())
 
-    def _read(self, prompts: list[Tokens]) -> list[tuple[Block, list[Tokens]]]:
-        new, at = [], 0
-        for block in self.network.read(prompts):
-            new.append((block, prompts[at : at + len(block.lengths)]))
-            at += len(block.lengths)
+    def _read(self, prompts: list[Tokens]) -> dict[Tokens, tuple[Block, int]]:
+        rest = iter(prompts)
+        new = [(block, list(islice(rest, len(block.lengths)))) for block in self.network.read(prompts)]
+        where = {prompt: (block, index) for block, read in new for index, prompt in enumerate(read)}
         self._held.extend(new)
-        self._where |= {prompt: (block, index) for block, read in new for index, prompt in enumerate(read)}
+        self._where |= where
         while len(self._held) > 1 and sum(block.bytes for block, _ in self._held) > self.limit:
             for prompt in self._held.popleft()[1]:
                 del self._where[prompt]
-        return new
+        return where

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
 
 from understudy.engines.local.memory import trim_memory
 
@@ -47,16 +47,13 @@ class Block:
         return sum(t.nbytes for t in [self.logits, *tensors])
 
 
-class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values. The `Rows` in ``window`` know where to write."""
 
     def __init__(self, window: "Rows") -> None:
         super().__init__()
         self.window = window
         self.pair: tuple[torch.Tensor, ...] = ()
-
-    def lazy_initialization(self, *_: torch.Tensor) -> None:
-        raise AssertionError("rows are added before the model runs")
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
         keys, values = self.pair
@@ -65,14 +62,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         values[:n, :, hi:end] = value_states
         return keys[:n, :, lo:end], values[:n, :, lo:end]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.get_seq_length() + query_length, 0
-
     def get_seq_length(self) -> int:
         return self.window.hi - self.window.lo
-
-    def get_max_length(self) -> int:
-        return -1
 
 
 class Rows:
@@ -109,22 +100,20 @@ class Rows:
         if block.cross:
             self.sources = torch.cat([self.sources, torch.tensor([block.sources[i] for i in indices])])
             for layer, read in zip(self.cross, block.cross, strict=True):
-                new = [states.index_select(0, pick) for states in read]
                 layer.keys, layer.values = (
-                    _stack(old, states, width=int(self.sources.max()))
-                    for old, states in zip((layer.keys, layer.values), new, strict=True)
+                    _stack(old, states.index_select(0, pick), width=int(self.sources.max()))
+                    for old, states in zip((layer.keys, layer.values), read, strict=True)
                 )
         self.n, self.lo = n, int(self.starts.min())
 
     def keep(self, order: Sequence[int]) -> None:
         """Keep the rows ``order``, in that order. A row that keeps its place is not copied."""
-        moved = [(place, row) for place, row in enumerate(order) if place != row]
         index = torch.tensor(order, dtype=torch.long)
         self.n, self.starts, self.next = len(order), self.starts[index], self.next[index]
-        places, rows = (torch.tensor([m[side] for m in moved], dtype=torch.long, device=self.device) for side in (0, 1))
-        if moved:
-            for buffer in (b for layer in self.layers for b in layer.pair):
-                buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
+        moved = (index != torch.arange(self.n)).nonzero()[:, 0]
+        places, rows = moved.to(self.device), index[moved].to(self.device)
+        for buffer in (b for layer in self.layers for b in layer.pair):
+            buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
         if self.cross:
             self.sources = self.sources[index]
             width = int(self.sources.max()) if self.n else 0
@@ -135,22 +124,17 @@ class Rows:
         if self.n:
             self.lo = int(self.starts.min())
 
-    def reserve(self, columns: int) -> None:
-        """Make room for ``columns`` more columns. Call this before `mask`."""
+    def reserve(self, columns: int) -> torch.Tensor:
+        """Make room for ``columns`` new tokens of every row; their additive mask [R, 1, T, C], with padding and causality."""
         self._make_room(left=0, right=columns, rows=self.n, like=())
+        column = torch.arange(self.lo, self.hi + columns)
+        later = column > torch.arange(self.hi, self.hi + columns)[:, None]
+        return additive((column < self.starts[:, None])[:, None, None, :] | later, self.dtype).to(self.device)
 
     def advance(self, columns: int) -> None:
         """Count the columns that the model has just written."""
         self.hi += columns
         self.next += columns
-
-    def mask(self, columns: int) -> torch.Tensor:
-        """The additive mask [R, 1, T, C] for ``columns`` new tokens of every row, with padding and causality."""
-        column = torch.arange(self.lo, self.hi + columns)
-        hidden = (column < self.starts[:, None])[:, None, None, :]
-        if columns > 1:
-            hidden = hidden | (column > torch.arange(self.hi, self.hi + columns)[:, None])
-        return additive(hidden, self.dtype).to(self.device)
 
     def source_mask(self) -> torch.Tensor:
         """The additive mask of the sources, [R, 1, 1, S]."""
@@ -174,9 +158,8 @@ class Rows:
             old = layer.pair or like[at]
             # Beware: a masked column weighs exactly 0, but 0 times uninitialised memory may be NaN, so the buffer starts as zeros.
             new = tuple(t.new_zeros(rows, t.shape[1], capacity, t.shape[3]) for t in old)
-            if live:
-                for into, out_of in zip(new, old, strict=True):
-                    into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
+            for into, out_of in zip(new, old, strict=True):
+                into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
             layer.pair = new
         trim_memory(2**30)  # the new buffers are larger than the pieces that the old ones leave
         self.starts += hi - self.hi

@@ -79,16 +79,15 @@ def _read_choice(
         raise EngineError(f"the choice has no text: {shorten(json.dumps(choice))}")
     text = text or ""
     # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
-    whole = True
     if chat and not reasoning and has_tags(text):
         reasoning, begin = thought_of(text)
-        whole, text = begin is not None, "" if begin is None else text[begin:].lstrip()
+        text = "" if begin is None else text[begin:].lstrip()
+        finish = "length" if begin is None else finish
     elif reasoning:
         text = text.lstrip()
     at = find_stop(text, stop)
     if at is not None:
         text, finish = text[:at], "stop"
-    finish = finish if whole else "length"
     usage, logprobs = read_usage(answer), _read_logprobs(choice.get("logprobs"))
     return Reply(
         text=_make_encodable(text),

@@ -48,8 +48,6 @@ class Pace:
 
     async def enter(self, tokens: int, *, again: bool = False) -> int:
         """Wait until a request of about so many ``tokens`` may go. Returns its number, for `shrink`; `leave` must follow."""
-        if not self._waiting and self.active < int(self.limit) and max(self._next, self._paused) <= (now := _now()):
-            return self._go(now, tokens)
         place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if again else self._waiting.append)((place, tokens))
         self._admit()
@@ -97,14 +95,10 @@ class Pace:
                 return
             self._waiting.popleft()
             if not place.done():  # done: nobody waits for it any more
-                place.set_result(self._go(now, tokens))
-
-    def _go(self, now: float, tokens: int) -> int:
-        """Count one more request under way; returns its number."""
-        self.active += 1
-        self._sent += 1
-        self._next = max(self._next, now) + self._seconds(tokens)
-        return self._sent
+                self.active += 1
+                self._sent += 1
+                self._next = max(self._next, now) + self._seconds(tokens)
+                place.set_result(self._sent)
 
 
 @dataclass(eq=False)
@@ -141,8 +135,6 @@ class Address:
 
 def choose(addresses: Sequence[Address], avoid: Address | None) -> Address:
     """The address with most room among those that are up; if possible not ``avoid``, where the request just failed."""
-    if len(addresses) == 1:
-        return addresses[0]
     now = _now()
     up = [address for address in addresses if address.rests <= now] or [min(addresses, key=lambda a: a.rests)]
     chosen = min([a for a in up if a is not avoid] or up, key=lambda a: a.pace.load)

@@ -44,7 +44,6 @@ Term = tuple[int, str]
 
 _QUESTION = re.compile(r"Could (.+) be (lighter|heavier) than (.+)\?")
 _TERM = re.compile(r"a weight of (\d+)|(a|two) ([a-z]+?)(s?)")
-_STYLES = ("plain", "words", "short")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Scales:
         "lighter".
         """
         left, relation, right = _read(question)
-        style = rng.choice(_STYLES)
+        style = rng.choice(list(_WORDS))
         if rng.random() < misread:
             relation = "lighter"
         sentences: list[WordedStep] = []
