@@ -2,7 +2,8 @@
 
     python benchmarks/memory.py            # three families, two sizes, each in a process of its own
 
-"own": 8 examples that read a prompt each; "one": 30 that share one prompt, which is read once.
+"own": 8 examples that read a prompt each; "one": 30 that share one prompt, which is read once; "own, LoRA": the same 8, and an
+adapter of weights that were published in bfloat16.
 The peak counts from the moment before the student is made, so libraries are not in it.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 FAMILIES = ("gpt2", "llama", "t5")
 SIZES = {"small": (256, 4, 4), "larger": (768, 8, 12)}  # width, layers, heads
 VOCABULARY = 8000
-PROMPTS = {"own": (8, 96, 160), "one": (30, 300, 30)}  # examples, tokens that are read and learned
+PROMPTS = {"own": (8, 96, 160), "one": (30, 300, 30), "own, LoRA": (8, 96, 160)}  # examples, tokens that are read and learned
 
 
 def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, float]:
@@ -24,6 +25,7 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
     import resource
 
     import torch
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
 
     from understudy.training.batches import EncodedExample, collate, scale_losses
@@ -32,6 +34,7 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
     from understudy.training.optimizer import Optimizer, matrices_of
     from understudy.training.options import RECIPES, StudentOptions, TrainingOptions
     from understudy.training.sharing import read_once
+    from understudy.training.student import narrow_frozen
 
     torch.set_num_threads(1)
     torch.nn.Linear(64, 64)(torch.zeros(2, 64)).sum().backward()  # what torch takes at its first use
@@ -60,6 +63,10 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
     before = resident()
     seq2seq = bool(config.is_encoder_decoder)
     model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
+    if prompts == "own, LoRA":
+        model = get_peft_model(model.bfloat16().float(), LoraConfig(r=16, target_modules="all-linear"))
+        if precision == "bfloat16":
+            narrow_frozen(model)
     options = TrainingOptions(precision=precision).settle(StudentOptions())  # type: ignore[arg-type]
     optimizer = Optimizer(model, RECIPES["scratch"], steps=2, precision=precision)  # type: ignore[arg-type]
     examples, source, target = PROMPTS[prompts]
@@ -73,8 +80,13 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     numbers = sum(p.numel() for p in model.parameters())
-    matrices = sum(p.numel() for p in matrices_of(model))
-    shape = shape_of(config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
+    shape = shape_of(
+        config.to_dict(),
+        parameters=numbers,
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        matrices=sum(p.numel() for p in matrices_of(model)),
+        narrow=sum(p.numel() for p in model.parameters() if p.dtype == torch.bfloat16),
+    )
     found = estimate(shape, options, source=source, target=target)
     shared = found.total(0) - found.copy + max(found.prompt + examples * found.branch, found.copy)
     return {"parameters": numbers, "estimate": shared if prompts == "one" else found.total(examples), "measured": peak}
