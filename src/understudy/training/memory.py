@@ -109,6 +109,11 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     else:
         kept = layers(shape.layers, source + target, (source + target) ** 2)
     kept += _LOGIT[options.precision] * shape.vocabulary * target
+    if shape.trained < shape.parameters and (options.precision, options.device) == ("float32", "cpu"):
+        prompt, kept = (
+            1.5 * prompt,
+            1.5 * kept,
+        )  # sums with what an adapter adds leave pieces that are too small for the next (measured)
     keys = shape.keys if options.device == "cpu" else shape.width  # elsewhere they are repeated for every head
     copied = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
     # Autocast keeps a copy of the weights, but not of narrow ones, which take half.
