@@ -305,6 +305,9 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
         for p in ("float32", "bfloat16")
     }
     assert bytes_of == {"float32": 4 * planned.parameters, "bfloat16": 6 * planned.parameters - 4 * planned.narrow}
+    float32 = TrainingOptions(precision="float32", device="cpu").settle(narrow)
+    whole, low_rank = (estimate(each, float32, source=8, target=8).activations for each in (shape, planned))
+    assert low_rank == pytest.approx(1.5 * whole, rel=0.01), "as it was measured (docs/training.md)"
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
