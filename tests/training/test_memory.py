@@ -300,6 +300,8 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
     kept = sum(p.numel() for p in model.parameters() if p.dtype == torch.bfloat16)
     planned = planned_shape(narrow, vocabulary=0)
     assert planned.narrow == pytest.approx(kept, rel=0.35)
+    some = planned_shape(replace(narrow, lora=Lora(targets="q_proj")), vocabulary=0)
+    assert some.narrow == 0, "how many of them is not known before the model is loaded"
     bytes_of = {
         p: estimate(planned, TrainingOptions(precision=p).settle(narrow), source=8, target=8).weights
         for p in ("float32", "bfloat16")

@@ -6,6 +6,7 @@ A set is a subclass of `PublishedSet` that says where its files are (`layouts`) 
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,7 +88,7 @@ class PublishedSet:
                 problems.append(replace(problem, split=problem.split or part, id=name))
             counts[part] += 1
         check_ids(problems)
-        sizes = {name: getattr(self, name) for name in ("dev", "test") if hasattr(self, name)}
+        sizes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in ("dev", "test")}
         return hold_out(problems, sizes, seed=seed) if sizes else problems
 
 
@@ -172,7 +173,8 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
     Raises DataError where no problem would be left to train on.
     """
     whole = ALL if any(p.split == ALL for p in problems) else "train"
-    sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
+    if whole == "train":
+        sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
     pool = [p for p in problems if p.split == whole]
     if sum(sizes.values()) >= len(pool):
         raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the set has only {len(pool)} problems")

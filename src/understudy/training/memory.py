@@ -109,11 +109,10 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     else:
         kept = layers(shape.layers, source + target, (source + target) ** 2)
     kept += _LOGIT[options.precision] * shape.vocabulary * target
-    if shape.trained < shape.parameters and (options.precision, options.device) == ("float32", "cpu"):
-        prompt, kept = (
-            1.5 * prompt,
-            1.5 * kept,
-        )  # sums with what an adapter adds leave pieces that are too small for the next (measured)
+    if shape.trained < shape.parameters and options.precision == "float32" and options.device == "cpu":
+        # Sums with what an adapter adds leave pieces that glibc does not use again: measured.
+        prompt *= 1.5
+        kept *= 1.5
     keys = shape.keys if options.device == "cpu" else shape.width  # elsewhere they are repeated for every head
     copied = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
     # Autocast keeps a copy of the weights, but not of narrow ones, which take half.
@@ -188,7 +187,8 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     matrices = max(0, total - tables)
     if student.lora is None:
         return replace(whole, matrices=matrices)
-    narrow = matrices if config.get("dtype", config.get("torch_dtype")) == "bfloat16" else 0
+    published = config.get("dtype") or config.get("torch_dtype")
+    narrow = matrices if published == "bfloat16" and student.lora.targets == "all-linear" else 0
     linear = (4 * 2 * whole.width + 3 * (whole.width + whole.inner)) * (whole.layers + whole.encoder)
     trained = student.lora.rank * linear
     return replace(whole, parameters=total + trained, trained=trained, matrices=trained, narrow=narrow)

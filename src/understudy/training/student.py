@@ -127,12 +127,15 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
 
 
 def narrow_frozen(model: Any) -> None:
-    """Keep the weights under adapters in bfloat16 where they lose nothing by it, as in most published checkpoints. Under autocast
-    nothing is learned otherwise: it rounds them for each product."""
+    """Keep the weights under adapters in bfloat16 where they lose nothing by it. Under autocast nothing is learned otherwise: it
+    rounds them for each product."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    layers: list[Any] = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    for layer in layers:
-        # What comes out of embeddings is not rounded by autocast.
-        if not isinstance(layer, torch.nn.Embedding) and torch.equal((narrow := layer.weight.bfloat16()).float(), layer.weight):
-            layer.weight.data = narrow
+    # T5 takes the type of such a weight for what it multiplies.
+    wide = getattr(model.get_base_model(), "_keep_in_fp32_modules", None) or ()
+    for name, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer) and name.rpartition(".")[2] not in wide:
+            layer: Any = module.get_base_layer()
+            # What comes out of embeddings is not rounded by autocast.
+            if not isinstance(layer, torch.nn.Embedding) and torch.equal((narrow := layer.weight.bfloat16()).float(), layer.weight):
+                layer.weight.data = narrow
