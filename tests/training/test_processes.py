@@ -62,6 +62,7 @@ def trained(out, checkpoint, **more):
         pytest.param("llama", {}, id="DDP"),
         pytest.param("llama", {"chains_per_visit": 3, "micro_batch": 0}, id="DDP with shared prompts"),
         pytest.param("llama", {"sharded": True, "chains_per_visit": 3, "micro_batch": 0}, id="FSDP, which shares none"),
+        pytest.param("t5", {}, id="T5, DDP"),
         pytest.param("t5", {"chains_per_visit": 3}, id="T5, DDP with shared prompts"),
         pytest.param("t5", {"sharded": True}, id="T5, FSDP"),
     ],

@@ -184,8 +184,8 @@ class _Training:
             self.optimizer.restore(saved[0])
         # FSDP gathers weights for a pass that leads to the loss, and that of a prompt leads to keys and values alone.
         self.shares = can_share(self.model) and not ranks.sharded
-        # Other objectives may take a row for an example.
-        self.packs = can_share(self.model) and self.start is None and options.objective == "cross_entropy"
+        # Other objectives may take a row for an example, and a sharded encoder cannot run before the decoder.
+        self.packs = can_share(self.model) and options.objective == "cross_entropy" and not (seq2seq and ranks.sharded)
         if per_visit > 1 and not self.shares:
             why = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
             self.remarks.append(f"prompts are read once for every chain, and not shared: {why}")
@@ -316,10 +316,11 @@ class _Training:
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         # A part that is larger than the micro-batch fits because its prompts are read once.
         larger = len(examples) > self.notes.micro_batch
-        if self.shares and (larger or is_worth_sharing(examples, seq2seq=self.start is not None)):
+        seq2seq = self.start is not None
+        if self.shares and (larger or is_worth_sharing(examples, seq2seq=seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        if self.packs and is_worth_packing(examples, rows := pack(examples)):
-            return collate_packed(examples, scales, rows, pad=self.pad, like=next(self.model.parameters())).to(self.model.device)
+        if self.packs and is_worth_packing(examples, rows := pack(examples, seq2seq=seq2seq), seq2seq=seq2seq):
+            return collate_packed(self.model, examples, scales, rows, pad=self.pad, start=self.start)
         return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:

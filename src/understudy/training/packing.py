@@ -1,12 +1,14 @@
 """Several examples in one row, so that little of a batch is padding; none sees another.
 
-Each example is a segment of its row with positions of its own, and the attention mask lets a token see the earlier ones of its
-segment alone. Loss and gradients are those of padded rows (tests/training/test_packing.py holds them equal for each family of
-decoders). Legend: R rows, L their length.
+Each example is a segment of its row, with positions of its own where the model has absolute ones, and the attention mask lets a
+token see its own segment alone. Loss and gradients are those of padded rows (tests/training/test_packing.py holds them equal for
+each family). An encoder-decoder has two rows, one of sources and one of targets. Legend: R rows, S and T their columns.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from understudy.engines.local.rows import additive
@@ -16,45 +18,69 @@ WORTH = 0.1
 """Share of the columns that must be saved."""
 
 
-def pack(examples: Sequence[EncodedExample]) -> list[list[int]]:
-    """Indices of ``examples`` by row: the longest first, each into the first row that has room (first-fit decreasing).
+def _columns(examples: Sequence[EncodedExample], seq2seq: bool) -> np.ndarray:
+    """[examples, 1 or 2]: how many columns each takes of the only row, or of that of sources and that of targets."""
+    return np.array([(len(e.source), len(e.target)) if seq2seq else (len(e),) for e in examples])
 
-    A row is twice as long as the longest example: shorter ones fit badly together, in longer ones attention would cost more than
-    padding does.
+
+def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]]:
+    """Indices of ``examples`` by row, for half as many rows: the longest first, each into the row that stays the shortest.
+
+    Where rows are fewer and longer, attention costs more than the padding that they save.
     """
-    length = 2 * max(map(len, examples))
-    rows: list[list[int]] = []
-    for i in sorted(range(len(examples)), key=lambda i: -len(examples[i])):
-        row = next((row for row in rows if sum(len(examples[j]) for j in (*row, i)) <= length), None)
-        if row is None:
-            rows.append(row := [])
-        row.append(i)
+    columns = _columns(examples, seq2seq)
+    shares = columns / columns.max(0)
+    filled = np.zeros((-(-len(examples) // 2), shares.shape[1]))
+    rows: list[list[int]] = [[] for _ in filled]
+    for i in np.argsort(-shares.sum(1), kind="stable"):
+        row = int((filled + shares[i]).max(1).argmin())
+        rows[row].append(int(i))
+        filled[row] += shares[i]
     return rows
 
 
-def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]]) -> bool:
+def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]], *, seq2seq: bool) -> bool:
     """Whether ``rows`` have so many columns fewer than padded rows of one example."""
-    packed = len(rows) * max(sum(len(examples[i]) for i in row) for row in rows)
-    return packed < (1 - WORTH) * len(examples) * max(map(len, examples))
+    columns = _columns(examples, seq2seq)
+    packed = len(rows) * np.max([columns[row].sum(0) for row in rows], axis=0).sum()
+    return bool(packed < (1 - WORTH) * len(examples) * columns.max(0).sum())
 
 
 def collate_packed(
-    examples: Sequence[EncodedExample], scales: Sequence[float], rows: Sequence[Sequence[int]], *, pad: int, like: torch.Tensor
+    model: Any,
+    examples: Sequence[EncodedExample],
+    scales: Sequence[float],
+    rows: Sequence[Sequence[int]],
+    *,
+    pad: int,
+    start: int | None,
 ) -> TrainingBatch:
-    """The batch of `collate` for a decoder, with the examples of each of ``rows`` in one. The attention mask, which is
-    large, is made on the device of ``like``, in its precision."""
-    single = [collate([e], [scale], pad=pad, start=None) for e, scale in zip(examples, scales, strict=True)]
+    """The batch of `collate` with the examples of each of ``rows`` in one row. Its attention masks are in the precision of
+    ``model``; of an encoder-decoder the encoder runs here, so the batch is good for one pass."""
+    single = [collate([e], [scale], pad=pad, start=start) for e, scale in zip(examples, scales, strict=True)]
 
     def join(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
-        return pad_rows([torch.cat([parts[i] for i in row]).tolist() for row in rows], value)
+        return pad_rows([torch.cat([parts[i] for i in row]).tolist() for row in rows], value).to(model.device)
 
-    lengths = [one.targets.shape[1] for one in single]
-    segment_RL = join([torch.full((n,), i + 1) for i, n in enumerate(lengths)], 0)
-    column, placed_RL = torch.arange(segment_RL.shape[1], device=like.device), segment_RL.to(like.device)
-    unseen = (placed_RL[:, :, None] != placed_RL[:, None, :]) | (column > column[:, None])
-    inputs = {
-        "input_ids": join([one.inputs["input_ids"][0] for one in single], pad),
-        "position_ids": join([torch.arange(n) for n in lengths], 0),
-        "attention_mask": additive(unseen[:, None], like.dtype),
-    }
-    return TrainingBatch(inputs, join([one.targets[0] for one in single], pad), join([one.weights[0] for one in single], 0))
+    def number(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        return join([torch.full_like(part, i) for i, part in enumerate(parts, 1)], 0)
+
+    def mask(seen: torch.Tensor) -> torch.Tensor:
+        return additive(~seen[:, None], model.dtype)
+
+    read, targets = [one.inputs["input_ids"][0] for one in single], [one.targets[0] for one in single]
+    own_RT = number(targets)
+    causal = mask((own_RT[:, :, None] == own_RT[:, None, :]).tril())
+    if start is None:
+        places = join([torch.arange(len(part)) for part in targets], 0)
+        inputs = {"input_ids": join(read, pad), "position_ids": places, "attention_mask": causal}
+    else:
+        source_RS = number(read)
+        encoder_mask = mask(source_RS[:, :, None] == source_RS[:, None, :])
+        inputs = {
+            "encoder_outputs": model.get_encoder()(input_ids=join(read, pad), attention_mask=encoder_mask),
+            "attention_mask": mask(own_RT[:, :, None] == source_RS[:, None, :]),
+            "decoder_input_ids": join([one.inputs["decoder_input_ids"][0] for one in single], pad),
+            "decoder_attention_mask": causal,
+        }
+    return TrainingBatch(inputs, join(targets, pad), join([one.weights[0] for one in single], 0))
