@@ -77,8 +77,8 @@ looked up, and its flow ended, as when a study is run again and nothing is missi
 
 ## The server, and the machine
 
-Here the server is asked over raw sockets, with requests made beforehand and no JSON. Ratios are to the bare loop at concurrency 512.
-At 512 the server's latency is the limit, at 1,024 its core:
+Here the server alone is measured, asked over raw sockets, with requests made beforehand and no JSON. Ratios are to the bare loop at
+concurrency 512. At 512 the server's latency is the limit, at 1,024 its core:
 
 {server}
 
