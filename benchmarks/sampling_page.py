@@ -39,30 +39,32 @@ TEMPLATE = """# How fast a teacher is sampled
 Written by `make bench-sampling` (and `make bench-sampling-large`) from
 [benchmarks/results/sampling.json](../benchmarks/results/sampling.json); do not edit.
 {note}
-A server on loopback answers each chat completion 50 ms after it came, with about 100 tokens (400 characters) and its usage; prompts
-are about 300 tokens, all of them different. It is pinned to core 0 of a machine with two; each subject runs alone on core 1, in an
-environment of its own with pinned versions (`benchmarks/peers/`), set up for throughput as its documentation says. Subjects take
-turns. Values are medians of the rounds, with the lowest and the highest in brackets; bold is the ratio to the bare loop, the median
-of those of each round. Each reply is checked to be the one to its prompt. Time runs from the first request that the server sees to
-the last reply in hand, so start and imports are not in it; of CPU they are subtracted by a run of few calls.
+A server on loopback answers each chat completion 50 ms after it arrived, with about 100 tokens (400 characters) and its usage.
+Prompts are about 300 tokens, all of them different. The server is pinned to core 0 of a machine with two. Each subject runs alone on
+core 1, in an environment of its own with pinned versions (`benchmarks/peers/`), set up for throughput as its documentation says.
 
-Understudy does what a study does: each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9
-and power loss ([sampling.md](sampling.md)). Its client is aiohttp too, on uvloop where that is installed; the bare loop runs on
-asyncio, and on uvloop in a row of its own. The bare loop keeps nothing. One row of Understudy may use the server's core as well,
-as it may on a user's machine: its commits run in a thread, and the chains are made in a process beside the command's own.
+Subjects take turns. Values are medians of the rounds, with the lowest and the highest in brackets. Bold is the ratio to the bare
+loop: the median of the ratios of each round. The benchmark checks that each reply is the one to its prompt. Time runs from the first
+request that the server sees to the last reply received, so it leaves out start and imports. CPU time leaves them out too: a run of few
+calls is subtracted.
+
+Understudy does what a study does. Each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9 and
+power loss ([sampling.md](sampling.md)). The bare loop keeps nothing. Understudy's client is aiohttp too, on uvloop if that is
+installed. The bare loop runs on asyncio, and on uvloop in a row of its own. One row of Understudy may also use the server's core, as
+it may on a user's machine: its commits run in a thread, and a process beside the command's own makes the chains.
 
 {aims}
 
 ## Replies a second
 
-At most concurrency / 50 ms: 320, 2,560, 10,240.
+The most possible is concurrency / 50 ms: 320, 2,560, 10,240.
 
 {throughput}
 
 ## CPU and tail
 
-CPU: of the client, in ms a reply, at concurrency 128. Tail: seconds for 1,000 calls at concurrency 64, of which {slow} take 3 s:
-those with a certain hash of their prompts, the last of them number {last}.
+CPU is that of the client, in ms a reply, at concurrency 128. Tail is the seconds for 1,000 calls at concurrency 64, of which {slow}
+take 3 s. A hash of the prompt decides which calls are slow; the last of them is number {last}.
 
 {more}
 
@@ -70,33 +72,33 @@ those with a certain hash of their prompts, the last of them number {last}.
 
 {large}
 
-The ledger is one of 40,000 questions with 25 paths each, in the page cache. Planned against: each chain's request is made, looked
-up and its flow ended, as it is when a study is run again and nothing is missing.
+The ledger has 40,000 questions with 25 paths each, and is in the page cache. "Planned" means that each chain's request is made and
+looked up, and its flow ended, as when a study is run again and nothing is missing.
 
 ## The server, and the machine
 
-The server alone, asked over raw sockets with requests made beforehand and no JSON; ratios are to the bare loop at concurrency 512.
-At 512 it is its latency that limits it, at 1,024 the core:
+Here the server alone is measured, asked over raw sockets, with requests made beforehand and no JSON. Ratios are to the bare loop at
+concurrency 512. At 512 the server's latency is the limit, at 1,024 its core:
 
 {server}
 
-How long after its request an answer left, in ms, over all runs:
+Time from a request to its answer leaving the server, in ms, over all runs:
 
 {delays}
 
-What else ran on the machine meanwhile, in cores: {others}.
+Other work on the machine meanwhile, in cores: {others}.
 
 ## The others
 
 {versions}.
 
 - openai: AsyncOpenAI and a semaphore, with its aiohttp client (about twice as fast as its default here). It keeps nothing.
-- curator: its OpenAI backend, its limits far away. It counts tokens with tables that it fetches at run time, and ends without
-  internet: it is given a counter that costs nothing. Replies are appended to a file and not synced.
-- distilabel: one `TextGeneration` over `OpenAILLM`, in batches of the concurrency; a batch waits for its slowest call.
+- curator: its OpenAI backend, with limits that are never reached. It counts tokens with tables that it fetches at run time, and ends
+  without internet, so the benchmark gives it a counter that costs nothing. It appends replies to a file and does not sync them.
+- distilabel: one `TextGeneration` over `OpenAILLM`, in batches of the concurrency. A batch waits for its slowest call.
 - inspect_ai: `generate` without a scorer, log of samples on, live view off.
 
-Slower subjects are given fewer calls, for some seconds each.
+Slower subjects get fewer calls, enough for some seconds each.
 """
 
 
