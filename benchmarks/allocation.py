@@ -172,36 +172,45 @@ samples = 30                      # on average: 30 x questions in all, as withou
 allocation = { first = 4 }        # more where the answers disagree; with right = 1: until a right chain has come
 ```
 
-Every question gets `first` chains. Then the most doubtful ones get `first` more, and so on, until the total is spent. How
-doubtful a question is: the chance, given its chains, that its second most frequent answer is really the more frequent one (the
-criterion of Adaptive-Consistency, arXiv 2305.11860, which stops there; here what is saved goes to others, as in PETS, arXiv
-2602.16745), in steps of a factor of two: among about equally doubtful ones those with fewer chains come first. A question that
-never got an answer is taken to agree with itself. With `right = n` gold answers decide instead: questions go on, those with
-fewest chains first, until they have n right ones, by the check of the study (as DART-Math's, arXiv 2407.13690). Off is the
-default.
+By default there is no allocation. With one, every question gets `first` chains. Then the most doubtful questions get
+`first` more, and so on, until the total is spent.
+
+- **Doubt** is the chance, given a question's chains, that its second most frequent answer is really the more frequent
+  one. This is the criterion of Adaptive-Consistency (arXiv 2305.11860). Adaptive-Consistency stops there; here the
+  saved chains go to other questions, as in PETS (arXiv 2602.16745).
+- Doubt is measured in steps of a factor of two. Among about equally doubtful questions, those with fewer chains come
+  first.
+- A question that never got an answer is taken to agree with itself.
+- **With `right = n`**, gold answers decide instead. Questions go on until they have n right chains by the study's
+  check, those with the fewest chains first (as in DART-Math, arXiv 2407.13690).
 
 ## What it brings, and what not
 
-- **Disagreement** does what it says: the vote over a question's chains is more often the answer that all recorded chains would
-  give, on every set, as soon as there are chains enough to disagree. Whether that is the *right* answer is another matter. The
-  vote becomes right more often where answers are open and errors scatter (ASDiv); nothing is gained where wrong chains agree too
-  (QuaRel, StrategyQA), or where hardly any is right (Game of 24).
-- It is **no way to more right chains**: it takes them from easy questions for the sake of hard ones. Questions with a right chain
-  become more on ASDiv, fewer on Game of 24 and StrategyQA, and hardly change on QuaRel. It is for whoever has no gold answers and
-  learns from the vote.
-- **`right = 1`** brings more questions with a right chain, on every set (on Game of 24 from eight a question on). Where five
-  chains are recorded, two a question find all the questions that five find. It pays with fewer right chains in all, since it
-  spends on questions that the teacher never gets right. `right = 2` is between the two.
-- A corpus that was drawn so is no measure of its teacher: hard questions have more chains, and with `right` gold decides when a
-  question stops, which alone makes votes right more often (ASDiv, `right = 2`). Compare teachers on chains without an allocation.
-- Whether a student learns more from such a corpus was not measured.
-- A round ends with its slowest reply, and there are many where answers scatter; a larger `first` makes fewer.
+- **Disagreement** does what it says. On every set, as soon as there are enough chains to disagree, the vote over a
+  question's chains is more often the answer that all recorded chains would give. Whether that answer is *right* is a
+  different matter. The vote becomes right more often where answers are open and errors scatter (ASDiv). It gains
+  nothing where wrong chains agree too (QuaRel, StrategyQA), or where hardly any chain is right (Game of 24).
+- Disagreement is **no way to more right chains**: it takes chains from easy questions and gives them to hard ones. More
+  questions have a right chain on ASDiv and fewer on Game of 24 and StrategyQA; the number hardly changes on QuaRel. Use
+  it if you have no gold answers and learn from the vote.
+- **`right = 1`** gives more questions a right chain, on every set (on Game of 24 from eight chains a question on).
+  Where five chains are recorded, two a question find all the questions that five find. The price is fewer right chains
+  in all, since it spends chains on questions that the teacher never gets right. On Game of 24 `right = 2` gains and
+  costs less than `right = 1`. On the other sets it changes nothing at two chains a question. At three and four it gives
+  as many questions a right chain and costs more right chains (QuaRel at three: -0.23 against -0.18).
+- Do not measure a teacher by a corpus drawn with an allocation: hard questions have more chains. With `right`, gold
+  answers also decide when a question stops, which alone makes votes right more often (ASDiv, `right = 2`). Compare
+  teachers on chains without an allocation.
+- We have not measured whether a student learns more from such a corpus.
+- A round ends with its slowest reply, and there are many rounds where answers scatter. A larger `first` makes fewer.
 
-Differences are to as many chains for every question, in the same {seeds} random orders of each question's recorded chains, with
-95 % intervals over questions and orders (bold: 0 is not inside). The *mode* is any most frequent answer of all recorded chains;
-those that were drawn are among them, so where five are recorded a part of that gain is by construction.
+Differences compare with the same number of chains for every question, in the same {seeds} random orders of each question's
+recorded chains. The 95 % intervals are over questions and orders (bold: the interval excludes 0). The *mode* is any
+most frequent answer of all recorded chains. The drawn chains are among these, so where five are recorded, part of that
+gain is by construction.
 
-Written by `python benchmarks/allocation.py > docs/allocation.md` from development data that are not part of this repository.
+`python benchmarks/allocation.py > docs/allocation.md` writes this page from development data that are not part of this
+repository.
 """
 
 

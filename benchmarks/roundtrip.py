@@ -188,19 +188,23 @@ def main() -> None:
 
 PAGE = """# Chains through every method and back
 
-*One stored chain feeds every method.* Every chain of the development data (not part of this repository) is imported as a study
-does it and turned into the examples of every distilling method, with the teacher's answer as the label. A student that says exactly
-what it was taught is then asked the question, blind: it is given each call's target, cut at the call's stop strings, and the
-solution's answer must be the chain's. {chains:,} chains state an answer; fed {fed:,} times in all, {lost:,} did not come back.
-In messages, for {sample} chains of each file, {lost_messages:,} of {fed_messages:,}.
+*One stored chain feeds every method.* This benchmark imports every chain of the development data (not part of this
+repository) as a study does. It turns each chain that states an answer into the examples of every distilling method that
+can take it, with the teacher's answer as the label. Then it puts the question, without the gold answer, to a student
+that says exactly what it was taught. The student replies to each call with that call's target, cut at the call's stop
+strings. The chain came back if the solution's answer is the chain's.
 
-Written by `python benchmarks/roundtrip.py > docs/roundtrip.md`; the tests hold a sample of it, and all of it with `make test-slow`.
+{chains:,} chains state an answer. They were fed {fed:,} times in all; {lost:,} times the chain did not come back. In messages,
+with {sample} chains of each file, it did not come back {lost_messages:,} of {fed_messages:,} times.
+
+`python benchmarks/roundtrip.py > docs/roundtrip.md` writes this page. The tests check a sample of it, and
+`make test-slow` checks all of it.
 
 """
 FILES = """## Files
 
-Plain methods ({plain} of them) need an answer, Socratic ones ({socratic}) sub-questions too, at most ten (`max_steps`). "Lost"
-counts over all methods of its kind.
+Plain methods ({plain} of them) need an answer. Socratic methods ({socratic}) also need sub-questions, at most ten (`max_steps`).
+"Lost" counts chains over all methods of the same kind.
 
 | file | chains | no answer | plain: fed each | lost | no sub-questions | too many | Socratic: fed each | lost |
 |---|---|---|---|---|---|---|---|---|
@@ -253,7 +257,7 @@ def classes(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mappi
                 shown = next(iter(lost.values())).examples[kind].replace("|", "\\|").replace("`", "'")
                 each = "; ".join(f"{name} {tally.lost[kind]:,}" for name, tally in lost.items())
                 lines.append(f"| {file} | {style} | {kind} | {each} | `{shown}` |\n")
-    note = "Of a number, at most 40 digits in a row are read (`core/answers/arithmetic.py`)."
+    note = "The reader takes at most 40 digits in a row as a number (`core/answers/arithmetic.py`)."
     head = "| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
     head = f"\n## What did not come back\n\n{note}\n\n{head}"
     return head + "".join(lines) if lines else ""
