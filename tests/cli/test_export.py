@@ -140,7 +140,7 @@ def test_two_questions_with_one_id_are_refused_since_a_chain_could_be_of_either(
     monkeypatch.chdir(files)
     (files / "more.jsonl").write_text((files / "q.jsonl").read_text())
     assert main(["import", "c.jsonl", *QUESTIONS, "--problems", "more.jsonl", "--to", "c.parquet"]) == 2
-    assert "ids come twice, first" in capsys.readouterr().err
+    assert "ids occur more than once, first" in capsys.readouterr().err
     assert not (files / "c.parquet").exists()
 
 
