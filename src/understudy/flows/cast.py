@@ -32,7 +32,7 @@ class Cast:
             models = self.folds[call.role]
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
-            raise EngineError(f"a flow called {call.role!r}, but no engine plays it (roles: {', '.join(self.engines) or 'none'})")
+            raise EngineError(f"no engine plays the role {call.role!r} (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[call.role]
 
 
