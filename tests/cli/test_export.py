@@ -202,7 +202,7 @@ def test_wrong_use_of_a_run_is_one_message(tiny, monkeypatch, capsys):
     for more, says in (
         (("--format", "jsonl", "--arm", "N chain, all"), "did you mean 'N chains, all'"),
         (("--format", "jsonl", "--what", "examples"), "name it with --arm"),
-        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "take one of jsonl, "),
+        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "use one of jsonl, "),
     ):
         assert main(["export", "runs/demo", "--to", "o.jsonl", *more]) == 2
         assert says in capsys.readouterr().err
