@@ -20,20 +20,19 @@ class OtherFile:
     """A further split that no student is trained on: a contrast set, or another task."""
 
     file: str
-    """As ``test``."""
+    """A file, or ``DIR/SPLIT``, as for ``test``."""
     kind: AnswerKind | None = None
     """The kind of its answers, if it differs from the task's."""
     fields: Mapping[str, str | tuple[str, ...]] | None = None
     """Its fields, if their names differ from the task's."""
     exemplars: str | None = None
     """A file of solved questions of this task, with answer and rationale. Prompts show them before its questions in place of
-    exemplars (all of them) or, with ``in_context``, in place of other training questions (some of them). Not given: those of the
-    study."""
+    exemplars (all of them) or, with ``in_context``, of other training questions (some of them). Without it, the study's own."""
 
 
 @dataclass(frozen=True)
 class Files(Layout):
-    """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow, told by the end of their names, or data set directories.
+    """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow (the ending of the name decides), or data set directories.
 
     Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """

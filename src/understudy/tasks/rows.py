@@ -245,7 +245,7 @@ def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Optio
         canonical = normalise(str(raw), kind, options.texts, shown.form if isinstance(raw, str) else "")
     if canonical is None:
         comma = kind == "number" and shown.form != COMMA and normalise(str(raw), kind, (), COMMA) is not None
-        mend = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
+        fix = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
         why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
-        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {mend}")
+        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {fix}")
     return canonical

@@ -137,7 +137,7 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
     """Return the subject, whether it is negated, and the things to choose from."""
     match, things = _QUESTION.match(question), _OPTION.findall(question)
     if match is None or not things:
-        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, on lines of their own")
+        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, each on its own line")
     unknown = [thing for thing in things if thing not in MADE_OF]
     if unknown or not any(match[2] in subjects for subjects in SUBJECTS.values()):
         raise ValueError(f"this world has no {unknown[0] if unknown else match[2]!r}")

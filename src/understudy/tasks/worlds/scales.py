@@ -59,7 +59,7 @@ class Scales:
     test: Annotated[int, Field(ge=0)] = 500
     """As for train."""
     longer_test: Annotated[int, Field(ge=0)] = 200
-    """The number of problems with one step more, five, in the split "test-longer"."""
+    """The number of problems with five steps, one more than in train, in the split "test-longer"."""
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Return the problems of every split. They depend only on ``seed`` and the options."""
