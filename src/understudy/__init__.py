@@ -1,9 +1,9 @@
 """Understudy: teach a small model to reason step by step from a large model's written reasoning.
 
-The same as the command line, from Python; each is imported when it is first used::
+These functions do from Python what the command line does. Each one is imported on first use::
 
     study = understudy.load_study("study.toml", ["training.steps=200"])
-    plan = understudy.run_study(study, Path("runs/mine"))          # resume is: call it again
+    plan = understudy.run_study(study, Path("runs/mine"))          # to resume, call it again
     report = understudy.open_run(Path("runs/mine"))                # report.rows: one per arm, split, seed and decoding
     answered = understudy.ask_student("runs/mine/students/...", "Ana has 4 coins. Mon: finds 3. ...")
     understudy.import_corpus([Path("chains.jsonl")], problems=[Path("questions.jsonl")], kind="number", to=Path("c.parquet"))

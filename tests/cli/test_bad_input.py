@@ -120,7 +120,7 @@ CASES = {
     "text as number": ({}, {"task.path": 3}, "task.path = 3"),
     "infinite rate": ({}, {"training.learning_rate": "nan"}, "learning_rate"),
     # files of questions
-    "no questions": ({"q.jsonl": None}, {}, "q.jsonl: there is no such file"),
+    "no questions": ({"q.jsonl": None}, {}, "q.jsonl: no such file"),
     "empty questions": ({"q.jsonl": ""}, {}, "q.jsonl: .*no problem"),
     "blank questions": ({"q.jsonl": "\n\n"}, {}, "q.jsonl: .*no problem"),
     "broken JSON": ({"q.jsonl": lines(QUESTIONS[:2]) + '{"id": \n'}, {}, "q.jsonl, line 3: not JSON"),
@@ -176,7 +176,7 @@ CASES = {
             "c.jsonl": lines(CHAINS[:1]),
         },
         {},
-        "no chain of the 4 problems .1 rows, 1 of other splits than 'train'",
+        "no chain belongs to the 4 problems .1 rows, 1 of other splits than 'train'",
     ),
     "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN"),
     "unknown finish": ({"c.jsonl": lines([CHAINS[0] | {"finish": "bored"}])}, {}, "c.jsonl, line 1: field 'finish'"),

@@ -140,7 +140,7 @@ def test_two_questions_with_one_id_are_refused_since_a_chain_could_be_of_either(
     monkeypatch.chdir(files)
     (files / "more.jsonl").write_text((files / "q.jsonl").read_text())
     assert main(["import", "c.jsonl", *QUESTIONS, "--problems", "more.jsonl", "--to", "c.parquet"]) == 2
-    assert "ids come twice, first" in capsys.readouterr().err
+    assert "ids occur more than once, first" in capsys.readouterr().err
     assert not (files / "c.parquet").exists()
 
 
@@ -202,7 +202,7 @@ def test_wrong_use_of_a_run_is_one_message(tiny, monkeypatch, capsys):
     for more, says in (
         (("--format", "jsonl", "--arm", "N chain, all"), "did you mean 'N chains, all'"),
         (("--format", "jsonl", "--what", "examples"), "name it with --arm"),
-        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "take one of jsonl, "),
+        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "use one of jsonl, "),
     ):
         assert main(["export", "runs/demo", "--to", "o.jsonl", *more]) == 2
         assert says in capsys.readouterr().err

@@ -187,8 +187,8 @@ method = "answer_only"
 @pytest.mark.parametrize(
     ("train", "dev", "test", "says"),
     [
-        ("1 2 3", "4 5", "2 6", "the question and choices of a problem of"),
-        ("1 2 3", "3 5", "6 7", "the question and choices of a problem of"),
+        ("1 2 3", "4 5", "2 6", "occur in other splits, too, with the same question and choices"),
+        ("1 2 3", "3 5", "6 7", "occur in other splits, too, with the same question and choices"),
         ("1 2 3", "4 5", "6x 7x", "no problem of split 'test' has a gold answer"),
         ("1x 2x 3x", "4 5", "6 7", "no problem of split 'train' has a gold answer"),
     ],

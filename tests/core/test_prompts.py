@@ -69,7 +69,7 @@ def test_a_users_own_file_takes_the_place_of_ours_and_all_others_stay(tmp_path):
     [
         ("scotd-chains-math.txt", TEXT, "scotd-chains-maths"),
         ("scotd-chains-maths.txt", TEXT.replace("{{question}}", "question"), r"\{\{question\}\} is missing"),
-        ("scotd-chains-maths.txt", TEXT.replace("A:\n", "{{answer}}"), r"\{\{answer\}\} is unknown.*has \{\{question\}\}"),
+        ("scotd-chains-maths.txt", TEXT.replace("A:\n", "{{answer}}"), r"\{\{answer\}\} is unknown.*must use \{\{question\}\}"),
         ("scotd-chains-maths.txt", TEXT.replace("[/examples]\n", ""), r"\[/examples\]"),
         ("scotd-chains-maths.txt", TEXT.replace("[examples]\n", ""), r"\[examples\]"),
         ("scotd-chains-maths.txt", b"\xff{{question}}", "byte 0 is not UTF-8"),

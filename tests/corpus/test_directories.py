@@ -170,7 +170,7 @@ def test_a_directory_that_holds_no_data_says_so_and_where_there_are_some(tmp_pat
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["train-00001-of-00002.parquet"], "1 of the 2 files of 'train' are there"),
+        (["train-00001-of-00002.parquet"], "only 1 of 2 files of 'train' exist"),
         (["train.csv", "train.jsonl"], r"train\.csv and train\.jsonl would both be 'train'"),
     ],
 )

@@ -323,7 +323,7 @@ WRONG = [
     ([{"a": 1}], {}, r"in no known format \(understudy, jsonl, .*; its first row has: a"),
     ([SAME["sharegpt"]], {"format": "messages"}, "not in the format 'messages', which needs .*it looks like sharegpt"),
     ([SAME["messages"]], {"format": "mesages"}, r"unknown format 'mesages'; did you mean 'messages'\?"),
-    ([SAME["messages"] | SAME["alpaca"]], {}, "messages, alpaca"),
+    ([SAME["messages"] | SAME["alpaca"]], {}, "messages or alpaca"),
     (
         [SAME["messages"], {"messages": [{"role": "asistant", "content": "x"}]}],
         {},

@@ -58,6 +58,6 @@ def test_an_import_holds_few_of_its_chains(tmp_path):
 def test_a_full_disk_is_told_with_the_way_out():
     spool = Spool()
     spool._file.execute("PRAGMA max_page_count = 20")
-    with pytest.raises(OSError, match=r"the chains, [1-9] so far, wait in a temporary file: .* full; set TMPDIR"):
+    with pytest.raises(OSError, match=r"the chains \([1-9] so far\) are in a temporary file: .* full; set TMPDIR"):
         for number in range(1_000):
             spool.put(0, number, dataclasses.replace(ODD, text="x" * 10_000))

@@ -45,7 +45,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(OSError, match=r"cannot be locked \(No locks available\): give a run directory on a file system") as error:
+    with pytest.raises(OSError, match=r"cannot be locked \(No locks available\): put the run directory on a file system") as error:
         Ledger(tmp_path / "ledger.sqlite")
     assert "ledger.sqlite" in error.value.filename
     with pytest.raises(UserError, match="No locks available"), only_runner(tmp_path):

@@ -139,7 +139,7 @@ def test_own_prompts_are_in_the_key_of_the_chains_and_a_wrong_name_is_refused(pl
     assert after.chains != before
     assert after.chains.prompts["decompose-questions-maths"].startswith("Ask!")
     (mine / "decompose-question-maths.txt").write_text("")
-    with pytest.raises(StudyError, match=r"no method has a prompt of that name; did you mean 'decompose-questions-maths'\?"):
+    with pytest.raises(StudyError, match=r"no method has a prompt with this name; did you mean 'decompose-questions-maths'\?"):
         plan("teacher.prompts=mine")
     with pytest.raises(StudyError, match=r"teacher\.prompts = .*yours"):
         plan("teacher.prompts=yours")

@@ -66,7 +66,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
     with pytest.raises(DataError, match="not UTF-8"):
         list(read_problems(tmp_path / "latin.jsonl", kind="number", fields={}))
     (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(DataError, match="no problem in it"):
+    with pytest.raises(DataError, match="has no problems"):
         list(read_problems(tmp_path / "empty.jsonl", kind="number", fields={}))
 
 
@@ -130,7 +130,7 @@ def test_rows_without_ids_are_named_by_split_and_row(tmp_path):
         ("empty", "no data"),
         ("d/train", "train, dev, test; .*sizes"),
         ("d/tset", "d has no split 'tset'; did you mean 'test'"),
-        ("none", "none: there is no such file or directory"),
+        ("none", "none: no such file or directory"),
     ],
 )
 def test_a_directory_that_is_not_split_says_so_before_anything_runs(tmp_path, path, says):
@@ -226,14 +226,14 @@ def test_further_splits_may_be_of_another_kind_with_fields_of_their_own(tmp_path
     other = {"file": "moods.jsonl", "kind": "yes_no", "fields": {"question": "text", "answer": "label"}}
     options = {"kind": "number", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 2, "test": 2}}
     task = build(Files, options | {"others": {"moods": other, "again": {"file": "q.jsonl"}}}, "task")
-    with pytest.raises(DataError, match="10 ids come twice"):
+    with pytest.raises(DataError, match="10 ids occur more than once"):
         task.problems(seed=0)
     task = build(Files, options | {"others": {"moods": other}}, "task")
     (mood,) = [p for p in task.problems(seed=0) if p.split == "moods"]
     assert (mood.kind, mood.question, mood.answer) == ("yes_no", "Is 'fine' good?", "yes")
     assert sum(p.split == "train" for p in task.problems(seed=0)) == 6
     assert tmp_path / "moods.jsonl" in task.files()
-    with pytest.raises(ValueError, match="others: test is a split of the task already"):
+    with pytest.raises(ValueError, match="others: test is already a split of the task"):
         build(Files, options | {"others": {"test": other}}, "task")
 
 
@@ -249,7 +249,7 @@ def test_a_damaged_line_is_left_out_and_told_with_its_number_where_that_is_asked
     assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["1", "2", "4", "5"]
     assert [message.rpartition("q.jsonl, ")[2][:16] for message in lenient.bad_rows()] == ["line 1: not JSON", "line 4: '[3]' is"]
     (tmp_path / "q.jsonl").write_text("{}}")
-    with pytest.raises(DataError, match=r"no problem in it that can be read; .*line 1: not JSON"):
+    with pytest.raises(DataError, match=r"no problems that can be read; .*line 1: not JSON"):
         lenient.problems(seed=0)
     (tmp_path / "q.json").write_text(f"[{', '.join(lines)}]")
     with pytest.raises(DataError, match=r"q\.json: not JSON"):

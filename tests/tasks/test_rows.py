@@ -32,13 +32,13 @@ def test_a_field_may_be_a_template_over_the_row():
 @pytest.mark.parametrize("shown", ["{{passage}} {{{}}}", "{}"])
 def test_a_question_that_would_show_its_answer_is_refused(field, answer, shown):
     fields = {field: shown.format(answer), "answer": answer}
-    with pytest.raises(DataError, match=rf"fields.{field} = .*: '{answer}' tells the answer"):
+    with pytest.raises(DataError, match=rf"fields.{field} = .*: it may not show '{answer}', which gives away the answer"):
         Layout("text", fields)
 
 
 @pytest.mark.parametrize("ours", ["answer", "rationale"])
 def test_a_question_that_shows_all_fields_of_a_template_of_its_answer_is_refused(ours):
-    with pytest.raises(DataError, match="tells the answer"):
+    with pytest.raises(DataError, match="gives away the answer"):
         Layout("text", {"question": "{passage}\n{right} {unit}", ours: "{right} {unit}"})
     assert Layout("text", {"question": "{passage}\nHow many {unit}?", ours: "{right} {unit}"}).name(ours) == "{right} {unit}"
 
@@ -80,7 +80,7 @@ def test_a_template_gives_back_what_it_was_made_of(row, between):
     [
         ({"qestion": "q"}, "unknown field 'qestion'; did you mean 'question'"),
         ({"choices": "{a}"}, "a template makes one text"),
-        ({"question": ("a", "b")}, "only choices may be several fields"),
+        ({"question": ("a", "b")}, "only choices may name several fields"),
         ({"answer": "anwser"}, r"here, line 1: fields.answer: .*'anwser'; did you mean 'answer'"),
     ],
 )

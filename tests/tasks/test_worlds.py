@@ -179,7 +179,7 @@ def test_a_question_of_another_world_is_refused(name, question, says):
 
 
 def test_a_world_says_when_it_has_no_more_problems():
-    with pytest.raises(StudyError, match=r"train = 5000: scales has no more problems of 2 steps after \d+; ask for fewer"):
+    with pytest.raises(StudyError, match=r"train = 5000: after \d+ problems scales has no new ones of 2 steps; ask for fewer"):
         Scales(train=5000).problems(seed=0)
 
 

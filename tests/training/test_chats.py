@@ -173,7 +173,7 @@ def test_where_the_prompt_opens_the_thought_a_reply_does_not_open_it_again():
 
 
 def test_a_template_without_a_system_role_refuses_one_in_one_message():
-    with pytest.raises(EngineError, match="refuses messages of system, user: System role not supported"):
+    with pytest.raises(EngineError, match="refuses messages with the roles system, user: System role not supported"):
         encode_messages(tokenizer_of("gemma"), (Message("system", "Be short."), *ASKED))
 
 
@@ -224,7 +224,9 @@ def test_plain_generate_stops_where_the_turn_ends(tmp_path):
 
 def test_a_system_message_that_the_template_refuses_ends_the_training_before_it_begins(tmp_path):
     start = make("qwen2", tmp_path / "start", tokenizer=tokenizer_of("gemma"), context=256)
-    with pytest.raises(CheckpointError, match="start: the chat template of this checkpoint refuses messages of system, user"):
+    with pytest.raises(
+        CheckpointError, match="start: this checkpoint's chat template refuses messages with the roles system, user"
+    ):
         train(
             examples(PromptFormat("messages", "Be short.")),
             student=StudentOptions(checkpoint=str(start)),

@@ -1,12 +1,12 @@
-"""What a flow may ask, what it gets back, and the rule that makes a request's identity.
+"""Define what a flow may ask, what it gets back, and what makes two requests the same.
 
-A flow is a generator that is written from the point of view of one problem on one sample path::
+A flow is a generator, written from the point of view of one problem on one sample path::
 
     reply = yield Call("student", prompt, stop=("\\n\\n",))          # one call, one Reply
     first, second = yield [Call("student", a), Call("student", b)]   # a list of calls, a list of Replies in that order
 
-A flow does no I/O: a driver (`flows.drive`) runs thousands of flows together. A flow that makes the same call again (a retry)
-must use the next ``attempt``, because an equal request on the same path and attempt gets the same reply, which is bought once.
+A flow does no I/O: a driver (`flows.drive`) runs thousands of flows together. A flow that repeats a call (a retry) must use the
+next ``attempt``: equal requests on the same path and attempt share one reply, which is bought once.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The least value of an option: pydantic's ``Ge`` for methods, which import the core alone."""
+    """The minimum of an option: pydantic's ``Ge`` for methods, which import only the core."""
 
     ge: int
 
@@ -32,7 +32,7 @@ class AtLeast:
 
 
 Count = Annotated[int, AtLeast(1)]
-"""The option of a method that is a number of tokens, of turns, ...: at least one."""
+"""An option of a method that counts tokens, turns and the like: at least one."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Message:
 
 
 def amend(value: T, **fields: Any) -> T:
-    """A copy of a frozen ``value`` with other ``fields``: `dataclasses.replace` four times as fast, since it asks neither
-    ``__init__`` nor ``__post_init__``."""
+    """Return a copy of a frozen ``value`` with other ``fields``. It is four times as fast as `dataclasses.replace`, because it
+    calls neither ``__init__`` nor ``__post_init__``."""
     copy = object.__new__(type(value))
     copy.__dict__.update(vars(value), **fields)
     return copy
@@ -56,7 +56,7 @@ Prompt = str | tuple[Message, ...]
 
 
 def prompt_bytes(prompt: Prompt) -> int:
-    """The length of a prompt in bytes of UTF-8."""
+    """Return the length of a prompt in bytes of UTF-8."""
     texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
     return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
@@ -65,11 +65,11 @@ def prompt_bytes(prompt: Prompt) -> int:
 class Decoding:
     """How an engine chooses the tokens of a reply.
 
-    ``temperature`` 0 is greedy. ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets no top-p: models/gpt3_api.py of
-    the authors' code). ``beams`` above 1 is beam search for the reply with the highest probability per token; it needs temperature
-    0 (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code). With ``calculator`` the engine writes the value and
-    ``>>`` after each expression that the model marks as in GSM8K (``<<48/2=``, arXiv 2110.14168); it does not work with beams.
-    ``seed`` is that of the draws; None means the seed of the local engine.
+    ``temperature`` 0 is greedy. ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets no top-p: models/gpt3_api.py
+    of the authors' code). ``beams`` above 1 is beam search for the reply with the highest probability per token. It needs
+    temperature 0 (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code). With ``calculator`` the engine writes
+    the value and ``>>`` after each expression that the model marks as in GSM8K (``<<48/2=``, arXiv 2110.14168). It does not work
+    with beams. ``seed`` seeds the draws; None means the local engine's seed.
     """
 
     temperature: float = 0.0
@@ -84,12 +84,12 @@ GREEDY = Decoding()
 
 @dataclass(frozen=True)
 class Call:
-    """Asks the engine that plays ``role`` for text.
+    """A request for text from the engine that plays ``role``.
 
-    ``stop`` strings end the reply and are cut from its text. ``decoding`` None means the decoding that the study sets for the role.
-    ``step`` says how many steps of the problem are done, and is never part of the request's identity.
-    ``out_of_fold`` asks the fold model of the role that was not trained on this problem. ``hear`` is called with the text so far
-    while a local engine writes it, from the engine's thread; where equal calls are under way together, for one of them only.
+    ``stop`` strings end the reply and are cut from its text. With ``decoding`` None, the study's decoding for the role applies.
+    ``step`` counts the steps of the problem that are done; it is never part of the request's identity. ``out_of_fold`` asks the
+    role's fold model that was not trained on this problem. While a local engine writes the reply, it calls ``hear`` with the text
+    so far, from the engine's thread; where equal calls run together, for only one of them.
     """
 
     role: str
@@ -110,7 +110,7 @@ FINISHES: Mapping[str, Finish] = {
     **dict.fromkeys("refused content_filter content_filtered guardrail_intervened sensitive safety refusal".split(), "refused"),
     **dict.fromkeys("recitation prohibited_content blocklist spii".split(), "refused"),
 }
-"""The reasons for an end that servers and corpora give, in any case -> what they mean."""
+"""Finish reasons that servers and corpora report (in any case) -> their meaning."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class Reply:
     ``text`` is the generated text without its stop string. ``finish`` is ``stop`` (an end token or a stop string came), ``length``
     (the reply was cut off at max_tokens) or ``refused``. ``tokens`` and ``prompt_tokens`` count the engine's tokens and are None
     where the engine does not count them; ``tokens`` includes the end token or stop string and excludes what a calculator wrote.
-    ``logprobs`` has the natural log-probability of each of those ``tokens`` under the untempered model, () where the engine gives
-    none. ``raw`` is the endpoint's whole answer as JSON text (a list where one reply took several requests). ``reasoning`` is the
-    thought that came in a field of its own, or in tags in a chat. ``finish_reason`` is the endpoint's own word for the finish.
+    ``logprobs`` has the natural log-probability of each of those ``tokens`` under the untempered model, () where the engine
+    reports none. ``raw`` is the endpoint's whole answer as JSON text (a list where one reply took several requests). ``reasoning``
+    is the thought that came in its own field, or in tags in a chat. ``finish_reason`` is the endpoint's own word for the finish.
     ``model`` is the model version that the endpoint names (``model``, and ``system_fingerprint`` in brackets). ``latency`` is the
-    number of seconds from the last sending to the whole answer.
+    number of seconds from the last time the request was sent to the whole answer.
     """
 
     text: str
@@ -144,16 +144,16 @@ class Reply:
 
 
 def add_counts(*counts: int | None) -> int | None:
-    """The sum of ``counts``, None where one of them is not known."""
+    """Return the sum of ``counts``, None where one of them is unknown."""
     return None if None in counts else sum(filter(None, counts))
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one reply of an endpoint cost, or one call that got no reply.
+    """The cost of one reply of an endpoint, or of one call that got no reply.
 
-    ``requests`` is the number of requests that were sent. ``read`` and ``written`` count tokens, None where they are not known.
-    ``lost`` is the number of requests that got no answer and may have been charged all the same.
+    ``requests`` is the number of requests sent. ``read`` and ``written`` count tokens, None where unknown. ``lost`` is the number
+    of requests that got no answer but may have been charged.
     """
 
     requests: int = 1
@@ -167,13 +167,13 @@ class Usage:
 
     @property
     def along(self) -> "Usage":
-        """The usage of another reply that came in the same answer: the first reply has paid for it."""
+        """The usage of another reply from the same answer, whose cost the first reply carries."""
         return Usage(0, 0, 0, self.lost)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer with ``replies``, at least one, to requests that differ only in their path."""
+    """One answer to requests that differ only in their path. It has at least one of ``replies``."""
 
     replies: tuple[Reply, ...]
     usage: Usage
@@ -183,27 +183,27 @@ class Answer:
 def _frame(
     stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, counts: bool
 ) -> tuple[str, str]:
-    """The canonical JSON of a request before and after its prompt. Most requests differ in their prompt only."""
+    """Return the canonical JSON of a request before and after its prompt. Most requests differ only in their prompt."""
     body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
-    # Only values other than the default are written: replies that were bought before beams existed keep their keys.
+    # Write only values other than the default, so that replies bought before beams existed keep their keys.
     if beams != 1:
         body["beams"] = beams
     if counts:
         body["calculator"] = True
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    before, _, after = text.partition("null")  # numbers and names come first, so this is the prompt's
+    before, _, after = text.partition("null")  # numbers and names sort before the prompt, so this is its null
     return before, after
 
 
 Flow = Generator[Call | Sequence[Call], Any, T]
-"""Yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
+"""A generator that yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
 
 
 @dataclass(frozen=True)
 class SamplePath:
     """One sample path of one problem: N chains, or N votes, are the paths 0 .. N-1 of the same flow.
 
-    Every random choice of a method is a function of (study seed, problem, path) and never of N, so draw it from `rng`.
+    Every random choice of a method depends on (study seed, problem, path) and never on N, so draw it from `rng`.
     """
 
     problem: str
@@ -211,23 +211,23 @@ class SamplePath:
     seed: int = 0
 
     def rng(self, *names: str) -> random.Random:
-        """The random generator for the purpose ``names``; each purpose has its own."""
+        """Return the random generator for the purpose ``names``; each purpose has its own."""
         return random.Random("\x1f".join([str(self.seed), self.problem, str(self.index), *names]))
 
 
 GREEDY_PATH = -1
-"""The index of the path on which a teacher writes its one greedy chain, beside those that it samples."""
+"""The index of the path on which a teacher writes its one greedy chain, next to the sampled ones."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call with everything that decides its reply. Drivers hand requests to engines and stores.
+    """A call with everything that decides its reply. Drivers pass requests to engines and stores.
 
-    ``path`` and ``attempt`` tell the replies to equal calls apart. ``decoding`` is final: neither it nor the study's default can
-    change any more. ``problem``: the one that it belongs to, which is no part of its identity. Engines answer with one `Reply`.
-    ``begun``: the text with which the reply must begin; drivers and stores never see it, so it is no part of the identity either.
-    ``known`` is a cache that all requests share which differ only in their path (see `on`): it holds the canonical JSON under "",
-    and the beginning of the key under the identity of each engine.
+    ``path`` and ``attempt`` distinguish the replies to equal calls. ``decoding`` is final: nothing, not even the study's default,
+    changes it any more. ``problem`` is the problem that the request belongs to; it is not part of the identity. Engines answer
+    with one `Reply`. ``begun`` is the text that the reply must begin with; drivers and stores never see it, so it is not part of
+    the identity either. ``known`` is a cache shared by all requests that differ only in their path (see `on`). It holds the
+    canonical JSON under "", and the beginning of the key under the identity of each engine.
     """
 
     ask: Call
@@ -239,11 +239,11 @@ class Request:
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, path: int) -> "Request":
-        """The same request on another path."""
+        """Return the same request on another path."""
         return self if path == self.path else amend(self, path=path)
 
     def differs_in_path(self, other: "Request") -> bool:
-        """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
+        """Return whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
         return (self.ask, self.decoding, self.attempt) == (other.ask, other.decoding, other.attempt)
 
     @property
@@ -261,7 +261,7 @@ class Request:
         return text
 
     def key(self, identity: str) -> str:
-        """The ledger key: engine identity + canonical request + path + attempt, and a seed of its own."""
+        """Return the ledger key: engine identity + canonical request + path + attempt (+ the request's own seed)."""
         if identity not in self.known:
             self.known[identity] = hashlib.blake2b(f"{identity}\x1f{self.canonical}\x1f".encode(), digest_size=16)
         key_hash: hashlib.blake2b = self.known[identity].copy()
@@ -270,11 +270,11 @@ class Request:
         return key_hash.hexdigest()
 
     def noise(self, seed: int) -> int:
-        """64 bits from which a local engine draws the noise of this request, position by position.
+        """Return 64 bits from which a local engine draws the noise of this request, position by position.
 
-        They are a function of (seed, request, path, attempt) and not of the engine; a seed of the request's own goes before
-        ``seed``. So a reply does not depend on the rows beside it, and two students that answer the same problems get the same
-        noise (common random numbers).
+        They depend on (seed, request, path, attempt), not on the engine; the request's own seed takes precedence over ``seed``. So
+        a reply does not depend on the other rows of its batch, and two students that answer the same problems get the same noise
+        (common random numbers).
         """
         seed = seed if self.decoding.seed is None else self.decoding.seed
         text = "\x1f".join([str(seed), self.canonical, str(self.path), str(self.attempt)])

@@ -7,7 +7,7 @@
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   │   └── AbsentError   a model of the hub that is not on this machine
     │   └── BusyError         another process is writing there
-    ├── AccountError          an endpoint refuses key or account, so no request can succeed until the user mends that; exit code 1
+    ├── AccountError          an endpoint refuses the key or account, so no request succeeds until the user fixes that; exit code 1
     └── EngineError           a model did not answer, or its answer is unusable; exit code 1 (3 where the run continued)
         ├── TooLongError      a prompt that leaves no room in the model's context
         └── UnpaidError       the request was refused or never arrived, so it cost nothing
@@ -50,14 +50,17 @@ class BusyError(UserError):
 
 
 class AccountError(UnderstudyError):
-    """An endpoint refuses the key or keeps the client out for long, or the account has no credit. Sampling stops at once, and
-    continues when the same command is run again. No flow catches this error. ``usage``: what the request cost, where known."""
+    """An endpoint refuses the key or shuts the client out for a long time, or the account has no credit.
+
+    Sampling stops at once; running the same command again continues it. No flow catches this error. ``usage`` is the cost of the
+    request, where known.
+    """
 
     usage: Usage | None = None
 
 
 class EngineError(UnderstudyError):
-    """A model did not answer, or its answer is unusable. ``usage`` is the cost, where it is known."""
+    """A model did not answer, or its answer is unusable. ``usage`` is the cost, where known."""
 
     def __init__(self, message: str, usage: Usage | None = None) -> None:
         super().__init__(message)
@@ -65,8 +68,7 @@ class EngineError(UnderstudyError):
 
 
 class TooLongError(EngineError):
-    """A prompt leaves no room for a reply in the model's context. Where models wrote most of the prompt, the flow counts as cut
-    off."""
+    """A prompt leaves no room for a reply in the model's context. If models wrote most of it, the flow counts as cut off."""
 
 
 class UnpaidError(EngineError):
@@ -74,16 +76,16 @@ class UnpaidError(EngineError):
 
 
 class BudgetError(UnpaidError):
-    """A request was not sent, because the budget has no room for it. It ends only its own flow."""
+    """The budget had no room for a request, so it was not sent. This ends only its own flow."""
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 question``, ``1,200 questions``"""
+    """Return ``n`` with its noun: ``1 question``, ``1,200 questions``."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``: for error messages."""
+    """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``, for error messages."""
     import difflib
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
@@ -91,7 +93,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def with_known(word: str, known: Iterable[str], these: str = "known") -> str:
-    """Return ``"'nmae'; did you mean 'name'? (known: id, name)"``: for error messages. ``these``: what the known words are."""
+    """Return ``"'nmae'; did you mean 'name'? (known: id, name)"`` for error messages. ``these`` is what the known words are."""
     known = list(known)
     listed = ", ".join(repr(name) if "," in name else name for name in known)
     return f"{word!r}{nearest(word, known)} ({these}: {listed or 'none'})"

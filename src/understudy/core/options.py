@@ -1,4 +1,4 @@
-"""Options are frozen dataclasses: their fields are the keys of a table of the study, and most of them decide what a stage makes."""
+"""Options are frozen dataclasses. Their fields are the keys of a table of the study; most of them decide what a stage makes."""
 
 import dataclasses
 import json
@@ -13,19 +13,19 @@ _UNKEYED = "unkeyed"
 
 
 def unkeyed(default: Any = dataclasses.MISSING, *, factory: Any = dataclasses.MISSING) -> Any:
-    """A field that does not decide what a stage makes (how a server is reached, a title): it stays out of the stage's key."""
+    """Declare a field that does not decide what a stage makes (how to reach a server, a title). The stage's key leaves it out."""
     return dataclasses.field(default=default, default_factory=factory, metadata={_UNKEYED: True})
 
 
 def keyed_fields(options: Any) -> list[dataclasses.Field[Any]]:
-    """The fields of a dataclass that decide what is made of it."""
+    """Return the fields of a dataclass that decide what is made from it."""
     return [field for field in dataclasses.fields(options) if not field.metadata.get(_UNKEYED)]
 
 
 def describe(value: Any) -> JSON:
-    """``value`` as JSON that names everything that it decides: what keys are digests of.
+    """Return ``value`` as JSON that names everything it decides; keys are digests of this JSON.
 
-    A value with a ``key`` of its own (a stage) is its key. A dataclass is named by its class, since two classes may have equal
+    A value with its own ``key`` (a stage) becomes that key. A dataclass includes its class name, since two classes may have equal
     fields.
     """
     if isinstance(getattr(value, "key", None), str):
@@ -36,7 +36,7 @@ def describe(value: Any) -> JSON:
     if isinstance(value, Mapping):
         return {str(name): describe(item) for name, item in value.items()}
     if isinstance(value, frozenset):
-        return sorted((describe(item) for item in value), key=str)  # its own order differs from process to process
+        return sorted((describe(item) for item in value), key=str)  # a set's own order differs from process to process
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [describe(item) for item in value]
     if isinstance(value, Enum):
@@ -45,5 +45,5 @@ def describe(value: Any) -> JSON:
 
 
 def plain(options: Any) -> Any:
-    """Options as JSON values: what a card and a saved plan hold."""
+    """Return options as JSON values, for cards and saved plans."""
     return json.loads(json.dumps(dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options, default=str))  # type: ignore[arg-type]

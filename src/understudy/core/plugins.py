@@ -1,10 +1,10 @@
-"""A Python file of the user's own that adds engines, tasks, methods, checks and objectives; see docs/extending.md.
+"""A Python file written by the user that adds engines, tasks, methods, checks and objectives; see docs/extending.md.
 
-The file says at its end which names it adds::
+The file lists the names it adds at its end::
 
     UNDERSTUDY = {"task": {"game24": Game24}, "check": {"game24": check}}
 
-The file is imported once, under a private module name that depends on its text. So a changed file is another module. The keys of
+It is imported once, under a private module name that depends on its text. So a changed file becomes another module. The keys of
 the stages that use it contain its digest.
 """
 
@@ -24,8 +24,8 @@ from understudy.core.registry import BUILT_IN, PluginObject, add, must_fit
 def load(path: Path, *, digest: str | None = None) -> str:
     """Import the file ``path``, register what it adds, and return the digest of its text. A second call does nothing.
 
-    If ``digest`` is given, the text must have it. Raises StudyError where it has another, where the file cannot be read or
-    imported, where its ``UNDERSTUDY`` has another form, or where a name is taken.
+    If ``digest`` is given, the text must have it. Raises StudyError if the digest differs, the file cannot be read or imported,
+    its ``UNDERSTUDY`` has another form, or a name is taken.
     """
     path = path.resolve()
     try:
@@ -42,7 +42,7 @@ def load(path: Path, *, digest: str | None = None) -> str:
 
 
 class _PluginLoader(importlib.machinery.SourceFileLoader):
-    """Always compiles the text, because a cached compilation may be that of a file that changed within the same second."""
+    """A loader that always compiles the text: a cached compilation may be that of a file that changed within the same second."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the name is the loader's
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -64,7 +64,7 @@ def _import(name: str, path: Path) -> ModuleType:
 
 
 def _line(error: Exception, path: Path) -> str:
-    """The place of the error in ``path``, as ", line 3"."""
+    """Return the line of the error in ``path``, as ", line 3"; "" where it is unknown."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -72,7 +72,7 @@ def _line(error: Exception, path: Path) -> str:
 
 
 def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
-    """((table, name), object) of everything that the file adds."""
+    """Yield ((table, name), object) for everything that the file adds."""
     table = getattr(module, "UNDERSTUDY", None)
     if not isinstance(table, dict) or not table:
         raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')

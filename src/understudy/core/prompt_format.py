@@ -3,12 +3,11 @@
     Q: {question}
     A: {rationale} So the answer is: {answer}⏎⏎
 
-The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts "A:
-" before the reply. Here the blank belongs to the reply. So a tokenizer that joins blanks to words sees the same tokens in
-training and in answering. A student that was trained elsewhere with the blank in the prompt has another format.
+The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which ends the
+prompt with "A: ". Here the blank belongs to the reply, so a tokenizer that joins blanks to words sees the same tokens in training
+and in answering. A student trained elsewhere, with the blank in the prompt, has another format.
 
-In the style of messages a question is a turn of the user and a reply is a turn of the assistant. The model's chat template
-renders them.
+In the style of messages, a question is a user turn and a reply is an assistant turn. The model's chat template renders them.
 """
 
 import re
@@ -34,11 +33,11 @@ class PromptFormat:
     """How a method writes its prompts: the ``format`` table of its options, for an arm and for the teacher."""
 
     style: Literal["raw", "messages"] = "raw"
-    """``raw`` text, ``Q: ...`` and ``A:``, suits a model without instruction tuning. ``messages`` are turns that the chat
-    template of the model renders. The default is SCoTD's."""
+    """``raw`` text, ``Q: ...`` and ``A:``, suits a model without instruction tuning. ``messages`` are turns that the model's chat
+    template renders. The default is SCoTD's."""
     system: str = ""
     """The first message, where the style is ``messages``. Default chosen by this project: no system message, because templates
-    treat one differently."""
+    treat it differently."""
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":
@@ -50,8 +49,8 @@ class PromptFormat:
         return (END,) if self.style == "raw" else ()
 
     def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
-        """The prompt that asks ``problem`` after solved ``exemplars``, without exemplars whose chain has no answer. ``before`` and
-        ``after`` stand around the question."""
+        """Write the prompt that asks ``problem`` after solved ``exemplars``, leaving out exemplars whose chain has no answer.
+        ``before`` and ``after`` go before and after the question."""
         solved = [(question_text(p), self.join_reply(c.rationale, c.answer, p)) for p, c in exemplars if c.answer is not None]
         question = f"{before}{question_text(problem)}{after}"
         if self.style == "raw":
@@ -68,48 +67,48 @@ class PromptFormat:
         return f"{reply}{END}" if self.style == "raw" else reply.strip()
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
-        """The example that teaches ``role`` this rationale and answer to ``problem``."""
+        """Write the example that teaches ``role`` this rationale and answer to ``problem``."""
         return self.write_example(role, self.write_prompt(problem), self.join_reply(rationale, answer, problem), problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
-        """A method's own prompt: ``text`` as it is, or as one turn of the user."""
+        """Return a method's own prompt: ``text`` as it is, or as one user turn."""
         if self.style == "raw":
             return text
         return (*([Message("system", self.system)] if self.system else []), Message("user", text))
 
     def write_line(self, text: str) -> str:
-        """The reply of one line that is taught. In raw text the end of the line ends it (`line_stop`)."""
+        """Write a one-line reply to be taught. In raw text the end of the line ends it (`line_stop`)."""
         return f" {' '.join(text.split())}\n" if self.style == "raw" else " ".join(text.split())
 
     @property
     def line_stop(self) -> tuple[str, ...]:
-        """The stop strings of a reply of one line."""
+        """The stop strings of a one-line reply."""
         return ("\n",) if self.style == "raw" else ()
 
     def write_block(self, text: str) -> str:
-        """The reply of several lines that is taught. In raw text an empty line ends it (`stop`), so it has none inside."""
+        """Write a reply of several lines to be taught. In raw text an empty line ends it (`stop`), so there is none inside."""
         body = keep_one_problem(text.strip())
         return f" {without_empty_lines(body)}{END}" if self.style == "raw" else body
 
     def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **more: Any) -> Example:
-        """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
+        """Write the example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
         if isinstance(prompt, str):
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
     def begin_reply(self, rationale: str) -> str:
-        """The beginning of a reply: ``rationale`` and the words before the answer, without their last blank."""
+        """Return the beginning of a reply: ``rationale`` and the words before the answer, without the trailing blank."""
         body = keep_one_problem(rationale.strip())
         if self.style == "messages":
             return f"{body}{ANSWER}".strip()
         return " " + f"{without_empty_lines(body)}{ANSWER}".strip()
 
     def read_solution(self, problem: Problem, path: SamplePath, role: str, reply: Reply) -> Solution:
-        """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""
+        """Read the solution in one reply. A reply that was cut off keeps the answer found in it, and later counts as truncated."""
         return solution_of(problem, path, [(role, reply)], reply.text)
 
     def read_chain(self, problem: Problem, path: SamplePath, reply: Reply, *, prompt: Prompt) -> Chain:
-        """The chain that one reply of the teacher gives. Its ``teacher`` stays empty, for a caller who knows the engine.
+        """Read the chain in one reply of the teacher. ``teacher`` stays empty: the caller, who knows the engine, fills it in.
 
         If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
         """
@@ -134,8 +133,8 @@ class PromptFormat:
 
 
 def solution_of(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
-    """The solution that several ``turns`` (role, reply) give, whose answer ``text`` states. Its finish is that of the last turn.
-    An earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
+    """Return the solution of several ``turns`` (role, reply), whose answer ``text`` states. Its finish is the last turn's. An
+    earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
     answer."""
     extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
     replies = [reply for _, reply in turns]
@@ -155,20 +154,20 @@ def solution_of(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, R
 
 
 def cut_off_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]]) -> Solution:
-    """The solution of ``turns`` that leave no room in the context of the next model: it is cut off, like a single reply."""
+    """Return the solution of ``turns`` that leave no room in the next model's context. It is cut off, like a single reply."""
     text = "\n".join(reply.text.strip() for _, reply in turns)
     return replace(solution_of(problem, path, turns, ""), text=text, finish="length")
 
 
 def without_empty_lines(text: str) -> str:
-    """``text`` without empty lines and without blanks around its lines."""
+    """Return ``text`` without empty lines and without blanks around its lines."""
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
 def question_text(problem: Problem) -> str:
-    """Context, question and options, as teacher and student see them.
+    """Write context, question and options as teacher and student see them.
 
-    Each option has its own line, as in SCoTD's CommonsenseQA prompts, unless the text of the question has the options with their
+    Each option has its own line, as in SCoTD's CommonsenseQA prompts, unless the question itself lists the options with their
     letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
@@ -179,7 +178,7 @@ def question_text(problem: Problem) -> str:
 
 
 def answer_text(answer: str, problem: Problem) -> str:
-    """A canonical answer to ``problem`` as a chain writes it: an option letter in brackets, dates and numbers as the data do."""
+    """Write a canonical answer to ``problem`` as in a chain: an option letter in brackets, dates and numbers as in the data."""
     if problem.kind == "date":
         return date.write(answer, problem.form)
     answer = answer.replace(".", ",") if problem.form == COMMA else answer
@@ -187,5 +186,5 @@ def answer_text(answer: str, problem: Problem) -> str:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """A prompt as text for people: the messages in order, each under its role."""
+    """Return a prompt as text for people: the messages in order, each under its role."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)

@@ -9,8 +9,8 @@
     Q: {{question}}
     Q1:
 
-A user's own files of the same names replace these (``teacher.prompts``). A prompt is filled in one pass, so text of a problem or a
-model is never read as a template.
+A user's own files of the same names replace these (``teacher.prompts``). A prompt is filled in one pass, so the text of a problem
+or a model is never read as a template.
 """
 
 import re
@@ -26,7 +26,7 @@ _PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
 
 def subject_of(problem: Problem, given: str = "auto") -> str:
-    """The one of maths, science and commonsense that suits ``problem``, by the kind of its answer, unless one is ``given``."""
+    """Return the subject (maths, science, commonsense) that suits the answer kind of ``problem``, unless ``given``."""
     if given != "auto":
         return given
     if problem.choices or problem.kind == "option":
@@ -35,26 +35,26 @@ def subject_of(problem: Problem, given: str = "auto") -> str:
 
 
 def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
-    """name -> text of every prompt of ``method``. A prompt in the directory ``own`` replaces ours of the same name.
+    """Return name -> text for every prompt of ``method``. A prompt in the directory ``own`` replaces ours of the same name.
 
-    Raises StudyError where ``own`` is not a directory, or where one of its prompts has an unknown name, other fields than ours,
-    or is not UTF-8.
+    Raises StudyError if ``own`` is not a directory, or if one of its prompts has an unknown name, other fields than ours, or is
+    not UTF-8.
     """
     ours = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
     texts = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
     if own is not None:
         if not own.is_dir():
-            raise StudyError(f"teacher.prompts = {str(own)!r}: there is no such directory")
+            raise StudyError(f"teacher.prompts = {str(own)!r}: no such directory; give the directory of your prompt files")
         for path in sorted(own.glob("*.txt")):
             if path.stem not in ours:
-                raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, ours)}")
+                raise StudyError(f"{path}: no method has a prompt with this name{nearest(path.stem, ours)}")
             if path.stem in texts:
                 texts[path.stem] = _read_own(path, like=texts[path.stem])
     return dict(sorted(texts.items()))
 
 
 def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
-    """Fill the fields of the prompt ``text``, without its head. ``examples``, unless "", replace its own examples.
+    """Fill the fields of the prompt ``text`` and drop its head. ``examples``, unless "", replace its own examples.
 
     Raises StudyError for a field without a value.
     """
@@ -63,27 +63,27 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
         if match[1] is None:
             return examples or match[2]
         if match[1] not in values:
-            raise StudyError(f"a prompt has {match[0]}, and there is no field {with_known(match[1], values)}")
+            raise StudyError(f"a prompt uses {match[0]}: unknown field {with_known(match[1], values)}")
         return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
 
 
 def _read_own(path: Path, *, like: str) -> str:
-    """Read a user's prompt. It must have the fields of ours, or the teacher would not see the question."""
+    """Read a user's prompt. It must have the same fields as ours, or the teacher would not see the question."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the prompt as UTF-8") from None
-    needed, has = _fields(like), _fields(text)
-    if needed != has:
-        wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ has))
-        raise StudyError(f"{path}: {wrong}; this prompt has {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
+    needed, used = _fields(like), _fields(text)
+    if needed != used:
+        wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ used))
+        raise StudyError(f"{path}: {wrong}; it must use {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
     if len(re.findall(r"(?m)^\[/?examples\]$", text)) != 2 * len([m for m in _PART.finditer(text) if m[2] is not None]):
         raise StudyError(f"{path}: [examples] and then [/examples] must each stand alone on a line, in this order")
     return text
 
 
 def _fields(text: str) -> set[str]:
-    """The fields of a prompt, which stand outside its examples."""
+    """Return the fields of a prompt outside its examples."""
     return {match[1] for match in _PART.finditer(_HEAD.sub("", text)) if match[1]}

@@ -1,7 +1,7 @@
-"""Everything that a study may name: name -> "module:object", imported when it is asked for.
+"""Everything that a study may name: name -> "module:object", imported on first use.
 
-A name is built in, or an installed package brings it by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
-``understudy.engines``, ``understudy.checks``, ``understudy.objectives``), or a Python file that the user names adds it
+A name is built in, or comes from an installed package by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
+``understudy.engines``, ``understudy.checks``, ``understudy.objectives``), or from a Python file that the user names
 (`core.plugins`). Nothing else is ever imported: a card or a study cannot name a module.
 """
 
@@ -71,12 +71,12 @@ OBJECTIVES: Names = {"cross_entropy": "understudy.training.objectives:cross_entr
 
 BUILT_IN: Mapping[str, Names] = {"method": METHODS, "task": TASKS, "engine": ENGINES, "check": CHECKS, "objective": OBJECTIVES}
 _CLASSES = {"method": ("roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
-"""What is a dataclass of options, and the members that it must have."""
+"""The objects that must be dataclasses of options, and the members that each must have."""
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}
 
 
 class PluginObject(NamedTuple):
-    """An object that the file ``path`` adds; ``module`` is the private name it is imported under, ``digest`` that of its text."""
+    """An object that the file ``path`` adds. ``module`` is the private name it is imported under, ``digest`` that of its text."""
 
     object: Any
     module: str
@@ -88,9 +88,10 @@ _added: dict[tuple[str, str], PluginObject] = {}
 
 
 def find(what: str, name: str) -> Any:
-    """The object registered as ``name`` in the table of ``what`` (method, task, engine, check, objective).
+    """Return the object registered as ``name`` in the table of ``what`` (method, task, engine, check, objective).
 
-    Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
+    Raises StudyError, naming the nearest known name if there is no such object, or saying why an installed package's object cannot
+    be used.
     """
     known = _known(what, name)
     if isinstance(known, PluginObject):
@@ -107,19 +108,19 @@ def find(what: str, name: str) -> Any:
 
 
 def module_of(what: str, name: str) -> str:
-    """The module that holds the object registered as ``name``: whose source decides what it does."""
+    """Return the module that holds the object registered as ``name``; its source decides what the object does."""
     return _known(what, name).module
 
 
 def added(what: str, name: str) -> PluginObject | None:
-    """What a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
+    """Return what a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
     return _added.get((what, name))
 
 
 def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
-    """Make ``entries`` ((what, name) -> object) of the file ``path`` known, in the place of what the same file added before.
+    """Register ``entries`` ((what, name) -> object) of the file ``path``, replacing what the same file added before.
 
-    Raises StudyError where a name is taken, and then adds nothing.
+    Raises StudyError if a name is taken, and then adds nothing.
     """
     for (what, name), entry in entries.items():
         other = _added.get((what, name))
@@ -135,14 +136,14 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
 
 
 def must_fit(what: str, candidate: object, by: str) -> None:
-    """Raise StudyError where ``candidate`` lacks what every ``what`` has. ``by``: what it is, for the message."""
+    """Raise StudyError if ``candidate`` lacks what every ``what`` has. ``by`` is how the message names the candidate."""
     if what in _FUNCTIONS:
         if not callable(candidate):
-            raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
+            raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]} (docs/extending.md)")
         return
     fields = [f.name for f in dataclasses.fields(candidate)] if dataclasses.is_dataclass(candidate) else []
     if what == "engine" and not (isinstance(candidate, type) and issubclass(candidate, EngineOptions)):
-        raise StudyError(f"{by}: is not a subclass of understudy.core.protocols.EngineOptions: docs/extending.md")
+        raise StudyError(f"{by}: is not a subclass of understudy.core.protocols.EngineOptions (docs/extending.md)")
     abstract: frozenset[str] = getattr(candidate, "__abstractmethods__", frozenset())
     missing = [name for name in _CLASSES[what] if name in abstract or (not hasattr(candidate, name) and name not in fields)]
     if what == "method" and not hasattr(candidate, "sample"):
@@ -151,9 +152,9 @@ def must_fit(what: str, candidate: object, by: str) -> None:
         shape = f"a class with {', '.join(_CLASSES[what])}"
         if what == "method":
             shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
-        raise StudyError(f"{by}: lacks {', '.join(missing)}; a {what} is {shape}: docs/extending.md")
+        raise StudyError(f"{by}: lacks {', '.join(missing)}; a {what} is {shape} (docs/extending.md)")
     if not (isinstance(candidate, type) and dataclasses.is_dataclass(candidate)):
-        raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
+        raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set (docs/extending.md)")
 
 
 def _known(what: str, name: str) -> EntryPoint | PluginObject:
@@ -161,13 +162,13 @@ def _known(what: str, name: str) -> EntryPoint | PluginObject:
     additions = {n: entry for (w, n), entry in _added.items() if w == what}
     table: dict[str, EntryPoint | PluginObject] = {**ours, **_list_plugins(what), **additions}
     if name not in table:
-        raise StudyError(f"unknown {what} {with_known(name, sorted(table))}; plug-ins add more: study.plugins, --plugin")
+        raise StudyError(f"unknown {what} {with_known(name, sorted(table))}; plug-ins can add more (study.plugins, --plugin)")
     return table[name]
 
 
 @functools.cache
 def _list_plugins(what: str) -> Mapping[str, EntryPoint]:
-    """name -> entry point of an installed package."""
+    """Return name -> entry point of an installed package."""
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:

@@ -1,4 +1,4 @@
-"""Sub-questions and their answers in the text of a teacher or a student, and the steps of a plain chain.
+"""Read sub-questions and their answers in the text of a teacher or a student, and the steps of a plain chain.
 
     Q1: How many bolts of white does it take?
     A1: It takes 2 / 2 = 1 bolt of white.
@@ -9,8 +9,8 @@
 ...?" as the last question (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's "question ** step" (Socratic
 layout, arXiv 2110.14168).
 
-Text of a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is dropped, and
-so is an answer whose number is not its question's.
+Text written by a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is
+dropped, and so is an answer whose number differs from its question's.
 """
 
 import functools
@@ -43,27 +43,27 @@ _HEADING = re.compile(r"(?m)^([^.!?\n]{1,40}:[*_]{0,3})\n")
 
 @functools.lru_cache(maxsize=64)  # a method asks for a chain's steps at every turn
 def read_steps(text: str) -> tuple[Step, ...]:
-    """The pairs of ``text`` in order, each part on one line; () where there are none. Reading ends where the answer is stated, or
-    where another problem begins."""
+    """Return the pairs of ``text`` in order, each part on one line; () where there are none. Reading ends where the answer is
+    stated, or where another problem begins."""
     return tuple(Step(answer, question) for question, answer in _pairs(text) if question and answer)
 
 
 def read_questions(text: str) -> tuple[str, ...]:
-    """The questions of ``text`` that have their own lines: the lines after "Q1:", or, where no line has a mark, those that end in
-    "?"."""
+    """Return the questions of ``text`` that have their own lines: the lines after "Q1:", or, if no line has a mark, those that end
+    in "?"."""
     lines = [(kind, join_lines(line)) for kind, _, line in _lines(text)]
     marked = [line for kind, line in lines if kind in ("asks", "last")]
     return tuple(line for line in marked or [line for _, line in lines if line.endswith("?")] if line)
 
 
 def match_questions(text: str, n: int) -> tuple[str, ...]:
-    """The questions of ``text`` for ``n`` steps; () where their count differs, or where their numbers are not 1 to ``n``."""
+    """Return the questions of ``text`` for ``n`` steps; () if their count differs, or if their numbers are not 1 to ``n``."""
     questions = [(number, join_lines(line)) for kind, number, line in _lines(text) if kind == "asks"]
     return _order(questions or list(enumerate(read_questions(text), 1)), n)
 
 
 def match_answers(text: str, n: int) -> tuple[str, ...]:
-    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or where one
+    """Return the answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () if one is missing or empty, or if one
     number has two answers."""
     groups: list[tuple[int | None, list[str]]] = [(None, [])]
     for kind, number, line in takewhile(lambda line: line[0] != "ends", _lines(text)):
@@ -75,8 +75,8 @@ def match_answers(text: str, n: int) -> tuple[str, ...]:
 
 
 def read_opinions(text: str, n: int) -> tuple[bool, ...]:
-    """Whether ``text`` ("Useful 1: Yes", "Q2: No", or one line each) finds each of ``n`` sub-questions useful. A question without
-    an opinion counts as useful."""
+    """Return whether ``text`` ("Useful 1: Yes", "Q2: No", or one line each) finds each of ``n`` sub-questions useful. A question
+    without an opinion counts as useful."""
     useful = dict.fromkeys(range(1, n + 1), True)
     opinions = [match for line in text.splitlines() if (match := _OPINION.match(_unwrap(line)))]
     for place, opinion in enumerate(opinions, 1):
@@ -85,7 +85,7 @@ def read_opinions(text: str, n: int) -> tuple[bool, ...]:
 
 
 def restore_mark(mark: str, text: str) -> str:
-    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") that ends its prompt, unless the text itself has that mark."""
+    """Return ``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") that ends its prompt, unless the text has that mark."""
     if mark.startswith("Useful"):
         begun = any((match := _OPINION.match(_unwrap(line))) and match[1] == "1" for line in text.splitlines())
     else:
@@ -95,26 +95,26 @@ def restore_mark(mark: str, text: str) -> str:
 
 
 def number_lines(label: str, lines: Iterable[str]) -> str:
-    """``lines`` after numbered labels, "Q1: ...", each on one line."""
+    """Write ``lines`` after numbered labels, "Q1: ...", each on one line."""
     return "\n".join(f"{label}{i}: {join_lines(line)}" for i, line in enumerate(lines, 1))
 
 
 def write_steps(steps: Sequence[Step]) -> str:
-    """The text from which `read_steps` reads ``steps``. Beware: each step needs its question."""
+    """Write the text from which `read_steps` reads ``steps``. Beware: each step needs its question."""
     return "\n".join(f"Q{i}: {join_lines(step.question or '')}\nA{i}: {join_lines(step.text)}" for i, step in enumerate(steps, 1))
 
 
 def steps_of(chain: Chain) -> tuple[Step, ...]:
-    """The steps of a chain with their sub-questions, from its ``steps`` or else from its text; () where it has none."""
+    """Return the steps of a chain with their sub-questions, from its ``steps`` or else from its text; () if it has none."""
     if chain.steps:
         return chain.steps if all(step.question for step in chain.steps) else ()
-    # The rationale ends before the answer, which may stand inside the last pair ("A3: 5"), so the whole text is read.
+    # The rationale ends before the answer, which may be inside the last pair ("A3: 5"), so the whole text is read.
     return read_steps(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
 
 
 def split_sentences(rationale: str) -> tuple[str, ...]:
-    """The steps of a plain rationale: its lines, or the sentences of its only line. A heading ("Plan:") and the line below it are
-    one step."""
+    """Split a plain rationale into steps: its lines, or the sentences of its only line. A heading ("Plan:") and the line below it
+    are one step."""
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
     if len(lines) == 1:
         return tuple(_sentences(lines[0]))
@@ -133,7 +133,7 @@ def _sentences(line: str) -> Iterator[str]:
 
 
 def recorded_chain(problem: Problem) -> Chain | None:
-    """The data set's own chain for ``problem``: its human rationale, and its sub-questions if all have answers. None where the
+    """Return the data set's own chain for ``problem``: its human rationale, and its sub-questions if all have answers. None if the
     problem has neither, or no gold answer."""
     pairs = problem.meta.get("subquestions") or []
     steps = tuple(Step(join_lines(p["answer"]), join_lines(p["question"])) for p in pairs if p.get("answer") and p.get("question"))
@@ -153,7 +153,7 @@ def recorded_chain(problem: Problem) -> Chain | None:
 
 
 def join_lines(text: str) -> str:
-    """``text`` on one line, because the end of its line ends a sub-question or a step. Every run of white space becomes one
+    """Return ``text`` on one line, because the end of its line ends a sub-question or a step. Every run of white space becomes one
     blank."""
     return " ".join(text.split())
 
@@ -183,7 +183,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _lines(text: str) -> Iterator[tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]]:
-    """The kind of each line ("" continues the line before it), the number of its mark, and the line without its mark."""
+    """Yield the kind of each line ("" continues the line before it), the number of its mark, and the line without its mark."""
     lines = text.splitlines()
     if lines and _CUT_MARK.fullmatch(lines[-1]):
         del lines[-1]
@@ -204,7 +204,7 @@ def _lines(text: str) -> Iterator[tuple[Literal["asks", "says", "last", "ends", 
 
 
 def _unwrap(line: str) -> str:
-    """``line`` without the Markdown around a mark: a bullet, a heading, "**Q1:** How ...", "**Q1: How ...?**"."""
+    """Return ``line`` without the Markdown around a mark: a bullet, a heading, "**Q1:** How ...", "**Q1: How ...?**"."""
     line = line[skip(_BULLET, line) :]
     if bold := _BOLD.match(line):
         return f"{bold[2]}{line[bold.end() :]}"
@@ -212,7 +212,7 @@ def _unwrap(line: str) -> str:
 
 
 def _order(pairs: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
-    """The texts under the numbers 1 to ``n``; () where another number has a text, or where one of them has none or several."""
+    """Return the texts under the numbers 1 to ``n``; () if another number has a text, or if one of them has none or several."""
     by_number = dict(pairs)
     fits = set(by_number) == set(range(1, n + 1)) and all(by_number.values()) and set(pairs) == set(by_number.items())
     return tuple(by_number[i] for i in range(1, n + 1)) if fits else ()

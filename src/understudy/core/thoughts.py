@@ -1,4 +1,4 @@
-"""The thought of a reasoning model. It stands before the reply between marks (`spans.THOUGHT_MARKS`), or in its own field."""
+"""The thought of a reasoning model. It comes before the reply between marks (`spans.THOUGHT_MARKS`), or in its own field."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ from understudy.core.answers.spans import THOUGHT_MARK, find_reply, fold, may_ha
 
 
 def has_tags(text: str) -> bool:
-    """Whether a thought begins or ends in ``text``."""
+    """Return whether a thought begins or ends in ``text``."""
     return may_have_thought(text) and THOUGHT_MARK.search(text) is not None
 
 
 def thought_of(text: str) -> tuple[str, int | None]:
-    """(the thought without its marks, the place where the reply after it begins). The place is 0 without a thought, and None where
-    the thought never ends."""
+    """Return (the thought without its marks, the position where the reply after it begins). The position is 0 without a thought,
+    and None if the thought never ends."""
     begin = find_reply(fold(text))
     return ("" if begin == 0 else THOUGHT_MARK.sub("", text[:begin]).strip()), begin
 
 
 def only_thought(text: str) -> bool:
-    """Whether a reply has only a thought, which never ends or has nothing after it."""
+    """Return whether a reply has only a thought, which never ends or has nothing after it."""
     begin = thought_of(text)[1]
     return begin is None or (begin > 0 and not text[begin:].strip())
 
 
 def with_thought(reasoning: Any, text: str) -> str:
-    """A reply as one text, with the thought from its own field."""
+    """Return a reply as one text, with the thought from its own field."""
     return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text

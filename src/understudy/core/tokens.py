@@ -1,7 +1,7 @@
 """The one way from text to tokens, in training and decoding. The tokenizer is an argument, so no library is imported.
 
-Source (prompt) and target become tokens separately. So a student reads exactly the tokens of its training, whatever text stands
-at the seam::
+Source (prompt) and target become tokens separately. So a student reads exactly the tokens of its training, whatever text meets at
+the seam::
 
     causal:    [BOS if the tokenizer's own encoding adds one] + source     |     target + [EOS]
     seq2seq:   source as the tokenizer encodes it (T5: + [EOS])            |     target + [EOS]
@@ -9,7 +9,7 @@ at the seam::
 
 A reply never goes through the template, because a template may strip, empty or double its ``<think>`` block (Qwen3's does).
 
-Text stays text: a special token that somebody wrote (``</s>``, ``<|im_end|>``) is spelled in other tokens. Only the template, BOS
+Text stays text: a special token written in a text (``</s>``, ``<|im_end|>``) is spelled in other tokens. Only the template, BOS
 and the end of a target are special.
 """
 
@@ -28,8 +28,8 @@ Tokenizer = Any
 
 
 def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int]:
-    """The tokens of a raw prompt. For a causal model there is no special token, except the BOS where the tokenizer's own encoding
-    begins with it (Llama and OPT have one, GPT-2 and Qwen do not). For sequence to sequence it is the tokenizer's own
+    """Return the tokens of a raw prompt. A causal model gets no special token except BOS, and that only where the tokenizer's own
+    encoding begins with it (Llama and OPT have one, GPT-2 and Qwen do not). Sequence to sequence gets the tokenizer's own
     encoding."""
     ids = _encode(tokenizer, text, framed=True)
     if seq2seq:
@@ -40,37 +40,37 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text, without any special token."""
+    """Return the tokens of a text, without any special token."""
     return _encode(tokenizer, text, framed=False)
 
 
 def _encode(tokenizer: Tokenizer, text: str, *, framed: bool) -> list[int]:
-    """The tokens of a text, ``framed`` by those that the tokenizer's own encoding adds. A unigram model (T5's) takes a special
-    token that somebody wrote for that token all the same: it is spelled here."""
-    found = tokenizer(text, add_special_tokens=framed, split_special_tokens=True, return_special_tokens_mask=True)
+    """Return the tokens of a text, ``framed`` by those that the tokenizer's own encoding adds. A unigram model (T5's) reads a
+    special token in the text as that token despite the option, so it is spelled here."""
+    encoding = tokenizer(text, add_special_tokens=framed, split_special_tokens=True, return_special_tokens_mask=True)
     special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
     ids: list[int] = []
-    for i, added in zip(found["input_ids"], found["special_tokens_mask"], strict=True):
+    for i, added in zip(encoding["input_ids"], encoding["special_tokens_mask"], strict=True):
         spell = i in special and not added
         ids += tokenizer.convert_tokens_to_ids(list(tokenizer.convert_ids_to_tokens(i))) if spell else [i]
     return ids
 
 
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """The tokens of a chat as its template renders it, up to the assistant's turn. The template writes the BOS itself.
+    """Return the tokens of a chat as its template renders it, up to the assistant's turn. The template writes the BOS itself.
 
-    A special token that stands in a message is hidden from the template, and its text is spelled. Raises EngineError where the
-    tokenizer has no chat template, or the template refuses the messages.
+    A special token in a message is hidden from the template, and its text is spelled. Raises EngineError if the tokenizer has no
+    chat template, or if the template refuses the messages.
     """
     special = _special_tokens(tokenizer)
     names = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "$^"
-    hidden = [replace(m, content=re.sub(names, lambda found: f"\ue000{special[found[0]]}\ue001", m.content)) for m in messages]
+    hidden = [replace(m, content=re.sub(names, lambda match: f"\ue000{special[match[0]]}\ue001", m.content)) for m in messages]
     if hidden == list(messages):
         return _encode_rendered(tokenizer, render_messages(tokenizer, messages))
     texts = {token: text for text, token in special.items()}
     ids: list[int] = []
     for part in re.split(f"({names})", render_messages(tokenizer, hidden)):
-        written = re.sub("\ue000([0-9]+)\ue001", lambda found: texts[int(found[1])], part)
+        written = re.sub("\ue000([0-9]+)\ue001", lambda match: texts[int(match[1])], part)
         ids += [special[part]] if part in special else encode_text(tokenizer, written)
     return ids
 
@@ -80,7 +80,7 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def _encode_rendered(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of what a chat template wrote, special ones included."""
+    """Return the tokens of what a chat template wrote, special ones included."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -94,7 +94,8 @@ class Turn(NamedTuple):
 
 
 def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
-    """How the template writes a reply to ``messages``, found by rendering one. Raises EngineError like `encode_messages`."""
+    """Return how the template writes a reply to ``messages``, found by rendering one. Raises EngineError like
+    `encode_messages`."""
     prompt = render_messages(tokenizer, messages)
     before, _, after = render_messages(tokenizer, messages, reply=_REPLY).partition(_REPLY)
     special = set(_special_tokens(tokenizer).values())
@@ -103,8 +104,8 @@ def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
 
 
 def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int]:
-    """The tokens of a reply, or of its first part. ``turn`` is None for raw text. If the prompt ends with ``<think>``, the reply
-    does not repeat it."""
+    """Return the tokens of a reply, or of its first part. ``turn`` is None for raw text. If the prompt ends with ``<think>``, the
+    reply does not repeat it."""
     if turn is not None and turn.thinking and text.lstrip().startswith(THINK):
         text = text.lstrip().removeprefix(THINK).lstrip("\n")
     return encode_text(tokenizer, text)
@@ -114,18 +115,18 @@ THINK = "<think>"
 _REPLY = "understudy-reply"
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 TEMPLATE_DATE = date(2026, 1, 1)
-"""What a chat template that asks for today's date is given, and what a student's card says of it."""
+"""The date that a chat template gets when it asks for today's date. A student's card says the same."""
 
 
 def fix_date(template: str) -> str:
-    """A chat template with `TEMPLATE_DATE` in the place of today's date. Otherwise a student would be asked with other prompts than
-    those it was trained on, and every day with others. It is saved with the student, so that other servers use it too."""
-    return _TODAY.sub(lambda found: json.dumps(TEMPLATE_DATE.strftime(found[2])), template)
+    """Return a chat template with `TEMPLATE_DATE` in place of today's date. Otherwise a student's prompts would differ from those
+    it was trained on, and would change every day. The result is saved with the student, so that other servers use it too."""
+    return _TODAY.sub(lambda match: json.dumps(TEMPLATE_DATE.strftime(match[2])), template)
 
 
 def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
-        lacks = "the prompt is a list of messages, and this checkpoint's tokenizer has no chat template"
+        lacks = "the prompt is a list of messages, but this checkpoint's tokenizer has no chat template"
         raise EngineError(f'{lacks}; set format.style = "raw", or save a chat_template with the tokenizer')
     turns = [{"role": m.role, "content": m.content} for m in messages]
     if reply is not None:
@@ -134,4 +135,4 @@ def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply:
         return str(tokenizer.apply_chat_template(turns, add_generation_prompt=reply is None, tokenize=False))
     except Exception as error:
         roles = ", ".join(m.role for m in messages)
-        raise EngineError(f"the chat template of this checkpoint refuses messages of {roles}: {error}") from error
+        raise EngineError(f"this checkpoint's chat template refuses messages with the roles {roles}: {error}") from error

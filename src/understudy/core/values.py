@@ -31,12 +31,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",
 
 
 def digest(value: JSON, *, size: int = 12) -> str:
-    """A hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and in every run."""
+    """Return a hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and run."""
     return hashlib.blake2b(_CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
 
 
 def grouped(pairs: Iterable[tuple[K, E]]) -> dict[K, list[E]]:
-    """key -> its values, from (key, value) ``pairs``, in their order."""
+    """Return key -> its values, from (key, value) ``pairs``, in their order."""
     groups: dict[K, list[E]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
@@ -44,7 +44,7 @@ def grouped(pairs: Iterable[tuple[K, E]]) -> dict[K, list[E]]:
 
 
 def object_in(row: Mapping[str, JSON], name: str) -> dict[str, JSON]:
-    """The object in the field ``name`` of ``row``; {} where there is none."""
+    """Return the object in the field ``name`` of ``row``; {} where there is none."""
     value = row.get(name)
     return value if isinstance(value, dict) else {}
 
@@ -53,10 +53,11 @@ def object_in(row: Mapping[str, JSON], name: str) -> dict[str, JSON]:
 class Problem:
     """One question with its gold answer.
 
-    ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None where there is no gold.
+    ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None without gold.
     ``accepted`` are further right answers. ``choices`` are the option texts in the order A, B, .... ``meta`` holds the other
-    fields of the data set (``steps``: number of steps, ``group``: template, ``rationale``, ...). It may tell the gold, so `blind`
-    drops it. ``form`` says how the data write answers, where not in canonical form: dates, as ``%d/%m/%Y``, or numbers, as `COMMA`.
+    fields of the data set (``steps``: number of steps, ``group``: template, ``rationale``, ...). It may give away the gold, so
+    `blind` drops it. ``form`` says how the data write answers, if not in canonical form: dates, as ``%d/%m/%Y``, or numbers, as
+    `COMMA`.
     """
 
     id: str
@@ -72,29 +73,29 @@ class Problem:
 
     @property
     def golds(self) -> tuple[str, ...]:
-        """Every right answer that is listed: ``answer`` and those ``accepted``; none without gold."""
+        """Every right answer that is listed: ``answer`` and the ``accepted`` ones; none without gold."""
         return () if self.answer is None else (self.answer, *self.accepted)
 
     def text_of(self, name: str) -> str | None:
-        """The field ``name`` of the data set, or the ``context``, as a text; None where it is missing or blank."""
+        """Return the field ``name`` of the data set, or the ``context``, as a text; None where it is missing or blank."""
         value = self.context if name == "context" else self.meta.get(name)
         return None if value in (None, "") else str(value)
 
     def blind(self) -> Problem:
-        """The problem as a student may see it, without gold."""
+        """Return the problem as a student may see it, without gold."""
         return replace(self, answer=None, accepted=(), meta={})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a chain, with the sub-question that it answers, where it has one."""
+    """One step of a chain, with the sub-question that it answers, if any."""
 
     text: str
     question: str | None = None
 
 
 OPENAI_FINISHES = {"stop": "stop", "length": "length", "refused": "content_filter"}
-"""The ``finish`` of a chain -> what OpenAI calls it."""
+"""The ``finish`` of a chain -> OpenAI's word for it."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ class Chain:
     ``text`` is the whole reply. ``rationale`` is its reasoning without the sentence that states the answer. ``answer`` is the
     canonical answer in that sentence, None where there is none, and ``layer`` names the way in which it was found (see
     `core.answers.extract`; ``recorded`` where the answer came with the file). ``finish`` is ``stop``, ``length`` (cut off) or
-    ``refused``. ``teacher`` is an engine identity. ``tokens`` and ``prompt_tokens`` count what was written and read over all calls,
-    and ``logprob`` is the teacher's mean log-probability per token, where they are known. ``prompt`` is None for recorded chains
-    without a prompt. ``answer_conditioned``: the teacher saw the gold answer.
+    ``refused``. ``teacher`` is an engine identity. ``tokens`` and ``prompt_tokens`` count what was written and read over all
+    calls, and ``logprob`` is the teacher's mean log-probability per token, where they are known. ``prompt`` is None for recorded
+    chains without a prompt. ``answer_conditioned``: the teacher saw the gold answer.
     """
 
     problem: str
@@ -141,7 +142,7 @@ class Outcome(StrEnum):
     CORRECT = "correct"
     WRONG = "wrong"
     UNDECIDABLE = "undecidable"
-    """There is an answer, but it cannot be compared with the gold."""
+    """The answer cannot be compared with the gold."""
     UNPARSED = "unparsed"
     ABSTAINED = "abstained"
     """The reply says that there is no answer, or that it cannot be known."""
@@ -155,8 +156,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check says of one chain. ``detail`` explains it to a person; ``check`` is the name under which the check is
-    registered, filled in by the room that asked it."""
+    """What one check says of one chain. ``detail`` explains it to a person. ``check`` is the name under which the check is
+    registered; the room that asked the check fills it in."""
 
     chain: str
     outcome: Outcome
@@ -178,8 +179,8 @@ class Example:
 
     The leading segments of weight 0 are the source (the prompt, or the encoder input of a sequence-to-sequence student). The rest
     is the target, to which training adds the end token. If there are ``messages``, they are the source, which the student's chat
-    template renders, and all segments are the target. ``weight`` multiplies the loss and may be negative. ``group`` names the
-    loss group (step_by_step weighs the means of groups). ``problem`` and ``chain`` say where the example comes from.
+    template renders, and all segments are the target. ``weight`` multiplies the loss and may be negative. ``group`` names the loss
+    group (step_by_step weighs the means of groups). ``problem`` and ``chain`` say where the example comes from.
     """
 
     role: str
@@ -203,7 +204,7 @@ class Example:
 
     @classmethod
     def of(cls, role: str, source: str, target: str, *, problem: str, chain: str | None = None) -> Example:
-        """The example that reads ``source`` and learns all of ``target``, which is the common case."""
+        """Make the example that reads ``source`` and learns all of ``target``, which is the common case."""
         return cls(role=role, segments=(Segment(source, 0.0), Segment(target)), problem=problem, chain=chain)
 
 
@@ -212,9 +213,9 @@ class Solution:
     """The students' answer to one problem on one sample path.
 
     ``text`` is the whole reply over all turns. ``answer`` (canonical or None), ``layer`` and ``finish`` are those of a `Chain`.
-    ``tokens`` and ``prompt_tokens`` count what was written and read over all calls. ``logprob`` is the mean per written token, from
-    which likelihood-weighted voting takes its weights. ``turns`` are the (role, text) of each call in order, for reports and error
-    attribution.
+    ``tokens`` and ``prompt_tokens`` count what was written and read over all calls. ``logprob`` is the mean per written token;
+    likelihood-weighted voting takes its weights from it. ``turns`` are the (role, text) of each call in order, for reports and
+    error attribution.
     """
 
     problem: str
@@ -229,14 +230,14 @@ class Solution:
     prompt_tokens: int = 0
 
     def as_chain(self) -> Chain:
-        """The solution in the form that a check reads. Its rationale is the whole reply, and it names no teacher."""
+        """Return the solution in the form that a check reads. Its rationale is the whole reply, and it names no teacher."""
         shared = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "turns"}
         return Chain(rationale=self.text, teacher="", **shared)
 
 
 @dataclass(frozen=True)
 class FailedAsk:
-    """A sample path of a problem on which a model could not be asked, and why: never a wrong answer, never a chain."""
+    """A sample path of a problem on which a model could not be asked, and why. It is never a wrong answer and never a chain."""
 
     problem: str
     path: int
@@ -258,5 +259,5 @@ _NESTED: dict[str, Callable[[JSON], JSON]] = {
 
 
 def from_json(kind: type[V], row: Mapping[str, JSON]) -> V:
-    """The value that `dataclasses.asdict` wrote. Raises TypeError for a field that ``kind`` does not have."""
+    """Return the value that `dataclasses.asdict` wrote. Raises TypeError for a field that ``kind`` does not have."""
     return kind(**{name: _NESTED[name](value) if name in _NESTED else value for name, value in row.items()})

@@ -15,8 +15,8 @@ V = TypeVar("V", Solution, Chain)
 
 
 class Vote(NamedTuple, Generic[V]):
-    """``winner`` is the first that gives the ``answer`` that won; both are None where nobody could vote. ``share`` is the answer's
-    share of the weights.
+    """The result of a vote. ``winner`` is the first that gives the winning ``answer``; both are None if nobody could vote.
+    ``share`` is the answer's share of the weights.
 
     ``weights``: answer -> its weight (the number of votes in a plain vote), in the order in which answers first came.
     """
@@ -28,12 +28,12 @@ class Vote(NamedTuple, Generic[V]):
 
 
 def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
-    """The answer that most of ``solutions`` (or chains) to one problem give.
+    """Return the answer that most of ``solutions`` (or chains) to one problem give.
 
     Equal texts in other forms ("the Nile", "Nile") are one answer, in the form that came first. Solutions that have no answer or
     were cut off do not vote. A tie goes to the answer that came first (on the lowest path), so the result depends on nothing else.
-    ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
-    Wang et al., table 1; raises ValueError where a voting solution has none.
+    ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of Wang et al., table 1; raises
+    ValueError if a voting solution has none.
     """
     weights: dict[str, float] = {}
     first: dict[str, V] = {}
@@ -43,13 +43,13 @@ def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
             weights[answer] = weights.get(answer, 0.0) + (_weight(solution) if weighted else 1.0)
     if not weights:
         return Vote(None, None, 0.0, {})
-    answer = max(weights, key=lambda a: weights[a])  # of equal weights the first wins, because dicts keep the order
+    answer = max(weights, key=lambda a: weights[a])  # among equal weights the first wins, because dicts keep the order
     total = sum(weights.values())
     return Vote(first[answer_key(answer)], answer, weights[answer] / total if total else 0.0, weights)
 
 
 def agreement(solutions: Sequence[Solution], *, weighted: bool = False) -> float:
-    """The share that the winner has of all ``solutions``, also of those that could not vote."""
+    """Return the winner's share of all ``solutions``, including those that could not vote."""
     voters = sum(s.answer is not None and s.finish == "stop" for s in solutions)
     return round(vote(solutions, weighted=weighted).share * voters / len(solutions), 9)  # 3 of 4 is no less than 0.75
 

@@ -18,8 +18,8 @@ WordedStep = tuple[str, tuple[str, ...]]
 class WorldSolution(NamedTuple):
     """A solved question. Each of ``steps`` has its sub-question, and ``answer`` is canonical for its ``kind``.
 
-    ``wordings`` has for each step all the ways to ask for it, with the step's own question among them. The text of the last step
-    says the answer, so that the answer can be read from the steps alone.
+    For each step, ``wordings`` has all the ways to ask for it, including the step's own question. The text of the last step states
+    the answer, so that the answer can be read from the steps alone.
     """
 
     steps: tuple[Step, ...]
@@ -29,7 +29,7 @@ class WorldSolution(NamedTuple):
 
     @classmethod
     def of(cls, sentences: Sequence[WordedStep], answer: str, kind: AnswerKind, rng: random.Random) -> Self:
-        """A solution from its steps. ``rng`` draws one of the wordings of each."""
+        """Make a solution from its steps. ``rng`` draws one of the wordings of each."""
         steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in sentences)
         return cls(steps, answer, kind, tuple(wordings for _, wordings in sentences))
 
@@ -44,6 +44,6 @@ class World(Protocol):
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question``, which has the form of `core.prompt_format.question_text`.
 
-        ``slip`` is the chance of a wrong result in a step, from which the next steps continue. ``misread`` is the chance that the
-        solution misreads the world's ambiguous word. Raises ValueError where ``question`` is not of this world.
+        ``slip`` is the chance of a wrong result in a step; the next steps continue from that result. ``misread`` is the chance
+        that the solution misreads the world's ambiguous word. Raises ValueError if ``question`` is not of this world.
         """

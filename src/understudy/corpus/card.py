@@ -15,14 +15,15 @@ from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import read_header, write_json
 
 SHOWN = 10
-"""The most values of one sampling option that a card lists."""
+"""The maximum number of values of one sampling option that a card lists."""
 MANY = 1_000
-"""The most that it tells apart."""
+"""The maximum number of values that it counts separately."""
 
 
 @dataclass(frozen=True)
 class CorpusCard:
-    """``terms`` are the terms for use of the teachers' texts, and ``licence`` is that of the questions, both in the user's words.
+    """The card of a corpus. ``terms`` are the terms of use of the teachers' texts, ``licence`` is that of the questions, both in
+    the user's words.
 
     ``teachers``, ``finish`` and ``outcomes`` count chains. ``tokens`` is the sum over the ``tokens_known`` chains with a count.
     ``sampling`` says how the chains were drawn, as far as it is known. ``sources`` maps the names of source files to digests.
@@ -44,8 +45,8 @@ class CorpusCard:
 
 
 def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
-    """The card of ``chains`` with what is ``known`` of them: terms, licence, sources, outcomes, options of sampling. Without such
-    options the card counts what the chains carry."""
+    """Make the card of ``chains`` with what is ``known`` about them: terms, licence, sources, outcomes, options of sampling.
+    Without such options the card counts what the chains carry."""
     problems, teachers, finish, tokens, tokens_known = set(), Counter[str](), Counter[str](), 0, 0
     clean = cache(text_without_secrets)
     for chain in chains:
@@ -70,7 +71,7 @@ def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
 
 
 def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
-    """file name -> digest, from path -> digest. A second file of the same name keeps as much of its path as tells them apart."""
+    """Return file name -> digest, from path -> digest. A second file of the same name keeps enough of its path to differ."""
     sources: dict[str, str] = {}
     for path, digest in digests.items():
         parts = Path(path).parts
@@ -80,11 +81,11 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
-    """sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
+    """Return sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
     counts: dict[str, Counter[str]] = {}
     for chain in chains:
         for name, value in without_secrets(chain.sampling).items():
-            if name == "columns":  # of the file, which say nothing of how it was asked
+            if name == "columns":  # columns of the file, which do not say how the teacher was asked
                 continue
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             if len(known := counts.setdefault(name, Counter())) < MANY or text[:80] in known:
@@ -94,17 +95,17 @@ def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
 
 
 def card_path(path: Path) -> Path:
-    """The path of the card of a corpus in a text format."""
+    """Return the path of the card of a corpus in a text format."""
     return path.with_name(path.name + ".card.json")
 
 
 def write_corpus_card(path: Path, card: CorpusCard) -> None:
-    """Write ``card`` beside the corpus ``path``."""
+    """Write ``card`` next to the corpus ``path``."""
     write_json(card_path(path), asdict(card))
 
 
 def read_corpus_card(path: Path) -> CorpusCard | None:
-    """The card in or beside the corpus ``path``, None where there is none. Raises DataError where it is damaged."""
+    """Read the card in or next to the corpus ``path``, None if there is none. Raises DataError if it is damaged."""
     header = read_header(path)
     where = path if header else card_path(path)
     try:
@@ -115,7 +116,7 @@ def read_corpus_card(path: Path) -> CorpusCard | None:
 
 
 def require_terms(source: Path, card: Any) -> None:
-    """Raise StudyError where the ``card`` of ``source``, of a corpus or of a student, lacks terms or licence."""
+    """Raise StudyError if the ``card`` of ``source``, of a corpus or of a student, lacks terms or licence."""
     if missing := [name for name in ("terms", "licence") if not getattr(card, name).strip()]:
         raise StudyError(
             f"{source}: its card lacks {', '.join(missing)}, which the reader of an export must know. Set terms and licence in "
@@ -124,7 +125,7 @@ def require_terms(source: Path, card: Any) -> None:
 
 
 def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:
-    """``terms`` and ``licence``. One that is "" becomes that of the cards of ``paths``, each different one once."""
+    """Return ``terms`` and ``licence``. One that is "" becomes that of the cards of ``paths``, each different one once."""
     cards = [card for path in paths if (card := read_corpus_card(path)) is not None]
     return (
         terms or "; ".join(dict.fromkeys(card.terms for card in cards if card.terms)),

@@ -17,7 +17,7 @@ from understudy.core.errors import DataError, with_known
 from understudy.core.values import grouped
 
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-"""Endings of the names of files with rows."""
+"""Name endings of files with rows."""
 
 ROLES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "val"), "test": ("test", "testing")}
 """Our split -> its names in data sets."""
@@ -28,9 +28,9 @@ _SHARD = re.compile(r"[-_.]?\d{5}-of-(?P<of>\d{5})(?:-[0-9a-f]{16})?\Z")
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of ``path``: itself, those of a directory with one split, or, for DIR/SPLIT, those of that split.
+    """Return the files of ``path``: itself, those of a directory with one split, or, for DIR/SPLIT, those of that split.
 
-    Raises DataError where a directory has no data, several splits, or not the named one.
+    Raises DataError if a directory has no data, several splits, or not the named one.
     """
     if path.is_dir():
         splits = splits_of(path)
@@ -52,9 +52,9 @@ def files_of(path: Path) -> list[Path]:
 
 
 def splits_of(directory: Path) -> dict[str, list[Path]]:
-    """split -> its files in order. A data set that was saved without splits has the one split ``""``.
+    """Return split -> its files in order. A data set that was saved without splits has the one split ``""``.
 
-    Raises DataError where there are no data, or some are missing.
+    Raises DataError if there are no data, or some are missing.
     """
     if (directory / "dataset_dict.json").is_file():
         names = read_json(directory / "dataset_dict.json").get("splits")
@@ -71,24 +71,24 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     if named := {name: path for name, path in below.items() if name in words}:
         return {name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) for name, path in named.items()}
     some = [str(path) for path in below.values()][:5] + (["..."] if len(below) > 5 else [])
-    inside = f"; there are data in {', '.join(some)}; name one of them" if below else ""
+    inside = f"; data are in {', '.join(some)}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 
 
 def roles_of(splits: Sequence[str]) -> dict[str, str]:
-    """Our split -> theirs, by name, or, where no name is known, by a word in it ("gsm8k-train"). Raises DataError where two fit."""
+    """Return our split -> theirs, by name, or else by a word in it ("gsm8k-train"). Raises DataError if two fit."""
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
     words = {split: set(re.split(r"[^a-z0-9]+", split.lower())) for split in splits}
     worded = {ours: [s for s in splits if words[s] & set(names)] for ours, names in ROLES.items()}
-    found = exact if any(exact.values()) else worded
-    for ours, fit in found.items():
+    matches = exact if any(exact.values()) else worded
+    for ours, fit in matches.items():
         if len(fit) > 1:
             raise DataError(f"{' and '.join(fit)} could both be the split {ours}; set train, dev, test to a file or DIR/SPLIT each")
-    return {ours: fit[0] for ours, fit in found.items() if fit}
+    return {ours: fit[0] for ours, fit in matches.items() if fit}
 
 
 def _saved_files(directory: Path) -> list[Path]:
-    """The Arrow files of one saved data set."""
+    """Return the Arrow files of one saved data set."""
     state = read_json(directory / "state.json")
     if state.get("_indices_data_files"):
         raise DataError(f"{directory}: a file of indices selects its rows; save it again with a newer `datasets` library")
@@ -102,7 +102,7 @@ def _saved_files(directory: Path) -> list[Path]:
 
 
 def read_json(path: Path, *lists: str) -> dict[str, Any]:
-    """The JSON object that is the file ``path``, with these ``lists``. Raises DataError for anything else."""
+    """Read the JSON object that is the file ``path``, with these ``lists``. Raises DataError for anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -126,12 +126,12 @@ def _data_files(directory: Path) -> list[Path]:
 
 
 def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files grouped by split: ``train-00000-of-00002.parquet`` is a part of ``train``."""
+    """Group files by split: ``train-00000-of-00002.parquet`` is a part of ``train``."""
     splits = grouped((_SHARD.sub("", file.stem) or "data", file) for file in files)
     for name, parts in splits.items():
         if len({part.suffix.lower() for part in parts}) > 1:
             raise DataError(f"{parts[0].parent}: {' and '.join(p.name for p in parts)} would both be {name!r}; name the file")
         shard = _SHARD.search(parts[0].stem)
         if shard and len(parts) != int(shard["of"]):
-            raise DataError(f"{parts[0].parent}: {len(parts)} of the {int(shard['of'])} files of {name!r} are there; copy the rest")
+            raise DataError(f"{parts[0].parent}: only {len(parts)} of {int(shard['of'])} files of {name!r} exist; copy the rest")
     return splits

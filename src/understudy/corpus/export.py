@@ -1,4 +1,4 @@
-"""Export of chains and training examples for other tools. What a format cannot hold goes into metadata or is counted as lost."""
+"""Export chains and training examples for other tools. What a format cannot hold goes into metadata or is counted as lost."""
 
 import json
 from collections import Counter
@@ -60,7 +60,7 @@ def export_chains(
 
 
 def _metadata(chain: Chain, record: Record, differing: Sequence[str]) -> Row:
-    """What an import needs beside the row, from which it reads ``record``: the fields that the row alone would not give back."""
+    """Return what an import needs besides the row, from which it reads ``record``: the fields that the row would not give back."""
     cells = asdict(chain)
     kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
     kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
@@ -75,7 +75,7 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
     pair = FORMATS[format].pair if format in FORMATS else None
     if format != JSONL.name and pair is None:
         able = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
-        raise DataError(f"format = {format!r}: this format has no training examples; take one of {able}")
+        raise DataError(f"format = {format!r}: this format cannot hold training examples; use one of {able}")
     lost: Counter[str] = Counter()
     rows: list[Row] = []
     for example in examples:
@@ -93,7 +93,7 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
 
 
 def _write(path: Path, rows: Sequence[Row], card: CorpusCard, what: str, lost: Counter[str]) -> dict[str, Any]:
-    """Write ``rows`` to ``path``, one a line, and their ``card`` beside it; how many, as ``what``, and what is ``lost``."""
+    """Write ``rows`` to ``path``, one per line, and their ``card`` next to it. Return how many (``what``) and what is ``lost``."""
     with write_whole(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")

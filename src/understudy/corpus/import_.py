@@ -1,4 +1,4 @@
-"""Import of existing chains in any of the formats. Every row that gives no chain is counted."""
+"""Import existing chains in any of the formats. Every row that gives no chain is counted."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ REPEATED = "equal to an earlier one"
 """A row with the problem, teacher and text of an earlier row. It is kept, on its own path."""
 NO_ANSWER = "without an answer"
 RECORDED_ONLY = "with the recorded answer"
-"""The text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
+"""The text does not plainly state the answer, so the chain takes the row's recorded one (layer ``recorded``)."""
 DIFFERS = "whose text states another answer than recorded"
 CHANGED = "changed since their export and read again"
 ANY = -2
@@ -47,7 +47,7 @@ _NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _KEPT = ("text", "prompt", "teacher", "answer", "sampling", "ours")
-"""What a chain keeps of its record; the name of the file may have half pairs, where it is not in UTF-8."""
+"""What a chain keeps of its record. The name of the file may have half pairs, if it is not in UTF-8."""
 Requests = dict[str, BatchRequest]
 """The requests of a batch by their ids."""
 
@@ -71,13 +71,13 @@ class Report:
     teachers: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def lose(self, why: str, where: str, text: str = "") -> None:
-        """Count a row that gives no chain, and keep the first few to be shown."""
+        """Count a row that gives no chain, and keep the first few to show."""
         self.lost[why] += 1
         if len(shown := self.shown.setdefault(why, [])) < SHOWN:
             shown.append(f"{where}: {text[:80]!r}" if text else where)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts under readable names. Rare ones are missing where they are 0."""
+        """Return the counts under readable names. Rare ones are missing if they are 0."""
         return {
             "rows": self.rows,
             "chains": self.layers.total(),
@@ -101,13 +101,13 @@ def import_chains(
     bad: list[str] | None = None,
     split: str = "",
 ) -> tuple[Spool, Report]:
-    """The chains in ``paths`` that belong to ``problems`` (id -> problem), in the order of these and by path; with ``split``, to
-    those of this split.
+    """Read the chains in ``paths`` that belong to ``problems`` (id -> problem), ordered by problem and by path; with ``split``,
+    only those of problems in this split.
 
     ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
     to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
-    has its own path: that of its row where it is free, else the first free one. Raises DataError naming file, line and field;
-    if there is a list ``bad``, the message of a row that cannot be read goes there.
+    has its own path: that of its row if it is free, else the first free one. Raises DataError naming file, line and field; if
+    there is a list ``bad``, the message of a row that cannot be read goes there.
     """
     for name in fields:
         if name not in FIELDS:
@@ -137,14 +137,14 @@ def import_chains(
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
         shown = "; ".join(f"{why}, {row}" for why, rows in report.shown.items() for row in rows)
         raise DataError(
-            f"{', '.join(map(str, paths))}: no chain of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
-            f"the chains must name the problems by their ids, or ask their questions{'. First: ' * bool(shown)}{shown}"
+            f"{', '.join(map(str, paths))}: no chain belongs to the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
+            f"chains must name problems by their ids, or ask their questions{'. First: ' * bool(shown)}{shown}"
         )
     return numbered, report
 
 
 def _layout(path: Path, name: str, fields: Mapping[str, str], report: Report, *, skip_bad: bool) -> FileFormat | None:
-    """The format of a file, None where it is our own."""
+    """Return the format of a file, None if it is our own."""
     if name == UNDERSTUDY or (not name and read_header(path)):
         report.formats[path.name] = UNDERSTUDY
         return None
@@ -154,7 +154,7 @@ def _layout(path: Path, name: str, fields: Mapping[str, str], report: Report, *,
 
 
 def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> Iterator[Chain]:
-    """The chains of ``problems`` in a file of our own."""
+    """Yield the chains of ``problems`` in a file of our own."""
     for each in read_rows(path, Chain):
         report.rows += 1
         if each.problem in problems:
@@ -166,7 +166,7 @@ def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) ->
 def _from_rows(
     path: Path, layout: FileFormat, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
 ) -> Iterator[Record]:
-    """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
+    """Yield the records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     names = names_of(layout, fields)
     if not layout.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
         raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {layout.name!r}, which has {layout.needs}")
@@ -182,7 +182,7 @@ def _from_rows(
             elif isinstance(read, BatchRequest):
                 before = requests.setdefault(read.id, read)
                 if before.question != read.question:
-                    raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch on its own")
+                    raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch separately")
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lose("without text", where, read.question)
@@ -200,8 +200,8 @@ def _has_half_pair(value: Any) -> bool:
 
 
 def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> Chain | None:
-    """The chain of ``record``, on the path `ANY` where the row names none. If no problem is found, the record is counted and the
-    result is None."""
+    """Return the chain of ``record``, on the path `ANY` if the row names none. If no problem fits, count the record and return
+    None."""
     request = next((requests[name] for name in record.named if name in requests), None)
     if request is not None:
         record = dataclasses.replace(
@@ -214,7 +214,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
     if not (record.named or record.bare or record.question.strip() or request is not None):
         raise DataError(f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
     problem = questions.find(record)
-    if request is not None and problem == UNKNOWN:  # the question has other words, so the request's own id may be the problem's
+    if request is not None and problem == UNKNOWN:  # worded differently, so try the request's own id
         problem = questions.find(dataclasses.replace(record, named=(request.id,)))
     if isinstance(problem, str):
         report.lose(problem, record.where, record.question or ", ".join(record.named) or record.bare)
@@ -235,7 +235,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
 
 
 def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
-    """The chain of a row alone, without the metadata of an export."""
+    """Return the chain of a row alone, without the metadata of an export."""
     text = record.text
     extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
     thought, begin = thought_of(text)
@@ -260,8 +260,7 @@ def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> C
 
 
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
-    """The fields that an export of Understudy wrote beside the text. If the text has changed since, those read from it are
-    dropped."""
+    """Return the fields that an export of Understudy wrote next to the text. If the text has changed, drop those read from it."""
     notes = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
     if notes and record.ours["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
@@ -270,7 +269,7 @@ def _read_notes(record: Record, report: Report) -> dict[str, Any]:
 
 
 def _check(row: dict[str, Any]) -> Chain:
-    """The chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
+    """Return the chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
     _CHAIN.validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
@@ -279,7 +278,8 @@ def _check(row: dict[str, Any]) -> Chain:
 
 
 def _number(chains: Iterable[Chain], report: Report) -> Iterator[Chain]:
-    """``chains``, which come problem by problem, by their paths. No two of a problem share one: the first keeps it. Count them."""
+    """Yield ``chains``, which come problem by problem, by their paths, and count them. No two chains of a problem share a path:
+    the first keeps it."""
     for _, group in itertools.groupby(chains, lambda chain: chain.problem):
         of_problem = list(group)
         placed: dict[int, Chain] = {}
@@ -307,7 +307,7 @@ def _is_same(value: str | None, recorded: str | None) -> bool:
 
 
 def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
-    """(answer, layer) of a chain, from the answer ``extraction`` in its text and the answer that its row ``recorded``.
+    """Return (answer, layer) of a chain, from the answer ``extraction`` in its text and the answer that its row ``recorded``.
 
     An answer that the text plainly states comes before the recorded one, which comes before a conclusion from the last sentences:
     many corpora publish a rationale without its answer, which may name any option. A text that states several answers at once has

@@ -1,4 +1,4 @@
-"""A chain finds its problem by an id or by the text of its question, and never by a guess."""
+"""Match a chain to its problem by an id or by the text of its question, never by a guess."""
 
 import re
 from collections import defaultdict
@@ -16,7 +16,7 @@ _LAST = re.compile(r"\n[ ]{0,4}\n[ ]{0,4}(?:Q|Question) ?:")
 _OPTIONS = re.compile(r"Answer Choices ?:.*$", re.S)
 _WORDS = re.compile(r"\w+|[^\w\s]")
 SHORTEST = 5
-"""Words and signs of the shortest question that is sought inside a longer text."""
+"""The length, in words and signs, of the shortest question to look for inside a longer text."""
 UNKNOWN, AMBIGUOUS, CONTRADICTION = "of unknown problems", "whose question several problems ask", "whose id and question disagree"
 
 
@@ -31,15 +31,15 @@ class Questions:
                 self._asking[join_lines(text)].add(problem.id)
 
     def find(self, record: Record) -> Problem | str:
-        """The problem of ``record``, or the reason why it has none.
+        """Return the problem of ``record``, or the reason why it has none.
 
         An id that can only mean a problem decides, unless the question is another problem's. A row's own ``id``, which is often a
-        running number, counts only if its question does not contradict it. Without an id, a prompt that nobody knows asks the
-        longest question that stands in it. 5.0 is the id 5, as tables write it. What stands for the question may be an id.
+        running number, counts only if its question does not contradict it. Without an id, a prompt that matches no problem asks
+        the longest question inside it. 5.0 is the id 5, as tables write it. The question field may itself hold an id.
         """
         asked = self._ask(record.question)
-        given = record.named or (record.question.strip(),)
-        names = [name for one in given for name in (one, one.removesuffix(".0")) if name in self._problems]
+        ids = record.named or (record.question.strip(),)
+        names = [name for one in ids for name in (one, one.removesuffix(".0")) if name in self._problems]
         if not names and not asked:
             asked = self._ask_within(_LAST.split(record.question)[-1]) or self._ask_within(record.question)
         if not names and record.bare in self._problems and (not record.question.strip() or record.bare in asked):
@@ -51,7 +51,7 @@ class Questions:
         return self._problems[next(iter(asked))] if asked else UNKNOWN
 
     def _ask(self, text: str) -> set[str]:
-        """The ids of the problems that ask ``text``, as it is or without its wrapping. The first known reading counts."""
+        """Return the ids of the problems that ask ``text``, as it is or without its wrapping. The first known reading counts."""
         return next((self._asking[key] for way in _readings(text) if (key := join_lines(way)) in self._asking), set())
 
     @cached_property
@@ -62,8 +62,9 @@ class Questions:
         return grouped((tuple(words[:SHORTEST]), (words, name)) for words, name in questions if len(words) >= SHORTEST)
 
     def _ask_within(self, text: str) -> set[str]:
-        """The ids of the problems whose question stands in ``text``, whatever is around it and however blanks are set. A question
-        inside a longer one does not count. Of several problems with the same question, those whose options stand there, too."""
+        """Return the ids of the problems whose question is inside ``text``, whatever is around it and however blanks are set. A
+        question inside a longer one does not count. Of several problems with the same question, only those count whose options are
+        in the text too."""
         words, spans = _WORDS.findall(text), defaultdict[tuple[int, int], set[str]](set)
         for at in range(len(words)):
             for question, name in self._within.get(tuple(words[at : at + SHORTEST]), ()):
@@ -82,7 +83,7 @@ def _stands_in(words: Sequence[str], part: Sequence[str]) -> bool:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """The readings of a prompt, from its whole text to the bare question in its last part."""
+    """Yield the readings of a prompt, from its whole text to the bare question in its last part."""
     if not text.strip():
         return
     yield text

@@ -1,4 +1,4 @@
-"""Secrets must never enter a corpus: keys, tokens and headers that some tool wrote beside a reply."""
+"""Keep secrets out of a corpus: keys, tokens and headers that some tool wrote next to a reply."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ DEEPEST = 30
 
 
 def without_secrets(value: Any, depth: int = 0) -> Any:
-    """``value`` (as JSON) without fields that have the name of a secret, and with texts replaced that look like one. Values
-    deeper than anybody nests by hand are replaced too."""
+    """Return ``value`` (as JSON) without fields that have the name of a secret, and with texts replaced that look like one. Values
+    nested deeper than anybody nests by hand are replaced too."""
     if depth > DEEPEST:
         return HIDDEN
     if isinstance(value, Mapping):
@@ -26,5 +26,5 @@ def without_secrets(value: Any, depth: int = 0) -> Any:
 
 
 def text_without_secrets(text: str) -> str:
-    """``text`` without anything that looks like a key, and with addresses without user, password and query."""
+    """Return ``text`` without anything that looks like a key, and with addresses without user, password and query."""
     return _VALUES.sub(HIDDEN, _URL.sub(r"\1\2", text))

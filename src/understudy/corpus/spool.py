@@ -1,4 +1,4 @@
-"""Chains that are too many for memory: they wait on disk, and come back in order."""
+"""Keep chains that are too many for memory on disk, and give them back in order."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from understudy.core.values import Chain, from_json
 
 
 class Spool:
-    """Chains in a temporary file, which is gone with this object. Iteration, as often as wanted, gives them by place and number."""
+    """Chains in a temporary file, which disappears with this object. Iterate as often as you like: by place and number."""
 
     def __init__(self) -> None:
         self._file = sqlite3.connect("")
@@ -17,13 +17,13 @@ class Spool:
         self._file.execute("CREATE TABLE chains (at INTEGER PRIMARY KEY, chain TEXT)")
 
     def put(self, place: int, number: int, chain: Chain) -> None:
-        """Keep ``chain``. ``place`` is that of its problem, and ``number``, from -1 to 2**32 - 2, no other chain there has. Raises
-        OSError where the disk is full."""
+        """Keep ``chain``. ``place`` is that of its problem. No other chain there may have the same ``number``, which is from -1 to
+        2**32 - 2. Raises OSError if the disk is full."""
         row = (place << 32) + number, json.dumps(vars(chain), default=dataclasses.asdict)
         try:
             self._file.execute("INSERT INTO chains VALUES (?, ?)", row)
         except sqlite3.OperationalError as error:
-            full = f"the chains, {len(self):,} so far, wait in a temporary file: {error}; set TMPDIR to a directory with more room"
+            full = f"the chains ({len(self):,} so far) are in a temporary file: {error}; set TMPDIR to a directory with more space"
             raise OSError(full) from error
 
     def __len__(self) -> int:

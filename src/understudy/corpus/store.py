@@ -1,4 +1,4 @@
-"""Problems, chains, verdicts and solutions in Parquet. A file is written whole or not at all, and read back exactly."""
+"""Store problems, chains, verdicts and solutions in Parquet. A file is written whole or not at all, and read back exactly."""
 
 import dataclasses
 import json
@@ -21,13 +21,13 @@ _FLAT = {*_TYPES, "str", "str | None", "Outcome", "AnswerKind"}
 """Values of these types are stored as they are, all others as JSON text."""
 VERSION = 1
 ROWS = 10_000
-"""So many rows are written, and read, at once."""
+"""The number of rows that are written, and read, at once."""
 _NESTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=dataclasses.asdict)
 
 
 def write_rows(path: Path, kind: type[V], values: Iterable[V], *, card: Mapping[str, Any] | None = None) -> None:
     """Write ``values`` to ``path`` (Parquet): numbers and texts as they are, nested values as JSON text. They are read `ROWS` at a
-    time, so that they need not be in memory together.
+    time, so they need not all be in memory.
 
     Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
     durable when this returns.
@@ -42,8 +42,8 @@ def write_rows(path: Path, kind: type[V], values: Iterable[V], *, card: Mapping[
 
 
 def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array:
-    """The field ``name`` of all ``values``. Raises DataError for a value that cannot be stored: half of a surrogate pair, a number
-    beyond 64 bits, an infinite one, or lists in lists without end."""
+    """Return the field ``name`` of all ``values``. Raises DataError for a value that cannot be stored: half of a surrogate pair, a
+    number beyond 64 bits, an infinite one, or lists in lists without end."""
     try:
         cells = [getattr(value, name) for value in values]
         return pa.array(cells if kept in _FLAT else list(map(_NESTED.encode, cells)), _TYPES.get(kept, pa.string()))
@@ -53,14 +53,14 @@ def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array
                 _column(path, name, kept, [value])
         about = getattr(values[0], "problem", None) or getattr(values[0], "id", "")
         shown = repr(getattr(values[0], name))[:60].encode(errors="backslashreplace").decode()
-        raise DataError(f"{path}: {name} = {shown} of problem {about!r} cannot be stored ({error}); mend its row") from None
+        raise DataError(f"{path}: {name} = {shown} of problem {about!r} cannot be stored ({error}); correct its row") from None
 
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears at ``path`` when the block ends, whole and durable, or not at all."""
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no directory {path.parent}; create it first")
+        raise DataError(f"{path}: the directory {path.parent} does not exist; create it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -84,14 +84,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[V]:
-    """The values that `write_rows` wrote, or those of ``rows`` alone. Raises DataError for any other file."""
+    """Yield the values that `write_rows` wrote, or only those of ``rows``. Raises DataError for any other file."""
     file, header = _open(path)
     if header.get("kind") != kind.__name__ or header.get("version") != VERSION:
         holds = {name: value for name, value in header.items() if name != "card"} or "something that Understudy did not write"
-        raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
+        raise DataError(f"{path}: holds {holds}, not {kind.__name__} version {VERSION}")
     nested, at = {f.name for f in dataclasses.fields(kind) if str(f.type) not in _FLAT}, 0
     wanted = range(file.metadata.num_rows) if rows is None else rows
-    for group in range(file.num_row_groups):  # read in one go, all groups that were read would stay in memory
+    for group in range(file.num_row_groups):  # reading them in one go would keep all groups in memory
         size = file.metadata.row_group(group).num_rows
         first, stop = max(0, wanted.start - at), min(size, wanted.stop - at)
         at += size
@@ -101,8 +101,8 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What `write_rows` noted in ``path`` beside the rows: ``kind``, ``version`` and ``card``. {} for any other file: Parquet of
-    another tool is an ordinary table."""
+    """Return what `write_rows` noted in ``path`` besides the rows: ``kind``, ``version`` and ``card``. {} for any other file:
+    Parquet of another tool is an ordinary table."""
     return _open(path)[1] if path.suffix.lower() == ".parquet" and path.is_file() else {}
 
 

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, JSON, CSV, TSV, Parquet and Arrow files and of data set directories. Errors name file and line."""
+"""Read rows of JSON Lines, JSON, CSV, TSV, Parquet and Arrow files and of data set directories. Errors name file and line."""
 
 import csv
 import json
@@ -23,12 +23,12 @@ _NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".p
 
 
 def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str, Row]]:
-    """(place, row) of every row of ``path``. The end of its name says how to read it, and blank lines are skipped.
+    """Yield (place, row) for every row of ``path``. The end of its name says how to read it, and blank lines are skipped.
 
     ``path`` may be a data set directory with one split, or DIR/SPLIT (see `corpus.directories`). Class labels of the `datasets`
-    library become their names, dates ISO texts, decimals texts, and bytes (pictures, sound) None. Raises DataError naming file
-    and line (or row) where the file is damaged or a row is not an object. If there is a list ``bad``, the message of a damaged line
-    of JSON Lines goes there instead, and the line is skipped.
+    library become their names, dates ISO texts, decimals texts, and bytes (pictures, sound) None. Raises DataError naming file and
+    line (or row) if the file is damaged or a row is not an object. If there is a list ``bad``, the message of a damaged line of
+    JSON Lines goes there instead, and the line is skipped.
     """
     number = 0
     for file in files_of(path):
@@ -47,7 +47,7 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
 
 
 def append_objects(path: Path, rows: Iterable[Row]) -> None:
-    """Add ``rows`` to a JSON Lines file, durably; what stands there is never changed. ``at``, where it is empty: now, in UTC."""
+    """Append ``rows`` to a JSON Lines file, durably; never change what it has. An empty ``at`` becomes the time now, in UTC."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     torn = path.is_file() and (text := path.read_bytes()) != b"" and not text.endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
@@ -59,7 +59,7 @@ def append_objects(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
-    """The rows of a file with one object a line; one that is called so may be an array."""
+    """Yield the rows of a file with one object per line. A file with such a name may be an array."""
     with path.open(encoding="utf-8-sig") as lines:
         if next((line for line in lines if line.strip()), "").lstrip().startswith("["):
             yield from _array(path)
@@ -73,11 +73,11 @@ def _json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
 
 
 def _read_line(where: str, line: str) -> Row:
-    return _object(where, _parse(where, line, "the file must have one JSON object a line"))
+    return _object(where, _parse(where, line, "the file must have one JSON object per line"))
 
 
 def _json(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
-    """The rows of a JSON file; published ``.json`` files may have one object a line, too."""
+    """Yield the rows of a JSON file. Published ``.json`` files may have one object per line, too."""
     with path.open(encoding="utf-8-sig") as lines:
         first = [line for line in islice(lines, 20) if line.strip()][:2]
     if first and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in first) and not _holds_rows(first):
@@ -87,7 +87,7 @@ def _json(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
 
 
 def _holds_rows(lines: list[str]) -> bool:
-    """Whether ``lines`` are one object with the list of rows in it."""
+    """Return whether ``lines`` are one object with the list of rows in it."""
     with suppress(ValueError, RecursionError):
         values = json.loads(lines[0]).values() if len(lines) == 1 else ()
         return any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values)
@@ -95,17 +95,17 @@ def _holds_rows(lines: list[str]) -> bool:
 
 
 def _array(path: Path) -> Iterator[tuple[str, Row]]:
-    """The rows of an array of objects, or of an object with one such list in it."""
-    found = _parse(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
-    if isinstance(found, dict):
-        lists = {name: value for name, value in found.items() if isinstance(value, list)}
+    """Yield the rows of an array of objects, or of an object with one such list in it."""
+    rows = _parse(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
+    if isinstance(rows, dict):
+        lists = {name: value for name, value in rows.items() if isinstance(value, list)}
         if len(lists) != 1:
             named = ", ".join(lists) or "none"
             raise DataError(f"{path}: an object with {len(lists)} lists ({named}); the file must be a JSON array of objects")
-        (found,) = lists.values()
-    if not isinstance(found, list):
-        raise DataError(f"{path}: {str(found)[:60]!r} is not a JSON array of objects")
-    for number, row in enumerate(found, 1):
+        (rows,) = lists.values()
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: {str(rows)[:60]!r} is not a JSON array of objects")
+    for number, row in enumerate(rows, 1):
         where = f"{path}, row {number}"
         yield where, _object(where, row)
 
@@ -117,11 +117,11 @@ def _csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
         try:
             names = reader.fieldnames or ()
             if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-                raise DataError(f"{path}, line 1: the column {twice[0]!r} comes twice; give each column its own name")
+                raise DataError(f"{path}, line 1: the column {twice[0]!r} occurs twice; give each column its own name")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row or None in row.values():
-                    many, hint = ("more", "") if "" in row else ("fewer", "; empty ones need their commas, unless the file was cut")
+                    many, hint = ("more", "") if "" in row else ("fewer", "; empty fields need commas, too, or the file was cut")
                     raise DataError(f"{where}: {many} fields than the first line has names ({', '.join(names)}){hint}")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
@@ -140,7 +140,7 @@ def _parquet(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
 
 
 def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
-    """The rows of both of Arrow's formats: streams, which the `datasets` library writes, and files."""
+    """Yield the rows of both of Arrow's formats: streams, which the `datasets` library writes, and files."""
     import pyarrow as pa
 
     try:
@@ -172,7 +172,7 @@ def _rows(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> I
 
 
 def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
-    """The `datasets` library's description of the columns, beside the file or in it. Only it has the names of class labels."""
+    """Return the `datasets` library's description of the columns, next to the file or in it. Only this names the class labels."""
     info = path.with_name(INFO)
     try:
         if info.is_file():
@@ -185,7 +185,7 @@ def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
 
 
 def _plain(value: Any, feature: Any) -> Any:
-    """``value`` as JSON. ``feature`` is its description by the `datasets` library."""
+    """Return ``value`` as JSON. ``feature`` is its description by the `datasets` library."""
     inner, lists = feature, False  # a struct
     if isinstance(feature, list):
         inner = feature[0] if feature else None
@@ -229,7 +229,7 @@ def _object(where: str, row: Any) -> Row:
 
 
 def unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
-    """What ``read`` gives. If there is a list ``bad``, the message of a DataError goes there, and the result is None."""
+    """Return what ``read`` returns. If there is a list ``bad``, the message of a DataError goes there, and the result is None."""
     try:
         return read(*arguments)
     except DataError as error:

@@ -1,7 +1,7 @@
-"""The board of a driver: which flows are under way, what each of them waits for, and which requests must be sent for that.
+"""The board of a driver: which flows are running, what each of them waits for, and which requests must be sent for that.
 
-Both drivers share it. The store is asked first and gets every reply. Nothing is asked twice at once. An `EngineError` is thrown
-into the flow whose call failed: a flow that does not catch it ends with that error.
+Both drivers share it. The store is asked first and gets every reply. No request is sent twice at the same time. An `EngineError`
+is thrown into the flow whose call failed: a flow that does not catch it ends with that error.
 """
 
 from collections import deque
@@ -20,7 +20,8 @@ Flows = Iterable[tuple[SamplePath, Flow[T]]]
 class Done(NamedTuple, Generic[T]):
     """A flow that ended with its ``value``, or with the ``error`` that ended it (``value`` is None then).
 
-    ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the store.
+    ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the
+    store.
     """
 
     path: SamplePath
@@ -36,7 +37,7 @@ OnEnd = Callable[[Done[Any]], None]
 
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
-    """A flow under way and what it waits for: ``replies`` by place; ``missing`` counts those that have not come."""
+    """A running flow and what it waits for: ``replies`` by place; ``missing`` counts those that have not arrived."""
 
     path: SamplePath
     flow: Flow[T]
@@ -77,7 +78,7 @@ class NetworkLine(Line):
 
 
 class Board(Generic[T]):
-    """What both drivers share; it does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
+    """What both drivers share. It does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
 
     def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd) -> None:
         self.coming: Iterator[tuple[SamplePath, Flow[T]]] = iter(flows)
@@ -89,12 +90,12 @@ class Board(Generic[T]):
         self.lines: dict[int, Line] = {}
         """The line of each engine by the engine's id."""
         self.networks: list[NetworkLine] = []
-        """Those of the network engines."""
+        """The lines of the network engines."""
         self._last_call: Call | None = None
         self._last_request = Request(Call("", ""), GREEDY, 0)
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """Begin flows until the window is full, ``enough`` says so, or there are no more now: a server's may come later."""
+        """Begin flows until the window is full, ``enough`` says so, or there are no more for now: a server's may come later."""
         while len(self.live) < self.window and not enough():
             entry = next(self.coming, None)
             self.exhausted = entry is None
@@ -105,25 +106,25 @@ class Board(Generic[T]):
             self._advance(live)
 
     def take_done(self) -> Iterator[Done[T]]:
-        """The flows that ended since the last call."""
+        """Yield the flows that ended since the last call."""
         while self.ready:
             yield self.ready.popleft()
 
     def serve_next(self) -> None:
-        """Let the local engine with the longest line answer; more may join the line while it works."""
+        """Let the local engine with the longest line answer; more orders may join the line while it works."""
         line = max(self.lines.values(), key=lambda line: len(line.waiting))
         engine = line.engine
         if not isinstance(engine, LocalEngine):
             raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
         source = OrderSource(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
-        # One call answers everything that waits for this engine, and whatever flows ask of it meanwhile.
+        # One call answers everything that waits for this engine, and whatever flows ask it in the meantime.
         engine.serve(source)
         assert not line.waiting and not source.open, f"{type(engine).__name__}.serve left requests unanswered"
         if self.store is not None:
             self.store.flush()
 
     def deliver(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
-        """Keep the reply, and continue the flows that wait for it. ``usage`` is what a request over a network cost."""
+        """Keep the reply, and continue the flows that wait for it. ``usage`` is the cost of a request over a network."""
         self.keep(order, reply, usage)
         for live, place in order.waiters:
             live.replies[place] = reply
@@ -132,7 +133,7 @@ class Board(Generic[T]):
                 self._advance(live)
 
     def keep(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
-        """Put the reply into the store; nobody is told."""
+        """Put the reply into the store without continuing any flow."""
         del self.orders[order.key]
         if self.store is None:
             return
@@ -148,7 +149,7 @@ class Board(Generic[T]):
             live.flow.close()
 
     def _advance(self, live: LiveFlow[T]) -> None:
-        """Run the flow until it waits for a reply that is not there, or ends."""
+        """Run the flow until it waits for a missing reply, or ends."""
         while not live.missing:
             try:
                 asked = self._resume(live)
@@ -212,8 +213,8 @@ class Board(Generic[T]):
 
 @dataclass(eq=False)
 class OrderSource:
-    """The `Source` of a local engine. ``prepare`` is called with the number of orders that the engine wants, before it takes them;
-    ``deliver`` with each order and its reply or error. ``open`` has the orders that it took and has not answered."""
+    """The `Source` of a local engine. It calls ``prepare`` with the number of orders that the engine wants, before it takes them,
+    and ``deliver`` with each order and its reply or error. ``open`` has the orders that were taken but not answered."""
 
     orders: deque[EngineOrder]
     prepare: Callable[[int], None]

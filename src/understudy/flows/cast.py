@@ -1,4 +1,4 @@
-"""Who plays which role, and how: what a driver needs besides the flows themselves."""
+"""Who plays which role, and how: everything a driver needs besides the flows themselves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from understudy.core.values import digest
 
 @dataclass(frozen=True)
 class Cast:
-    """``engines`` maps each role to the engine that plays it.
+    """The engines that play the roles: ``engines`` maps each role to its engine.
 
-    ``decoding`` maps a role to the decoding of its calls that name none; a role that is missing is greedy. ``folds`` maps a role to
-    its fold models, which answer the calls ``out_of_fold``. ``store`` is asked for every reply first and gets every new reply.
+    ``decoding`` maps a role to the decoding of its calls that name none; a role that is missing is greedy. ``folds`` maps a role
+    to its fold models, which answer the calls ``out_of_fold``. ``store`` is asked for every reply first and gets every new reply.
     ``seed`` is recorded with the replies.
     """
 
@@ -25,17 +25,17 @@ class Cast:
     seed: int = 0
 
     def engine(self, call: Call, problem: str) -> Engine:
-        """The engine that answers ``call`` of a flow of ``problem``. Raises EngineError where nobody plays its role."""
+        """Return the engine that answers ``call`` of a flow of ``problem``. Raises EngineError if nobody plays its role."""
         if call.out_of_fold:
             if call.role not in self.folds:
-                raise EngineError(f"a flow called the role {call.role!r} out of fold, and this role has no fold models")
+                raise EngineError(f"a flow called the role {call.role!r} out of fold, but this role has no fold models")
             models = self.folds[call.role]
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
-            raise EngineError(f"a flow called the role {call.role!r}; nobody plays it (roles: {', '.join(self.engines) or 'none'})")
+            raise EngineError(f"no engine plays the role {call.role!r} (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[call.role]
 
 
 def fold_of(problem: str, folds: int) -> int:
-    """The fold that holds ``problem`` out: a stable hash of its id. The k-th model of a role was not trained on fold k."""
+    """Return the fold that holds ``problem`` out: a stable hash of its id. The k-th model of a role was not trained on fold k."""
     return int(digest(["fold", problem]), 16) % folds

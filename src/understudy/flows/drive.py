@@ -4,8 +4,8 @@
         ...                               # in the order in which the flows end
 
 `drive` serves local engines, each with as full a batch as there are calls. `adrive` serves network engines, where each flow
-continues as soon as its own reply is in; local engines work beside them, each in a thread of its own. `board` says what both
-share, and what they promise of the store and of errors.
+continues as soon as its own reply arrives. Local engines work alongside, each in its own thread. `board` says what both share, and
+what they promise about the store and about errors.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from understudy.flows.board import Board, Done, EngineOrder, Flows, NetworkLine,
 from understudy.flows.cast import Cast
 
 Arrivals = asyncio.Queue[Callable[[], None]]
-"""What the loop's thread must do next: requests and threads put it there when a reply is in."""
+"""What the loop's thread must do next. Requests and threads put it there when a reply arrives."""
 
 WINDOW = 4096
-"""Flows that are begun and have not ended, at most."""
+"""The maximum number of flows that have begun but not ended."""
 
 
 def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Run ``flows`` over the local engines of ``cast``, with at most ``window`` flows begun and not ended.
 
     A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are yielded
-    when the engine rests; ``on_end`` is called with each at once (for progress). Raises EngineError where a flow calls a role that
+    when the engine rests; ``on_end`` is called with each at once (for progress). Raises EngineError if a flow calls a role that
     nobody plays, and whatever an engine raises for all its requests.
     """
     board = Board(flows, cast, window, on_end)
@@ -50,19 +50,19 @@ def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = 
 async def adrive(
     flows: Flows[T], cast: Cast, *, window: int = WINDOW, arrivals: Arrivals | None = None
 ) -> AsyncGenerator[Done[T], None]:
-    """`drive` over network engines, each asked at most ``engine.concurrency`` requests at once, with no barrier between them.
+    """Drive network engines, each with at most ``engine.concurrency`` requests at once and no barrier between them.
 
-    Local engines work at the same time, in threads; an engine that is both is asked over the network. A request over the network is
-    reserved in the store, and sent when the reservation is durable; requests that come together share a commit. Where the store has
-    no room for a request, and no request under way could give some back, nothing more is sent: flows that call for a new reply end
-    with a BudgetError, those whose replies are in the store go on.
+    Local engines work at the same time, in threads; an engine that is both is asked over the network. A request over the network
+    is reserved in the store, and sent when the reservation is durable; requests that come together share a commit. If the store
+    has no room for a request, and no request under way could give some back, nothing more is sent: flows that call for a new reply
+    end with a BudgetError, and those whose replies are in the store continue.
 
-    A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
-    ``arrivals``: a server's own, for flows that come while this waits. It puts a function there when one has come; this ends when
-    such a function raises an error.
+    A call that fails with EngineError fails only its own flow; what a local engine raises for all its requests is raised here.
+    ``arrivals``: a server's own queue, for flows that arrive while this waits. The server puts a function there for each arrival;
+    this ends when such a function raises an error.
 
-    Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store. Where an
-    error or the caller ends it, nothing more is sent, and the answers that are under way are awaited: they were paid for.
+    Cancelling ends all requests, and a local engine's work with its next reply; the replies that arrived are in the store. If an
+    error or the caller ends it, nothing more is sent, and the answers that are under way are awaited, because they were paid for.
     """
     board = Board(flows, cast, window, lambda _: None)
     endless = arrivals is not None
@@ -76,7 +76,7 @@ async def adrive(
             threads.start()
             for done in board.take_done():
                 yield done
-            if endless or board.orders or threads.tasks:  # with no orders left, a local engine still comes to its rest
+            if endless or board.orders or threads.tasks:  # with no orders left, a local engine still has to come to rest
                 (await arrivals.get())()
                 while not arrivals.empty():
                     arrivals.get_nowait()()
@@ -96,9 +96,9 @@ async def adrive(
 class _Requests:
     """The requests over the network.
 
-    A request is a group of orders: orders that differ only in their path share one request to an engine that draws several replies.
-    ``reserved`` has the groups of the next commit; ``came`` the answers that are not in the store yet, and ``unkept`` the lines of
-    those that are and are not durable. What could be lost with this process is never more than twice the engine's concurrency.
+    A request is a group of orders: orders that differ only in their path share one request to an engine that draws several
+    replies. ``reserved`` has the groups of the next commit. ``came`` has the answers that are not in the store yet, and ``unkept``
+    the lines of those that are in the store but not durable. If this process dies, at most twice the engine's concurrency is lost.
     """
 
     def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
@@ -111,15 +111,15 @@ class _Requests:
         self.spent = False
 
     def enough(self) -> bool:
-        """Whether so many orders wait for network engines that `start` can take whole requests."""
-        # A plain loop: this is asked before every flow that begins.
+        """Return whether enough orders wait for network engines for `start` to take whole requests."""
+        # A plain loop, because this is asked before every flow that begins.
         room = 0
         for line in self.board.networks:
             room += (2 * line.engine.concurrency + 1) * line.engine.n - len(line.waiting)
         return bool(self.board.networks) and room <= 0
 
     def start(self) -> None:
-        """Reserve as many requests as may be sent at once and as many again, so that none waits for a commit; send the durable."""
+        """Reserve as many requests as may be sent at once and as many again, so none waits for a commit. Send the durable ones."""
         lines = self.board.networks
         while line := self._next(lines):
             if group := self._reserve(line):
@@ -129,7 +129,7 @@ class _Requests:
                 else:
                     self.reserved.append((line, group))
             elif any(other.under_way for other in lines):
-                break  # one that ends may cost less than was set aside for it
+                break  # one that ends may cost less than was reserved for it
             else:
                 self.spent = True
                 self.board.deliver(line.waiting.popleft(), BudgetError("the budget has no room for it: it was not asked"))
@@ -140,7 +140,7 @@ class _Requests:
 
     @staticmethod
     def _next(lines: list[NetworkLine]) -> NetworkLine | None:
-        """The longest line whose engine may be asked more, None where there is none."""
+        """Return the longest line whose engine may be asked more, None if there is none."""
         free = [line for line in lines if line.waiting and line.under_way < 2 * line.engine.concurrency]
         return max(free, key=lambda line: len(line.waiting), default=None)
 
@@ -157,11 +157,11 @@ class _Requests:
         return group
 
     def _should_commit(self) -> bool:
-        """Whether a commit would let something be sent."""
+        """Return whether a commit would let something be sent."""
         return bool(self.reserved or (self.unkept and any(line.waiting for line in self.board.networks)))
 
     async def _commit(self) -> None:
-        """Commit the reservations. What comes meanwhile is the next group: the longer a commit takes, the more the next holds."""
+        """Commit the reservations. What arrives meanwhile is the next group: the longer a commit takes, the larger the next."""
         assert self.board.store is not None
         while self._should_commit():
             groups, self.reserved = self.reserved, []
@@ -198,7 +198,7 @@ class _Requests:
         self.tasks.discard(asyncio.current_task())
 
     def _receive(self) -> None:
-        """Hand on the first answer that came."""
+        """Deliver the first answer that arrived."""
         line, group, answer = self.came.popleft()
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             self._keep(group, answer)
@@ -210,13 +210,13 @@ class _Requests:
         replies = list(_share(group, answer))
         for order, reply, usage in replies:
             self.board.deliver(order, reply, usage)
-        # Orders without a reply were paid with the others, or not at all, and are reserved: each becomes a request of its own.
+        # Orders without a reply were paid with the others, or not at all, and are reserved: each becomes its own request.
         alone = group[len(replies) :]
         line.durable.extendleft([order] for order in reversed(alone))
         line.under_way += len(alone)
 
     def _keep(self, group: list[EngineOrder], answer: Answer | Exception) -> None:
-        """Keep what came for ``group`` after nobody waits for it any more. Orders without a reply cost nothing of their own."""
+        """Keep what arrived for ``group`` when nobody waits for it any more. Orders without a reply cost nothing of their own."""
         if isinstance(answer, AccountError):
             answer = UnpaidError(str(answer), answer.usage)
         if isinstance(answer, Answer | EngineError):
@@ -225,7 +225,7 @@ class _Requests:
                 self.board.keep(order, reply, usage)
 
     async def close(self, *, awaits: bool) -> None:
-        """End all requests; ``awaits``: with the answers to those that are under way. Whatever was not sent costs nothing."""
+        """End all requests; with ``awaits``, await the answers to those under way. Whatever was not sent costs nothing."""
         if self.committing is not None:
             self.committing.cancel()
             await asyncio.gather(self.committing, return_exceptions=True)
@@ -258,7 +258,7 @@ _UNSENT = UnpaidError("it was not sent")
 def _share(
     group: list[EngineOrder], answer: Answer | EngineError
 ) -> Iterator[tuple[EngineOrder, Reply | EngineError, Usage | None]]:
-    """The reply of each order of ``group`` that got one, and what it cost."""
+    """Yield the reply of each order of ``group`` that got one, and what it cost."""
     usage = answer.usage
     replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
     for place, (order, reply) in enumerate(zip(group, replies, strict=False)):
@@ -266,7 +266,7 @@ def _share(
 
 
 class _Threads:
-    """Local engines that work beside the event loop, each in a thread of its own as long as it has orders.
+    """Local engines that work alongside the event loop, each in its own thread as long as it has orders.
 
     A thread takes orders off its line and touches nothing else of the board, nor the store: what must be done with a reply is put
     into ``arrivals``, for the loop's thread.
@@ -296,7 +296,7 @@ class _Threads:
         self.loop.call_soon_threadsafe(self.arrivals.put_nowait, partial(self.board.deliver, order, reply))
 
     def _rest(self, at: int, source: OrderSource) -> None:
-        """The engine has no more orders, or raised an error for all of them."""
+        """Handle an engine that has no more orders, or that raised an error for all of them."""
         self.tasks.pop(at).result()
         assert not source.open, f"{type(self.board.lines[at].engine).__name__}.serve left requests unanswered"
 

@@ -1,5 +1,4 @@
-"""Run flows over whatever engines there are: local ones alone in this thread, network ones in an event loop, with local ones
-beside them in threads."""
+"""Run flows over any engines: only local ones in this thread; network ones in an event loop, local ones alongside in threads."""
 
 import asyncio
 import gc
@@ -13,13 +12,13 @@ from understudy.flows.cast import Cast
 from understudy.flows.drive import WINDOW, adrive, drive
 
 HOPELESS = 20
-"""The run ends where so many flows over a network fail before any succeeds: the endpoint cannot be asked."""
+"""The run ends if this many flows over a network fail before any succeeds: the endpoint cannot be asked."""
 GROUP = 1024
-"""Ended flows are handed on in groups of so many: whoever takes them need not hold all of them."""
+"""Ended flows are passed on in groups of this size, so that the caller need not hold all of them."""
 
 
 def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
-    """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what came
+    """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what arrived
     stays in the store."""
     if all(isinstance(engine, LocalEngine) for engine in cast.engines.values()):
         window = max([WINDOW, *(getattr(engine, "window", 0) for engine in cast.engines.values())])
@@ -29,8 +28,8 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) ->
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         all_of_them, before = _run_network(flows, cast, on_end), gc.get_threshold()
-        # Thousands of flows wait at once, and the collector would look through them every 700 new objects, which takes a seventh of
-        # the time of sampling (docs/design.md).
+        # Thousands of flows wait at once, and the collector would look through them every 700 new objects, which takes a seventh
+        # of the time of sampling (docs/design.md).
         gc.set_threshold(200_000, 20, 20)
         try:
             while some := runner.run(_take(all_of_them)):
@@ -41,7 +40,7 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) ->
 
 
 async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGenerator[Done[T], None]:
-    """`adrive` with its engines opened. Ends early where nothing succeeds."""
+    """Run `adrive` with its engines opened. Ends early if nothing succeeds."""
     engines = list({id(engine): engine for engine in cast.engines.values()}.values())
     async with AsyncExitStack() as stack:
         for engine in engines:
@@ -60,7 +59,7 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
 
 
 async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
-    """The next ended flows; [] at the end."""
+    """Return the next ended flows; [] at the end."""
     some: list[Done[T]] = []
     async for done in flowing:
         some.append(done)

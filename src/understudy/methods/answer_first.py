@@ -1,12 +1,12 @@
-"""The answer before its rationale (MM-CoT's QCM->AE; post-thinking, arXiv 2404.09170): the student learns from a chain that it need
-not write to answer.
+"""The answer before its rationale (MM-CoT's QCM->AE; post-thinking, arXiv 2404.09170): the student learns from a chain that it
+need not write to answer.
 
     Q: {question}
     A: So the answer is: (b)
     Because: {rationale}
 
-When the student answers, it stops at the end of its first line, so it costs as much as a student without chains. Tokenizers without
-line breaks (T5's) write one line, so "Because:" stops it, too.
+When the student answers, it stops at the end of its first line, so it costs as much as a student without chains. Tokenizers
+without line breaks (T5's) write one line, so "Because:" stops it, too.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ BECAUSE = "Because:"
 
 @dataclass(frozen=True)
 class AnswerFirst(OneStudent):
-    """The student learns to answer first and to explain afterwards. When it is asked, it only answers."""
+    """The student learns to answer first and to explain afterwards. At inference it only answers."""
 
     words: ClassVar[tuple[str, ...]] = (f"\n{BECAUSE}",)
 
     max_tokens: Count = 32
-    """Most tokens of an answer. Default chosen by this project: that of answer_only."""
+    """The maximum number of tokens in an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 

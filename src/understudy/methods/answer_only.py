@@ -14,20 +14,20 @@ DUMMY = "NOOP"
 
 @dataclass(frozen=True)
 class AnswerOnly(OneStudent):
-    """The student learns the answer alone, without a chain: the label-only baseline."""
+    """The student learns only the answer, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
     """Whose answer the student learns. ``gold`` is the data set's, with one example for each problem (as in the authors'
     hf_datasets.py without PREDICT_RATIONALE). ``teacher`` is the answer of the selected chains, with one example for each chain
     (the unlabelled setting)."""
     dummies: Annotated[int, AtLeast(0)] = 0
-    """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
+    """The number of dummy tokens after the question, in place of a rationale. They show whether more computation alone helps
     (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
     in_context: Annotated[int, AtLeast(0)] = 0
-    """The number of other training problems, each with its answer, before the question: as ``in_context`` of scotd (the label-only
-    student that SCoTD's paper transfers to another task)."""
+    """The number of other training problems, each with its answer, before the question: like ``in_context`` of scotd (the
+    label-only student that SCoTD's paper transfers to another task)."""
     max_tokens: Count = 32
-    """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
+    """The maximum number of tokens in a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 

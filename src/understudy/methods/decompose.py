@@ -4,8 +4,8 @@
     mode = "answer"      Q: {question}\\nQ1: ...\\nQ2: ...\\nA1:    answers to the sub-questions that the data set has
     mode = "backfill"    Q: {question}\\nA1: ...\\nA2: ...\\nQ1:    a sub-question for each step of a plain chain
 
-Decomposing, answering and feedback are the modes of DT6A/GSM8K-AI-SubQ (chatgpt_qg.py, chatgpt_qa.py, chatgpt_feedback.py). GSM8K's
-Socratic layout was made by filling in a question for each step (openai/grade-school-math). The texts of the prompts are in
+Decomposing, answering and feedback are the modes of DT6A/GSM8K-AI-SubQ (chatgpt_qg.py, chatgpt_qa.py, chatgpt_feedback.py).
+GSM8K's Socratic layout was made by filling in a question for each step (openai/grade-school-math). The texts of the prompts are in
 ``prompts/``.
 """
 
@@ -26,23 +26,25 @@ from understudy.core.values import Chain, Problem, Solution, Step
 
 @dataclass(frozen=True)
 class Decompose(NoStudent):
-    """Asks for sub-questions and trains nothing. It is a teacher's method, and with ``mode = "decompose"`` also a baseline for a
-    ``model`` other than the trained one."""
+    """The method asks for sub-questions and trains nothing. It is a teacher's method; with ``mode = "decompose"`` it is also a
+    baseline for a ``model`` other than the trained one."""
 
     mode: Literal["decompose", "answer", "backfill"] = "decompose"
-    """What the prompt asks for, as above. ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems
-    with sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
+    """What the prompt asks for. ``decompose``: questions and answers in one reply, the paper's way (caption of its figure 3).
+    ``answer``: answers to sub-questions that the problems must have (``meta.subquestions``: GSM8K, StrategyQA). ``backfill``: a
+    question for each step of a plain chain."""
     of: Literal["teacher", "human"] = "teacher"
     """backfill: whose chains get sub-questions, the ``teacher``'s (sampled as in scotd) or the data set's rationales (``human``).
     Default chosen by this project, because not every data set has rationales."""
     feedback: Annotated[int, AtLeast(0)] = 0
-    """The number of opinions about the use of each sub-question. A step is dropped where fewer than half of them find its question
-    useful (GSM8K-AI-SubQ takes the mean over several samples as confidence). Default chosen by this project, because each opinion
-    is a call."""
+    """The number of opinions on whether each sub-question is useful. A step is dropped if fewer than half of them find its
+    question useful (GSM8K-AI-SubQ takes the mean over several samples as confidence). Default chosen by this project, because each
+    opinion is a call."""
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
+    """Which of Understudy's prompts to use. ``auto``, the default of this project, chooses by the kind of answer."""
     max_tokens: Count = 512
-    """Most tokens of a reply. Default chosen by this project: twice scotd's, because the reply has questions too."""
+    """The maximum number of tokens in a reply. Default chosen by this project: twice scotd's, because the reply has questions
+    too."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -69,13 +71,13 @@ class Decompose(NoStudent):
     def _answer(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not questions:
-            raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
+            raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); use "decompose"')
         prompt = self._prompt("answer", problem, pool, {"questions": number_lines("Q", questions)})
         reply = _restore_mark("A1:", (yield self._call("teacher", prompt)))
         answers = subquestions.match_answers(_strip_thought(reply), len(questions))
         steps = tuple(Step(answer, question) for question, answer in zip(questions, answers, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
-        # A step without a question marks a chain whose text was read and has no answer to some question.
+        # A step without a question marks a chain whose text was read but lacks an answer to some question.
         return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
 
     def _backfill(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
@@ -98,7 +100,7 @@ class Decompose(NoStudent):
         return _add_cost(replace(chain, steps=steps), [reply])
 
     def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
-        """``chain`` without the steps whose questions are useless. The chain keeps the share of opinions for each question."""
+        """Drop the steps whose questions are useless. The chain keeps the share of useful opinions for each question."""
         questions = number_lines("Q", (step.question or "" for step in chain.steps))
         prompt = self._prompt("feedback", problem, pool, {"questions": questions})
         calls = [self._call("teacher", prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
@@ -125,8 +127,8 @@ class Decompose(NoStudent):
 
 
 def _restore_mark(mark: str, reply: Reply) -> Reply:
-    """``reply`` with the ``mark`` that ends its prompt, after its thought, unless it repeats the mark. An empty reply and a
-    thought that never ends stay as they are."""
+    """Put the ``mark`` that ends the prompt in front of ``reply``, after its thought, unless the reply repeats the mark. An empty
+    reply and a thought that never ends stay as they are."""
     text = _strip_thought(reply)
     begin = len(reply.text) - len(text)
     return replace(reply, text=reply.text[:begin] + subquestions.restore_mark(mark, text)) if text.strip() else reply
@@ -138,12 +140,12 @@ def _strip_thought(reply: Reply) -> str:
 
 
 def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:
-    """``chain`` with ``steps``, which without their questions become its rationale."""
+    """Return ``chain`` with ``steps``, whose texts without the questions become its rationale."""
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
 
 
 def _add_cost(chain: Chain, replies: Sequence[Reply]) -> Chain:
-    """``chain`` with the tokens of further ``replies``, or None where one of their counts is not known."""
+    """Return ``chain`` with the tokens of further ``replies`` added; None where one of the counts is unknown."""
     return replace(
         chain,
         tokens=add_counts(chain.tokens or 0, *(r.tokens for r in replies)),

@@ -19,7 +19,7 @@ class FewShot(NoStudent):
     chain: bool = True
     """The exemplars show their rationales (the paper's chain-of-thought prompting)."""
     max_tokens: Count = 256
-    """Most tokens of a reply. Default chosen by this project: that of scotd."""
+    """The maximum number of tokens in a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 

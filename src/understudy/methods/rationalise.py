@@ -4,9 +4,9 @@
     The right answer is: (b)
     A:
 
-The chain records this (``answer_conditioned``). Its answer is the given one, unless it plainly states another. The details of
-Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its answer is right, is any other method with the arm's
-``select.keep = "correct"``.
+The chain records this (``answer_conditioned``). Its answer is the given one, unless it plainly states another. We know the details
+of Sci-CoT's teacher only second-hand. Its other way, which keeps a chain if its answer is right, is any other method with the
+arm's ``select.keep = "correct"``.
 """
 
 from dataclasses import dataclass, field, replace
@@ -27,18 +27,18 @@ STATED = frozenset({"marker", "boxed", "hashes", "opening"})
 
 @dataclass(frozen=True)
 class Rationalise(NoStudent):
-    """Asks for an explanation of the gold answer. It is only a teacher's method, because it must know the answer."""
+    """The method asks for an explanation of the gold answer. It is only a teacher's method, because it must know the answer."""
 
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
+    """Which of Understudy's prompts to use. ``auto``, the default of this project, chooses by the kind of answer."""
     max_tokens: Count = 256
-    """Most tokens of a reply. Default chosen by this project: that of scotd."""
+    """The maximum number of tokens in a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:
-            raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
+            raise StudyError(f"problem {problem.id!r} has no gold answer to explain; use another teacher.method")
         answer = answer_text(problem.answer, problem)
         exemplars = "".join(
             f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p)}\nA: {join_lines(c.rationale)}{ANSWER}"
@@ -49,11 +49,11 @@ class Rationalise(NoStudent):
         text = pool.prompt(f"rationalise-{subject_of(problem, self.subject)}")
         prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": answer}, examples=exemplars))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
-        # Its thought is dropped, because it argues about the answer that the prompt gave.
+        # Drop the thought, because it argues about the answer that the prompt gave.
         begin = thought_of(reply.text)[1]
         explanation = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, explanation, prompt=prompt), answer_conditioned=True)
-        # A rationale that ends in another answer has argued for that answer, so it keeps it, and selection drops it as wrong.
+        # A rationale that ends in another answer argues for that one, so it keeps it, and selection drops it as wrong.
         if chain.layer in STATED or begin is None or not explanation.text.strip():
             return chain
         return replace(chain, rationale=explanation.text.strip(), answer=problem.answer, layer="given")

@@ -25,10 +25,10 @@ class ReasoningTeacher(OneStudent):
     """The student learns zero-shot chains that end with an arrow and the answer."""
 
     delimiter: str = " ###"
-    """Ends the question in raw text, for decoders. Encoder-decoders take "" (src/data/format.py of the authors' code)."""
+    """Ends the question in raw text, for decoders. Encoder-decoders need "" (src/data/format.py of the authors' code)."""
     max_tokens: Count = 256
-    """Most tokens of a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up to 512 and
-    1024)."""
+    """The maximum number of tokens in a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up
+    to 512 and 1024)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Numbers are plain."""
 
@@ -61,5 +61,5 @@ class ReasoningTeacher(OneStudent):
 
     def _write(self, rationale: str, problem: Problem | None = None, answer: str = "") -> str:
         # An arrow inside the rationale would be read as the one before the answer.
-        told = re.sub(r"--+>", "->", rationale.strip())
-        return self.format.write_block(f"{told} {ARROW} {answer_text(answer, problem) if problem else ''}")
+        escaped = re.sub(r"--+>", "->", rationale.strip())
+        return self.format.write_block(f"{escaped} {ARROW} {answer_text(answer, problem) if problem else ''}")

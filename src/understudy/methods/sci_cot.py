@@ -4,8 +4,8 @@
     Rationale:{rationale}                        Rationale: {rationale}
                                                  A: So the answer is: (b)
 
-Only the abstract was available. The two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains
-stage 2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). An arm with
+Only the abstract was available. The two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains stage
+2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). An arm with
 ``answer_sees = "rationale"`` measures how much rationales give the answer away. Stage 2 reads a cut-off rationale as it is, in
 training and in answering; only the finish of the answer stage counts.
 """
@@ -36,24 +36,24 @@ class SciCoT:
     ``shuffled``: those of other problems. ``none``: there is no stage 1."""
     folds: Annotated[int, AtLeast(2)] = 5
     """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default
-    chosen by this project: with more parts stage 1 sees more problems, and each part costs a student."""
+    chosen by this project: with more parts stage 1 sees more problems, but each part costs a student."""
     rationales: Count = 1
     """The number of rationales that stage 1 samples (at temperature 0.7 if there are several). Stage 2 answers from each, and the
     majority counts. 1 is MM-CoT's."""
     mask: Literal["none", "letters", "choices"] = "none"
-    """What is hidden from stage 2 in a rationale: option ``letters``, as in "(b)", "option B", "the answer is B", or letters and
-    the texts of all ``choices`` (and yes and no). The gold text alone cannot be hidden, because answering does not know it.
+    """What to hide from stage 2 in a rationale: option ``letters``, as in "(b)", "option B", "the answer is B", or letters and the
+    texts of all ``choices`` (and yes and no). The gold text alone cannot be hidden, because it is unknown when stage 2 answers.
     ``none`` is MM-CoT's."""
     answer_sees: Literal["both", "rationale"] = "both"
-    """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 sees no question, so its accuracy shows how much
-    rationales give away (the leak probe)."""
+    """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 does not see the question, so its accuracy shows
+    how much rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"
     """Which answer stage 2 learns: the data set's (MM-CoT), or that of the chains (after rationales of stage 1: that of most
     chains)."""
     max_tokens: Count = 256
-    """Most tokens of a rationale. Default chosen by this project: that of scotd (MM-CoT: 512)."""
+    """The maximum number of tokens in a rationale. Default chosen by this project: that of scotd (MM-CoT: 512)."""
     answer_tokens: Count = 32
-    """Most tokens of an answer. Default chosen by this project: that of answer_only (MM-CoT: 64)."""
+    """The maximum number of tokens in an answer. Default chosen by this project: that of answer_only (MM-CoT: 64)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -93,7 +93,7 @@ class SciCoT:
             read = [(c.rationale, c, "main") for c in chains]
         elif self.source == "shuffled":
             others = [(c, pool.others(SamplePath(problem.id, c.path), 1)) for c in chains]
-            read = [(other.rationale, c, "main") for c, found in others for _, other in found]
+            read = [(other.rationale, c, "main") for c, pairs in others for _, other in pairs]
         if chains and self.source in ("out_of_fold", "mix"):
             replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
             keys = {c.id: answer_key(c.answer or "") for c in chains}
@@ -136,7 +136,7 @@ class SciCoT:
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
             one = solution_of(problem, path, turns, reply.text)
             solutions.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
-        # Where no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
+        # If no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
         cut_off = [s for s in solutions if s.finish == "length"]
         return replace(
             vote(solutions).winner or (cut_off or solutions)[0],
@@ -169,7 +169,7 @@ class SciCoT:
         if self.mask == "choices" and problem.kind == "yes_no":
             hidden += [["yes"], ["no"]]
         elif not hidden:
-            raise StudyError(f'mask = "{self.mask}": problem {problem.id!r} has no options to hide; take "none"')
+            raise StudyError(f'mask = "{self.mask}": problem {problem.id!r} has no options to hide; use "none"')
         if problem.choices:
             text = _letters(len(problem.choices)).sub(MASK, text)
         if self.mask == "choices":
@@ -180,7 +180,7 @@ class SciCoT:
 
 
 def _letters(n: int) -> re.Pattern[str]:
-    """A pattern for the letters of ``n`` options that does not match an article, a plural in "(s)" or vitamin C."""
+    """Return a pattern for the letters of ``n`` options that does not match an article, a plural in "(s)" or vitamin C."""
     any_case, capital = f"[a-{chr(96 + n)}A-{chr(64 + n)}]", f"[A-{chr(64 + n)}]"
     ways = (
         rf"(?<!\w)\({any_case}\)|(?<![\w(]){capital}\)",

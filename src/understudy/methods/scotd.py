@@ -1,9 +1,9 @@
 """Symbolic chain-of-thought distillation, SCoTD (Li et al. 2023, arXiv 2306.14050): many sampled chains per question.
 
-N chains are sampled for each question. Those with the right answer are kept (supervised), or all of them (unlabelled: the
-teacher's answer is the label). From the question alone the student learns to write rationale and answer. The arm's ``select``
-decides which chains are kept (wrong ones too, for ``wrong_weight`` and ``control``). ``training.visits`` is the balanced draw of
-one chain per visit of a problem. Names in capitals are switches of the authors' code.
+The teacher writes N sampled chains for each question. Either those with the right answer are kept (supervised), or all of them
+(unlabelled: the teacher's answer is the label). From the question alone the student learns to write rationale and answer. The
+arm's ``select`` decides which chains are kept (wrong ones too, for ``wrong_weight`` and ``control``). ``training.visits`` is the
+balanced draw of one chain per visit of a problem. Names in capitals are switches of the authors' code.
 """
 
 from collections.abc import Sequence
@@ -32,26 +32,26 @@ class SCoTD(OneStudent):
     """The loss weight of selected chains with a wrong answer, which ``select.keep = "all"`` keeps. -0.1 is the authors'
     VANILLA_POLICY_GRADIENT, which is off (1 here) in arguments.py."""
     control: bool = False
-    """A token before the question says whether the chain is right (USE_QUARK, off in train.yaml). Answering asks for right
-    chains. A chain without a verdict has no token."""
+    """Put a token before the question that says whether the chain is right (USE_QUARK, off in train.yaml). When the student
+    answers, the token asks for a right chain. A chain without a verdict has no token."""
     in_context: int = 0
-    """The number of other training problems, each with one of its chains, before the question. They are drawn anew for each
-    example and each sample path (USE_RANDOM_TRAIN_PROMPT, off in arguments.py)."""
+    """The number of other training problems, each with one of its chains, before the question. Each example and each sample path
+    draws its own (USE_RANDOM_TRAIN_PROMPT, off in arguments.py)."""
     house_exemplars: bool = False
-    """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen
-    by this project, because the study should decide which examples a teacher sees."""
+    """Show Understudy's own solved examples in the teacher's prompt if the study has no exemplars (docs/prompts.md). Default
+    chosen by this project, because the study should decide which examples a teacher sees."""
     subject: Literal["auto", "maths", "science", "commonsense", "everyday", "reviews"] = "auto"
-    """Which of Understudy's prompts ``house_exemplars`` shows: ``auto``, the default of this project, chooses by the kind of
-    answer; ``everyday`` (as CommonsenseQA) and ``reviews`` have options and are never chosen so."""
+    """Which of Understudy's prompts ``house_exemplars`` shows. ``auto``, the default of this project, chooses by the kind of
+    answer. ``everyday`` (like CommonsenseQA) and ``reviews`` have options, and ``auto`` never chooses them."""
     max_tokens: Count = 256
-    """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
+    """The maximum number of tokens in a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
-            given = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
-            raise ValueError(f"{given}: wrong_weight must be from -1 to 1, in_context at least 0")
+            values = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
+            raise ValueError(f"{values}: wrong_weight must be from -1 to 1, in_context at least 0")
 
     rationale_roles: ClassVar[tuple[str, ...]] = ("student",)
 
@@ -87,8 +87,8 @@ class SCoTD(OneStudent):
         return self.format.read_solution(problem, path, "student", reply)
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
-        found = extract(solution.text, problem.kind, problem.choices, problem.question, problem.form)
-        return None if found.value is None else solution.text[: found.start].strip()
+        extraction = extract(solution.text, problem.kind, problem.choices, problem.question, problem.form)
+        return None if extraction.value is None else solution.text[: extraction.start].strip()
 
     def put_rationale(self, rationale: str, _: Call) -> tuple[str, bool]:
         return self.format.begin_reply(rationale), True

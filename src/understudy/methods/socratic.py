@@ -32,7 +32,7 @@ Turns = list[tuple[str, Reply]]
 
 @dataclass(frozen=True)
 class Socratic:
-    """A decomposer asks sub-questions and a solver answers them, in turns, until the decomposer ends it."""
+    """A decomposer asks sub-questions and a solver answers them, in turns, until the decomposer stops."""
 
     models: Literal["two", "shared", "unified"] = "two"
     """``two``: each role has its own model (iterative, the paper's main variant). ``shared``: one model plays both roles in turns.
@@ -42,19 +42,19 @@ class Socratic:
     allows both. Default chosen by this project, because an answer can then change the next question."""
     guidance: Literal["none", "number", "operators", "equations"] = "none"
     """The plan that the decomposer writes before its first question: how many steps, which operators, or which equations the
-    solution takes (the paper's content guidance, which comes from gold; here too with ``roles.planner = { model = "gold" }``).
-    Default chosen by this project, because no gold is known when a student answers."""
+    solution takes (the paper's content guidance, which comes from gold; also possible here with ``roles.planner = { model = "gold"
+    }``). Default chosen by this project, because no gold is known when a student answers."""
     context: Literal["history", "last"] = "history"
     """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last pair."""
     max_steps: Count = 10
-    """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
+    """The maximum number of sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: Annotated[int, AtLeast(0)] = 1
-    """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with
-    its answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without
-    questions ends soon."""
+    """How often to repeat a turn, at temperature 0.7, if it is empty or cut off, or repeats an earlier question with its answer.
+    After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without questions ends
+    soon."""
     max_tokens: Count = 96
-    """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest
-    answer to a sub-question in GSM8K's Socratic test set has 88 words and signs)."""
+    """The maximum number of tokens in one question or answer. A reply with all of them may have ``max_steps`` times as many (96:
+    the longest answer to a sub-question in GSM8K's Socratic test set has 88 words and signs)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -81,7 +81,7 @@ class Socratic:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The marks of turns and plans, up to ``max_steps``, because no chain need have them all."""
+        """The marks of turns and plans, up to ``max_steps``, because the chains may not contain them all."""
         turns = tuple(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1))
         return (*turns, f"A: {END} Plan: none + - * / ** ( ) ;")
 
@@ -105,7 +105,7 @@ class Socratic:
         return examples
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
-        """Every call of `solve` and its reply, if the students say what ``chain`` says."""
+        """Yield every call of `solve` and its reply, if the students say what ``chain`` says."""
         flow = self.solve(problem.blind(), SamplePath(problem.id), pool)
         with suppress(StopIteration):
             call = next(flow)
@@ -129,7 +129,7 @@ class Socratic:
         return self._say_step(steps, call)
 
     def _say_step(self, steps: Sequence[Step], call: Call) -> str:
-        """What ``steps`` have for a turn of the decomposer, or for an answer of the solver."""
+        """Return what ``steps`` say in a turn of the decomposer, or as an answer of the solver."""
         if call.role == "decomposer" and self.questions == "plan_first":
             return self.format.write_block(_strip_mark(number_lines("Q", (step.question or "" for step in steps))))
         if call.role == "decomposer":
@@ -163,8 +163,8 @@ class Socratic:
         return replace(solution_of(problem, path, turns, text), text=f"{write_steps(steps)}\nA: {text}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
-        """The steps and the solver's conclusion. The steps end where the decomposer ends them or repeats itself, where the solver
-        has no answer, or after ``max_steps``."""
+        """Return the steps and the solver's conclusion. The steps end when the decomposer ends them or repeats itself, when the
+        solver has no answer, or after ``max_steps``."""
         plan = ""
         if self.guidance != "none":
             plan = join_lines((yield from self._ask_until_whole(self._call("planner", problem, (), "Plan:"), turns)))
@@ -197,17 +197,17 @@ class Socratic:
         return steps, (yield from _take_turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
 
     def _ask_until_whole(self, call: Call, turns: Turns) -> Talk[str]:
-        """The reply to ``call``, which is repeated where the reply is empty or cut off; "" where all replies are."""
+        """Return the reply to ``call``. Repeat the call if the reply is empty or cut off; return "" if all replies are."""
         for attempt in range(self.retries + 1):
             if text := _whole_text((yield from _take_turn(call, turns, attempt))):
                 return text
         return ""
 
     def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
-        """The call that asks ``role`` to continue after ``tail``, which stands below the ``steps`` that the role sees."""
+        """Return the call that asks ``role`` to continue after ``tail``, below the ``steps`` that the role sees."""
         seen = steps[-1:] if role == "solver" and self.context == "last" else steps
-        told = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
-        lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *told, tail]
+        pairs = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
+        lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *pairs, tail]
         sees_all = role == "student" or (role == "decomposer" and self.questions == "plan_first")
         return Call(
             role,
@@ -227,7 +227,7 @@ class Socratic:
 
 
 def _concludes(call: Call) -> bool:
-    """Whether ``call`` asks the solver for the answer to the whole."""
+    """Return whether ``call`` asks the solver for the answer to the whole problem."""
     return call.role == "solver" and prompt_text(call.prompt).endswith("\nA:")
 
 
@@ -242,11 +242,11 @@ def _whole_text(reply: Reply) -> str:
 
 
 def _repeats(step: Step, steps: Sequence[Step]) -> bool:
-    """Whether ``step`` repeats the question and the answer of one of ``steps``. A question alone may come twice: one in six of
-    GSM8K's Socratic solutions asks one twice, for two steps, and none has the same answer twice."""
+    """Return whether ``step`` repeats the question and the answer of one of ``steps``. A question alone may occur twice: one in
+    six of GSM8K's Socratic solutions asks one twice, for two steps, and none has the same answer twice."""
     return (step.question or "", step.text) in {(s.question, s.text) for s in steps}
 
 
 def _strip_mark(text: str) -> str:
-    """``text`` without its first "Q1:", because the prompt ends with it."""
+    """Return ``text`` without its first "Q1:", because the prompt ends with it."""
     return text.removeprefix("Q1:").lstrip()

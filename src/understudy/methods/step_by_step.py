@@ -3,9 +3,9 @@
     predict   Q: {question}\\nA:            So the answer is: (b)       loss = alpha * L_label + (1 - alpha) * L_rationale
     explain   Q: {question}\\nRationale:    {rationale}
 
-The authors' code puts "predict:" and "explain:" before the question; here the end of the prompt tells the tasks apart. Each step
-sees both tasks of an item, and each L is a mean over its own tokens (model_utils.py). When asked, the student answers at once: its
-rationale costs nothing.
+The authors' code puts "predict:" and "explain:" before the question; here the end of the prompt distinguishes the tasks. Each step
+sees both tasks of an item, and each L is a mean over its own tokens (model_utils.py). At inference the student answers at once:
+its rationale costs nothing.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,15 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class StepByStep(OneStudent):
-    """The student learns to answer and, as a second task, to write the rationale. When it is asked, it only answers."""
+    """The student learns to answer and, as a second task, to write the rationale. At inference it only answers."""
 
     alpha: float = 0.5
     """The weight of the answers' loss against the rationales' (0.5: the authors' run.py)."""
     label: Literal["gold", "teacher"] = "gold"
     """Which answer the student learns (``gt``, the default, and ``llm`` in the authors' run.py)."""
     max_tokens: Count = 32
-    """Most tokens of an answer. Default chosen by this project: that of answer_only (64 in the authors' run.py)."""
+    """The maximum number of tokens in an answer. Default chosen by this project: that of answer_only (64 in the authors'
+    run.py)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -35,7 +36,7 @@ class StepByStep(OneStudent):
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha = {self.alpha}: must be between 0 and 1; for answers alone take the method answer_only")
+            raise ValueError(f"alpha = {self.alpha}: must be between 0 and 1; for answers alone use the method answer_only")
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()

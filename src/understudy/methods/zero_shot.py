@@ -1,8 +1,8 @@
 """The zero-shot baseline (Kojima et al. 2022, arXiv 2205.11916): a trigger instead of exemplars, nothing trained.
 
 With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind
-of answer, gets the answer. Without ``chain`` there is only the second trigger. Fine-tune-CoT (arXiv 2212.10071) samples its
-chains with this teacher's method.
+of answer, gets the answer. Without ``chain`` there is only the second trigger. Fine-tune-CoT (arXiv 2212.10071) samples its chains
+with this teacher's method.
 
     Q: {question}                                         Q: {question}
     A: Let's think step by step.{rationale}               A: The answer (arabic numerals) is{answer}
@@ -24,16 +24,16 @@ _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (
 
 @dataclass(frozen=True)
 class ZeroShot(NoStudent):
-    """The trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a ``model`` other than
-    the trained one."""
+    """The prompt has the trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a
+    ``model`` other than the trained one."""
 
     chain: bool = True
     """Think before answering (the paper's zero-shot-CoT)."""
     max_tokens: Count = 256
-    """Most tokens of a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of the authors'
-    code)."""
+    """The maximum number of tokens in a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of
+    the authors' code)."""
     answer_tokens: Count = 32
-    """Most tokens of an answer (32: max_length_direct in main.py of the authors' code)."""
+    """The maximum number of tokens in an answer (32: max_length_direct in main.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. In messages the triggers are part of the user's turns."""
 
@@ -52,8 +52,8 @@ class ZeroShot(NoStudent):
         return self.format.read_solution(problem, path, "student", reply)
 
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
-        """The first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is that of the
-        answer, which is asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
+        """Return the first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is the
+        answer's, which is asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
         asked = self.format.write_prompt(problem)
         answer = _answer_trigger(problem)
         if not self.chain:
@@ -64,13 +64,13 @@ class ZeroShot(NoStudent):
         # A rationale may have empty lines, so only the next question ends it.
         thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens)
         rest = _continue(prompt, thought.text, f"Therefore, {answer}")
-        said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens)
+        stated: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens)
         both = replace(
-            said,
-            text=f"{thought.text.strip()}\nTherefore, {answer} {said.text.strip()}",
-            tokens=add_counts(thought.tokens, said.tokens),
-            prompt_tokens=add_counts(thought.prompt_tokens, said.prompt_tokens),
-            logprobs=thought.logprobs + said.logprobs,
+            stated,
+            text=f"{thought.text.strip()}\nTherefore, {answer} {stated.text.strip()}",
+            tokens=add_counts(thought.tokens, stated.tokens),
+            prompt_tokens=add_counts(thought.prompt_tokens, stated.prompt_tokens),
+            logprobs=thought.logprobs + stated.logprobs,
         )
         return prompt, thought, both
 
@@ -82,7 +82,7 @@ def _answer_trigger(problem: Problem) -> str:
 
 
 def _add_trigger(prompt: Prompt, trigger: str) -> Prompt:
-    """``prompt`` with ``trigger`` at the beginning of the reply, or in messages at the end of the user's turn."""
+    """Add ``trigger`` to ``prompt`` at the beginning of the reply, or in messages at the end of the user's turn."""
     if isinstance(prompt, str):
         return f"{prompt} {trigger}"
     return (*prompt[:-1], Message("user", f"{prompt[-1].content}\n{trigger}"))

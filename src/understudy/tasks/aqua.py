@@ -3,8 +3,8 @@
     {"question": "A shop sells a pen for $2 and makes 10% profit on it. What is the profit on 50 pens?", "options": ["A)10", "B)15",
      "C)20", "D)25", "E)30"], "rationale": "Profit per pen = 2 * 0.10 = 0.2\\nTotal = 50 * 0.2 = 10\\nAnswer is A.", "correct": "A"}
 
-Get: github.com/google-deepmind/AQuA (train.json, dev.json, test.json, one object a line; as the loading script of `datasets` reads
-them), or huggingface.co/datasets/deepmind/aqua_rat (raw). Splits as published: 97,467 train, 254 dev, 254 test.
+Get: github.com/google-deepmind/AQuA (train.json, dev.json, test.json, one object per line, as the loading script of `datasets`
+reads them), or huggingface.co/datasets/deepmind/aqua_rat (raw). Splits as published: 97,467 train, 254 dev, 254 test.
 """
 
 import re
@@ -27,11 +27,11 @@ class AQuA(PublishedSet):
     def problem(self, row: PublishedRow) -> Problem:
         options = row.get("options")
         parted = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
-        found = [match for match in parted if match]
-        if not found or len(found) != len(options) or [match[1] for match in found] != list("ABCDE")[: len(found)]:
-            raise row.wrong("options", 'must be a list as ["A)21", "B)22", ...]')
+        labelled = [match for match in parted if match]
+        if not labelled or len(labelled) != len(options) or [match[1] for match in labelled] != list("ABCDE")[: len(labelled)]:
+            raise row.wrong("options", 'must be a list like ["A)21", "B)22", ...]')
         correct = row.text("correct")
-        if correct not in [match[1] for match in found]:
+        if correct not in [match[1] for match in labelled]:
             raise row.wrong("correct", "must be the letter of an option")
         meta = {"rationale": rationale} if (rationale := row.get("rationale")) else {}
-        return Problem("", row.text("question"), "option", correct, choices=tuple(m[2].strip() for m in found), meta=meta)
+        return Problem("", row.text("question"), "option", correct, choices=tuple(m[2].strip() for m in labelled), meta=meta)

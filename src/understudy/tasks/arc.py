@@ -3,11 +3,11 @@
     {"id": "Mercury_1", "question": {"stem": "What does a plant need to make food?", "choices": [{"text": "light", "label": "A"},
      {"text": "sound", "label": "B"}, {"text": "salt", "label": "C"}, {"text": "wind", "label": "D"}]}, "answerKey": "A"}
 
-Options are labelled A to E in some questions and 1 to 5 in others; the answer here is the letter of the option's place in both.
+Some questions label their options A to E, others 1 to 5. In both cases the answer here is the letter of the option's position.
 
 Get: allenai.org/data/arc, ARC-V1-Feb2018-2 (ARC-Easy/ARC-Easy-Train.jsonl, ...-Dev.jsonl, ...-Test.jsonl, and the same for
-ARC-Challenge; the layout that public readers of it use), or huggingface.co/datasets/allenai/ai2_arc (question a text, choices lists
-of labels and texts). Splits as published: 2,251 / 570 / 2,376 easy, 1,119 / 299 / 1,172 challenge.
+ARC-Challenge; the layout that its public readers use), or huggingface.co/datasets/allenai/ai2_arc (the question is a text, the
+choices are lists of labels and texts). Splits as published: 2,251 / 570 / 2,376 easy, 1,119 / 299 / 1,172 challenge.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ARC(PublishedSet):
     """ARC: answers of kind ``option``."""
 
     part: Literal["easy", "challenge"] = "easy"
-    """Which of the two sets."""
+    """Which of the two sets to use."""
 
     @property
     def prefix(self) -> str:

@@ -8,7 +8,7 @@
       <Formula>3+4=7</Formula>
     </Problem>
 
-Get: github.com/chaochun/nlu-asdiv-dataset, dataset/ASDiv.xml (a row of it as above stands in public code), or
+Get: github.com/chaochun/nlu-asdiv-dataset, dataset/ASDiv.xml (public code shows a row like the one above), or
 huggingface.co/datasets/EleutherAI/asdiv (one split; fields body, question, solution_type, answer, formula). There are no splits:
 `test` and `dev` problems are drawn by seed, and the rest is train. Problems whose answer is not one number ("Purple", "5:45") are
 in the split ``not numbers``, which a study uses only if it names it.
@@ -30,7 +30,7 @@ _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
 @dataclass(frozen=True)
 class ASDiv(PublishedSet):
-    """ASDiv: answers of kind ``number``; problems whose answer is no single number are in the split "not numbers"."""
+    """ASDiv: answers of kind ``number``. Problems whose answer is not a single number are in the split "not numbers"."""
 
     dev: AtLeastOne = 200
     """The number of dev problems, drawn by seed."""
@@ -59,11 +59,11 @@ class ASDiv(PublishedSet):
 
 
 def _read_xml(path: Path) -> Iterator[PublishedRow]:
-    """The problems of ASDiv.xml under the hub's field names. A document type is an error, because it could define entities."""
+    """Read the problems of ASDiv.xml under the hub's field names. A document type, which could define entities, is an error."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DataError(f"{path}: has a document type or entities, which ASDiv.xml does not have; get the published file")
+            raise DataError(f"{path}: has a document type or entities, but ASDiv.xml has neither; get the published file")
         tree = ET.fromstring(text)  # noqa: S314 - without a document type, nothing can be expanded or fetched
     except (ET.ParseError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not XML ({error}); get the published file") from None

@@ -18,14 +18,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Options(NamedTuple):
-    """Option texts in the order A, B, ..., and the data set's own ``labels``, if any: ARC's may be "1" to "4"."""
+    """Option texts in the order A, B, ..., and the data set's own ``labels``, if any; ARC's may be "1" to "4"."""
 
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
 
 def read_options(value: Any, where: str, name: str) -> Options:
-    """The options in the field ``name``. Raises DataError where its value has none of the layouts."""
+    """Read the options in the field ``name``. Raises DataError if its value has none of the layouts."""
     value = json_list(value)
     if value is None or value in ("", []):
         return Options()
@@ -33,8 +33,8 @@ def read_options(value: Any, where: str, name: str) -> Options:
         case {"label": list(labels), "text": list(texts)} if len(labels) == len(texts):
             return _options(texts, labels, where, name)
         case dict():
-            there = {label: text for label, text in value.items() if text is not None}
-            return _options(list(there.values()), list(there), where, name)
+            present = {label: text for label, text in value.items() if text is not None}
+            return _options(list(present.values()), list(present), where, name)
         case [dict(), *_] if all(isinstance(v, dict) and "text" in v for v in value):
             labelled = all(v.get("label") is not None for v in value)
             return _options([v["text"] for v in value], [v["label"] for v in value] if labelled else [], where, name)
@@ -49,18 +49,19 @@ def read_options(value: Any, where: str, name: str) -> Options:
 
 
 def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, answer: str) -> Options:
-    """The options, each in its own field of ``names``, which count as labels. Empty fields at the end are dropped.
+    """Read options that are each in their own field of ``names``; the field names count as labels. Empty fields at the end are
+    dropped.
 
-    If one of them is the field of the right answer (correct_answer, distractor1, ...), it would always be the same option. The
-    options then stand in alphabetical order.
+    If one of them is the field of the right answer (correct_answer, distractor1, ...), that would always be the same option. The
+    options are then sorted alphabetically.
     """
-    there = [name for name in names if row.get(name) not in (None, "")]
-    if there != list(names[: len(there)]):
-        gap = next(name for name in names if name not in there)
+    present = [name for name in names if row.get(name) not in (None, "")]
+    if present != list(names[: len(present)]):
+        gap = next(name for name in names if name not in present)
         raise DataError(f"{where}: field {gap!r} is empty, but a later option is not; fill it or remove the row")
     if answer in names:
-        return _options(sorted(str(row[name]) for name in there), [], where, "choices")
-    return _options([row[name] for name in there], there, where, "choices")
+        return _options(sorted(str(row[name]) for name in present), [], where, "choices")
+    return _options([row[name] for name in present], present, where, "choices")
 
 
 def _options(texts: Sequence[Any], labels: Sequence[Any], where: str, name: str) -> Options:
@@ -68,10 +69,10 @@ def _options(texts: Sequence[Any], labels: Sequence[Any], where: str, name: str)
         if isinstance(text, bool) or not isinstance(text, str | int | float) or not str(text).strip():
             raise DataError(f"{where}: field {name!r} must be a list of non-empty texts, but has {text!r}")
     if len(texts) > len(LETTERS):
-        raise DataError(f"{where}: field {name!r} has {len(texts)} options; it may have up to {len(LETTERS)}")
+        raise DataError(f"{where}: field {name!r} has {len(texts)} options; the maximum is {len(LETTERS)}")
     signs = [str(label).strip() for label in labels]
     if len(set(signs)) < len(signs):
-        raise DataError(f"{where}: field {name!r} has a label twice ({', '.join(signs)})")
+        raise DataError(f"{where}: field {name!r} uses a label twice ({', '.join(signs)})")
     return Options(tuple(map(str, texts)), tuple(signs))
 
 
@@ -90,21 +91,21 @@ _TAIL = re.compile(r"\n\s*(?:A|Answer)\s*:?\s*$")
 
 
 def _run(first: str, n: int) -> tuple[str, ...]:
-    """The first ``n`` letters or numbers, in the style of ``first``."""
+    """Return the first ``n`` letters or numbers, in the style of ``first``."""
     signs = "123456789" if first.isdigit() else LETTERS if first.isupper() else LETTERS.lower()
     return tuple(signs[:n])
 
 
 def options_in_text(text: str, where: str) -> tuple[str, Options]:
-    """(the question, its options) of a text that ends with the options.
+    """Split a text that ends with options into (the question, its options).
 
-    Raises DataError where there are no options, or where several styles of marks could be options.
+    Raises DataError if there are no options, or if several styles of marks could be options.
     """
-    found = [marks for style in _STYLES if (marks := _marks(style, text))]
-    if len({tuple(mark.start("label") for mark in marks) for marks in found}) != 1:
-        what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
-        raise DataError(f"{where}: {what} at the end of {text[-120:]!r}; remove the row, or give options as a field")
-    marks = found[0]  # the styles that find it agree where its labels are
+    candidates = [marks for style in _STYLES if (marks := _marks(style, text))]
+    if len({tuple(mark.start("label") for mark in marks) for marks in candidates}) != 1:
+        what = "no options such as (A) ... (B) ..." if not candidates else "more than one list of options"
+        raise DataError(f"{where}: {what} at the end of {text[-120:]!r}; remove the row, or put the options in a field")
+    marks = candidates[0]  # all matching styles agree where its labels are
     ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
     texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
     between = [re.sub(r"\s*[,;]?(?:\s+(?:or|and))?$|\s*[,;]$", "", option) for option in texts[:-1]]
@@ -115,26 +116,25 @@ def options_in_text(text: str, where: str) -> tuple[str, Options]:
 
 
 def _marks(style: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """The marks of one style, if there are two or more in the right order; else []."""
+    """Return the marks of one style, if there are two or more in the right order; else []."""
     marks = list(style.finditer(text))
     labels = tuple(mark["label"] for mark in marks)
     return marks if len(labels) > 1 and labels == _run(labels[0], len(labels)) else []
 
 
 def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -> str | None:
-    """The letter of the option that ``raw`` names, None where it names none.
+    """Return the letter of the option that ``raw`` names, None if it names none.
 
     ``raw`` may be, in order of trust: the data set's own label; a number that counts from ``base``; an option's text; a letter,
-    ``(a)`` or ``B) moon``. Raises ValueError where two readings name different options, or where a number may count from 0 or
-    from 1.
+    ``(a)`` or ``B) moon``. Raises ValueError if two readings name different options, or if a number may count from 0 or from 1.
     """
-    said, bare = _fold(raw), _strip_marks(raw)
+    folded, bare = _fold(raw), _strip_marks(raw)
     labels = [_fold(label) for label in options.labels]
-    for sign in (said, bare):
+    for sign in (folded, bare):
         if labels.count(sign) == 1:
             return LETTERS[labels.index(sign)]
     texts = [_fold(text) for text in options.texts]
-    by_text = LETTERS[texts.index(said)] if said in texts else None
+    by_text = LETTERS[texts.index(folded)] if folded in texts else None
     if bare.isdecimal():
         by_number = None if base is None else _at(int(bare) - base, len(texts))
         if declared or by_text is None:
@@ -151,7 +151,7 @@ def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -
 
 
 def _at(index: int, n: int) -> str | None:
-    """The letter of an index. Without option texts any index is valid."""
+    """Return the letter of an index. Without option texts any index is valid."""
     return LETTERS[index] if 0 <= index < (n or len(LETTERS)) else None
 
 
@@ -160,16 +160,16 @@ def _fold(value: Any) -> str:
 
 
 def _strip_marks(value: Any) -> str:
-    """A letter or number without the signs around it: ``(a)``, ``1.``"""
+    """Return a letter or number without the signs around it: ``(a)``, ``1.``"""
     match = re.fullmatch(r"[(\[]?(\w|\d{1,2})[)\].:]?", _fold(value))
     return match[1] if match else ""
 
 
 def option_base(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
-    """The number from which answers count, if an answer shows it: 0 shows that they count from 0, and the number of options that
-    they count from 1.
+    """Return the number from which answers count, if an answer shows it: 0 shows that they count from 0, and the number of options
+    that they count from 1.
 
-    ``answers`` are (where, raw answer, options). Raises DataError where they show both.
+    ``answers`` are (where, raw answer, options). Raises DataError if they show both.
     """
     first_row: dict[int, str] = {}
     for where, raw, options in answers:
@@ -178,12 +178,12 @@ def option_base(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
         if bare.isdecimal() and not named and int(bare) in (0, len(options.texts)):
             first_row.setdefault(min(int(bare), 1), where)
     if len(first_row) > 1:
-        raise DataError(f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; take one of them")
+        raise DataError(f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; use one base for all")
     return next(iter(first_row), None)
 
 
 def json_list(value: Any) -> Any:
-    """``value``, or the list or map in its JSON text, because a table has no lists."""
+    """Return ``value``, or the list or map in its JSON text, because a table has no lists."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         with suppress(ValueError):
             return json.loads(value)

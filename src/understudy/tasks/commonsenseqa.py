@@ -5,9 +5,9 @@
      "salt"}], "stem": "What would make somebody open an umbrella?"}}
 
 Get: tau-nlp.org/commonsenseqa (train_rand_split.jsonl, dev_rand_split.jsonl; test_rand_split_no_answers.jsonl), or
-huggingface.co/datasets/tau/commonsense_qa (question a text, choices lists of labels and texts, question_concept beside them; the
-loading script of `datasets` has both). Splits: 9,741 train, 1,221 dev. The published test has no answers, so as the papers do the
-published dev is test, and `dev` questions are held out of train.
+huggingface.co/datasets/tau/commonsense_qa (the question is a text, the choices are lists of labels and texts, next to
+question_concept; the loading script of `datasets` has both). Splits: 9,741 train, 1,221 dev. The published test has no answers, so
+the published dev is test, as in the papers, and `dev` questions are held out of train.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from understudy.tasks.data_sets import AtLeastOne, FilePatterns, PublishedRow, P
 
 @dataclass(frozen=True)
 class CommonsenseQA(PublishedSet):
-    """CommonsenseQA: answers of kind ``option``. Test is the published dev, since the published test has no answers."""
+    """CommonsenseQA: answers of kind ``option``. Test is the published dev, because the published test has no answers."""
 
     dev: AtLeastOne = 1000
-    """The number of questions that are held out of train by seed."""
+    """The number of questions held out of train by seed."""
 
     def layouts(self) -> list[FilePatterns]:
         return [{"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}, hub(train="train", test="validation")]

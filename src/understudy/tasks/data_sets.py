@@ -1,6 +1,6 @@
-"""What the published data sets share: finding their files, reading rows with clear errors, holding a dev split out of train.
+"""Share what the published data sets need: find their files, read rows with clear errors, hold a dev split out of train.
 
-A set is a subclass of `PublishedSet` that says where its files are (`layouts`) and makes a `Problem` of a `PublishedRow`
+A set is a subclass of `PublishedSet` that says where its files are (`layouts`) and makes a `Problem` from a `PublishedRow`
 (`problem`).
 """
 
@@ -25,7 +25,7 @@ from understudy.tasks.splits import check_ids, split
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 FilePatterns = Mapping[str, Sequence[str]]
-"""split -> patterns of its files under the root. The first pattern that matches any file counts."""
+"""split -> patterns of its files under the root. The first pattern that matches any file is used."""
 ALL = "all"
 """The split of a set that is published without splits."""
 
@@ -43,29 +43,29 @@ class PublishedSet:
         return type(self).__name__.lower()
 
     def layouts(self) -> list[FilePatterns]:
-        """The layouts in which the set is published. The first layout whose splits are all there counts."""
+        """Return the layouts in which the set is published. The first layout whose splits are all present is used."""
         raise NotImplementedError
 
     def problem(self, row: PublishedRow) -> Problem | None:
-        """The problem of one row, None where the set leaves it out. Raises DataError naming file, line and field."""
+        """Make the problem of one row; None if the set leaves it out. Raises DataError naming file, line and field."""
         raise NotImplementedError
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
-        """(split, row) of every row."""
+        """Yield (split, row) for every row."""
         return ((part, row) for part, paths in self.find_files().items() for path in paths for row in self.rows_of(path))
 
     def rows_of(self, path: Path) -> Iterator[PublishedRow]:
-        """The rows of a file. The end of its name says how to read it."""
+        """Read the rows of a file, in the format that the end of its name says."""
         return (PublishedRow(values, where) for where, values in read_objects(path))
 
     def find_files(self) -> dict[str, list[Path]]:
-        """split -> its files, in the first layout whose splits are all there.
+        """Return split -> its files, in the first layout whose splits are all present.
 
-        Raises DataError naming the directory and the files that are missing.
+        Raises DataError naming the directory and the missing files.
         """
         directory, missing = Path(self.root), []
         if not directory.is_dir():
-            raise DataError(f"task.root = {self.root!r}: there is no directory {directory}")
+            raise DataError(f"task.root = {self.root!r}: the directory {directory} does not exist")
         for layout in self.layouts():
             paths = {name: _first(directory, patterns) for name, patterns in layout.items()}
             if all(paths.values()):
@@ -75,11 +75,11 @@ class PublishedSet:
         raise DataError(f"{directory}: the data set is incomplete (missing: {looked_for}); set task.root to its directory")
 
     def files(self) -> list[Path]:
-        """The files that the problems are read from."""
+        """Return the files that the problems are read from."""
         return [path for paths in self.find_files().values() for path in paths]
 
     def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split; ``seed`` draws those that are held out. Raises DataError naming file, line and field."""
+        """Return every problem with its split; ``seed`` draws the held-out ones. Raises DataError naming file, line and field."""
         problems: list[Problem] = []
         counts: Counter[str] = Counter()
         for part, row in self.rows():
@@ -93,8 +93,8 @@ class PublishedSet:
 
 
 def hub(config: str = "*", **splits: str) -> FilePatterns:
-    """The layout of a copy from the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves to disk.
-    ``splits`` maps our split to the hub's."""
+    """Return the layout of a copy from the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves to
+    disk. ``splits`` maps our split to the hub's."""
     ends = ("-*.parquet", "/*.parquet", "/*.arrow")
     return {
         ours: [f"{place}{name}{end}" for place in (f"{config}/", "data/", "") for end in ends] + [f"{name}.parquet"]
@@ -113,35 +113,35 @@ class PublishedRow(NamedTuple):
     where: str
 
     def get(self, *names: str) -> Any:
-        """The value of the first of ``names`` that is not null, else None."""
+        """Return the value of the first of ``names`` that is not null, else None."""
         return next((self.values[name] for name in names if self.values.get(name) is not None), None)
 
     def text(self, *names: str) -> str:
-        """The text of the field. Raises DataError where it is empty or not a text."""
+        """Return the text of the field. Raises DataError if it is empty or not a text."""
         value = self.get(*names)
         if not isinstance(value, str) or not value.strip():
             raise self.wrong(next((name for name in names if name in self.values), names[0]), "must be a non-empty text")
         return value.strip()
 
     def letter(self, name: str, size: int) -> str:
-        """The letter of the option whose number, from 0 and below ``size``, is in the field. Raises DataError for anything else."""
+        """Return the letter of the option with the number in the field, from 0 to below ``size``. Raises DataError otherwise."""
         value = self.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
             raise self.wrong(name, f"must be a number from 0 to {size - 1}")
         return LETTERS[value]
 
     def gold(self, value: Any, name: str, kind: AnswerKind) -> str:
-        """The ``value`` of the field ``name`` as a canonical answer. Raises DataError where it is no answer of this kind."""
+        """Return the ``value`` of the field ``name`` as a canonical answer. Raises DataError if it is not of this kind."""
         canonical = normalise(str(value), kind)
         if canonical is None:
             raise self.wrong(name, f"must hold an answer of kind {kind}")
         return canonical
 
     def labelled_question(self, **meta: str) -> Problem:
-        """The problem of a row whose options have labels, and whose ``answerKey`` is one of them.
+        """Make the problem of a row whose options have labels, and whose ``answerKey`` is one of them.
 
-        Question and options are in an object ``question``, or, as on the hub, beside the key. Labels may be letters or numbers
-        (ARC has both). The answer is the letter of the option's place. ``meta``: our name -> the field, where the row has it.
+        Question and options are in an object ``question``, or, as on the hub, next to the key. Labels may be letters or numbers
+        (ARC has both). The answer is the letter of the option's position. ``meta``: our name -> the field, if the row has it.
         Raises DataError.
         """
         inner = self.values.get("question")
@@ -162,15 +162,15 @@ class PublishedRow(NamedTuple):
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
-            return DataError(f"{self.where}: field {name!r} {must}, and is missing{nearest(name, self.values)}")
+            return DataError(f"{self.where}: field {name!r} {must}, but is missing{nearest(name, self.values)}")
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
-    """``problems`` with ``sizes`` of them moved to further splits, in seeded order. They come from `ALL`, or else from train,
-    and the rest is train.
+    """Return ``problems`` with ``sizes`` of them moved to further splits, in seeded order. They come from `ALL`, or else from
+    train, and the rest is train.
 
-    Raises DataError where no problem would be left to train on.
+    Raises DataError if no problem would be left to train on.
     """
     whole = ALL if any(p.split == ALL for p in problems) else "train"
     if whole == "train":

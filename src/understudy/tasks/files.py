@@ -17,22 +17,22 @@ from understudy.tasks.splits import check_ids, exemplars_of, key_of, require_sol
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A further split: a contrast set, or another task, of which nothing is trained."""
+    """A further split that no student is trained on: a contrast set, or another task."""
 
     file: str
-    """As ``test``."""
+    """A file, or ``DIR/SPLIT``, as for ``test``."""
     kind: AnswerKind | None = None
-    """The kind of its answers, where it is another one."""
+    """The kind of its answers, if it differs from the task's."""
     fields: Mapping[str, str | tuple[str, ...]] | None = None
-    """Its fields, where they are called otherwise than those of the task."""
+    """Its fields, if their names differ from the task's."""
     exemplars: str | None = None
-    """A file of solved questions of this task, with answer and rationale: what prompts show before its questions in the place of
-    exemplars (all of them) or, by ``in_context``, of other training questions (some of them). Not given: those of the study."""
+    """A file of solved questions of this task, with answer and rationale. Prompts show them before its questions in place of
+    exemplars (all of them) or, with ``in_context``, of other training questions (some of them). Without it, the study's own."""
 
 
 @dataclass(frozen=True)
 class Files(Layout):
-    """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow by the end of their names, or data set directories.
+    """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow (the ending of the name decides), or data set directories.
 
     Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """
@@ -50,18 +50,18 @@ class Files(Layout):
     others: Mapping[str, OtherFile] = field(default_factory=dict)
     """Further splits, which ``evaluation.splits`` may name: ``{ sst2 = { file = "sst2.jsonl", kind = "option" } }``."""
     sizes: Mapping[str, int | float] = field(default_factory=dict)
-    """The sizes of splits that are drawn in seeded order from the file, or from train where the data have splits: numbers of
-    problems, or shares below 1. The other problems are train, or dropped if ``sizes`` name train."""
+    """The sizes of splits drawn in seeded order from the file, or from train if the data have splits: numbers of problems, or
+    shares below 1. The other problems are train, or dropped if ``sizes`` name train."""
     stratify: str | None = None
-    """With ``sizes``: a field whose values are in each split in proportion."""
+    """With ``sizes``: a field whose values appear in each split in proportion."""
     group: str | None = None
-    """With ``sizes``: a field (template, passage) whose equal values are all in one split, or ``near-duplicates``."""
+    """With ``sizes``: a field (template, passage) whose equal values all go to one split, or ``near-duplicates``."""
     splits: str | None = None
-    """A JSON file, split -> list of ids, as the problems stage writes it, instead of ``sizes``. Problems in no split are
+    """A JSON file, split -> list of ids, as the problems stage writes it. Use it instead of ``sizes``. Problems in no split are
     dropped."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The share of train that is used. 0.2 contains 0.1, and held-out splits stay whole (SCoTD's code, arXiv 2306.14050, keeps
-    such a list)."""
+    """The share of train to use. 0.2 contains 0.1, and held-out splits stay whole (SCoTD's code, arXiv 2306.14050, keeps such a
+    list)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +70,7 @@ class Files(Layout):
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
             raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
         if taken := sorted({"train", "dev", "test", *self.sizes} & self.others.keys()):
-            raise ValueError(f"others: {', '.join(taken)} is a split of the task already; name it otherwise")
+            raise ValueError(f"others: {', '.join(taken)} is already a split of the task; use another name")
         if self.splits is not None and self.sizes:
             raise ValueError("splits, sizes: set only one of them")
         if self.stratify and self.group:
@@ -84,7 +84,7 @@ class Files(Layout):
             raise ValueError(f"sizes = {dict(self.sizes)}: the shares add up to more than 1")
 
     def files(self) -> list[Path]:
-        """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
+        """Return the files of the problems. Raises DataError if data, or splits of a directory, are missing."""
         others = [name for other in self.others.values() for name in (other.file, other.exemplars) if name is not None]
         sources = [*self._sources().values(), *(Path(self.root) / name for name in others)]
         paths = [file for source in sources for file in files_of(source)]
@@ -92,7 +92,7 @@ class Files(Layout):
         return [*paths, *described, *([Path(self.root) / self.splits] if self.splits else [])]
 
     def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split. Raises DataError naming file, line and field."""
+        """Return every problem with its split. Raises DataError naming file, line and field."""
         problems = [replace(problem, split=name) for name, problem in self._read()[0] if problem is not None]
         others = [problem for name, other in self.others.items() for problem in self._read_other(name, other)]
         check_ids([*problems, *others])
@@ -103,11 +103,11 @@ class Files(Layout):
         return [*(take_fraction(problems, self.fraction, seed=seed) if self.fraction < 1 else problems), *others]
 
     def bad_rows(self) -> list[str]:
-        """Why each row is left out by ``skip_bad``."""
+        """Return why ``skip_bad`` leaves out each row."""
         return self._read()[1] if self.skip_bad else []
 
     def _read(self) -> tuple[list[tuple[str, Problem | None]], list[str]]:
-        """The split and the problem of each row, None for one that is left out; and why rows are left out by ``skip_bad``."""
+        """Return the split and the problem of each row, None for one that is left out; and why ``skip_bad`` leaves rows out."""
         bad: list[str] = []
         skipped = bad if self.skip_bad else None
         rows = [(name, row) for name, source in self._sources().items() for row in read_question_rows(source, skipped)]
@@ -129,7 +129,7 @@ class Files(Layout):
             require_solved(solved, other.exemplars)
 
     def _sources(self) -> dict[str, Path]:
-        """split -> its file or directory; ``""`` has no splits yet."""
+        """Return split -> its file or directory; ``""`` has no splits yet."""
         if self.path is None:
             named = {"train": self.train, "dev": self.dev, "test": self.test}
             return {split: Path(self.root) / file for split, file in named.items() if file is not None}
@@ -138,17 +138,17 @@ class Files(Layout):
         if len(theirs) > 1 and (roles := roles_of(list(theirs))):
             return {ours: path / name for ours, name in roles.items()}
         if not all(file.is_file() for file in ([] if path.is_dir() else files_of(path))):
-            raise DataError(f"{path}: there is no such file or directory")
+            raise DataError(f"{path}: no such file or directory")
         if not self.sizes and self.splits is None:
-            has = f"; its splits are {', '.join(theirs)}" if len(theirs) > 1 else ""
-            raise DataError(f"{path}: has no splits train, dev, test{has}; set sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
+            listed = f"; its splits are {', '.join(theirs)}" if len(theirs) > 1 else ""
+            raise DataError(f"{path}: has no splits train, dev, test{listed}; set sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
         return {"": path}
 
     def _draw(self, problems: list[Problem], seed: int) -> list[Problem]:
-        """``problems`` with ``sizes`` drawn from those without a split, or else from train."""
+        """Return ``problems`` with ``sizes`` drawn from those without a split, or else from train."""
         own = [problem for problem in problems if problem.split not in ("", "train")]
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
-            raise DataError(f"sizes: {', '.join(taken)} exists already, so it cannot be drawn from train")
+            raise DataError(f"sizes: {', '.join(taken)} already exists, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
         stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify is not None else None
         group = key_of(pool, self.our_name(self.group), "group") if self.group is not None else None

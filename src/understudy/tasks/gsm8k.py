@@ -6,7 +6,7 @@
 Socratic: each line of the answer is "How many pens does Ana give to Ben? ** Ana gives Ben 12/2 = <<12/2=6>>6 pens."
 
 Get: github.com/openai/grade-school-math, grade_school_math/data (train.jsonl, test.jsonl, train_socratic.jsonl,
-test_socratic.jsonl: read there), or huggingface.co/datasets/openai/gsm8k (main, socratic). Splits: 7,473 train, 1,319 test; there
+test_socratic.jsonl: read there), or huggingface.co/datasets/openai/gsm8k (main, socratic). Splits: 7,473 train, 1,319 test. There
 is no dev split, so `dev` problems are held out of train, never of test.
 """
 
@@ -29,7 +29,7 @@ class GSM8K(PublishedSet):
     marks: bool = False
     """Keep the calculator's marks, ``<<48/2=24>>``, in the rationales."""
     dev: AtLeastOne = 500
-    """The number of problems that are held out of train by seed."""
+    """The number of problems held out of train by seed."""
 
     def layouts(self) -> list[FilePatterns]:
         end = "_socratic" if self.layout == "socratic" else ""

@@ -1,4 +1,4 @@
-"""Questions that are in a held-out split and outside it: equal ones, which a rule stops or drops, and near ones.
+"""Find questions that are both in a held-out split and outside it: equal ones, which a rule stops or drops, and near ones.
 
     Ann has 3 pears. How many?     Ann has 12 pears; how many?        other numbers
     Ann has 3 pears. How many?     Bob Lee has 12 pears. How many?    other names
@@ -17,34 +17,34 @@ from understudy.core.errors import DataError, counted
 from understudy.core.values import Problem, grouped
 
 GRAM = 13
-"""A run of so many words that two questions share is no accident (GPT-3, arXiv 2005.14165, appendix C)."""
+"""A run of this many words that two questions share is no accident (GPT-3, arXiv 2005.14165, appendix C)."""
 WHOLE = 6
-"""A question of so many words is one, whatever stands before or after it ("Please reason step by step, and ...")."""
+"""A question of this many words counts as one, whatever comes before or after it ("Please reason step by step, and ...")."""
 _LEAST = 4
-"""A template of fewer words that are no names and numbers ("is X in X") says nothing."""
+"""A template with fewer words that are neither names nor numbers ("is X in X") says nothing."""
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
-"""A word, or a number with its marks: "1,000" is one as "900" is."""
+"""A word, or a number with its marks: "1,000" is one word, like "900"."""
 LONG = 8
-"""A sentence of fewer words may stand in many questions."""
+"""A sentence with fewer words may occur in many questions."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
-"""Control characters that are no blanks."""
+"""Control characters that are not blanks."""
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""Letters and marks that are not seen themselves (Default_Ignorable_Code_Point; those of the category Cf are told by that)."""
+"""Invisible letters and marks (Default_Ignorable_Code_Point; those of the category Cf are recognised by that)."""
 _SENTENCE_END = re.compile(r"(?<=[.?!:])\s+|\n")
 _SIGN = re.compile("[-+*/=<>×÷^]")
 _MARK = re.compile(r"[;:!?\"'’“”]|[.,](?!\d)")
-"""A mark of a sentence; that of a decimal or of thousands is none."""
+"""A punctuation mark of a sentence, not of a decimal or of thousands."""
 
 
 def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
-    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem, and the
-    ids of these. With the ``rule`` "error" they raise a DataError that names them."""
+    """Return ``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem,
+    and the ids of those. With the ``rule`` "error", raise a DataError that names them instead."""
     held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
     same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
     if same and rule == "error":
         pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"the question and choices of a problem of {', '.join(held_out)} stand in other splits, too "
+            f"problems of {', '.join(held_out)} occur in other splits, too, with the same question and choices "
             f"({counted(len(same), 'problem')}): {pairs}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
@@ -53,7 +53,7 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
 
 @dataclass(frozen=True)
 class NearPair:
-    """The question ``held_out`` (an id) is near the question ``outside`` the held-out splits. ``kind``: how, one of `KINDS`."""
+    """The question ``held_out`` (an id) is near the question ``outside`` the held-out splits. ``kind`` is one of `KINDS`."""
 
     held_out: str
     outside: str
@@ -61,8 +61,8 @@ class NearPair:
 
 
 def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[list[NearPair], set[str]]:
-    """Every ``held_out`` question that is near one outside, with the first such one by the first of `KINDS`; and the ids of all
-    that are near outside."""
+    """Find every ``held_out`` question that is near one outside, with the first such one by the first of `KINDS`, and the ids of
+    all near ones outside."""
     pairs: dict[str, dict[str, NearPair]] = {kind: {} for kind in KINDS}
     held = grouped((key, p.id) for p in problems if p.split in held_out for key in _near_keys(p, True))
     outside: set[str] = set()
@@ -72,27 +72,27 @@ def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[
                 outside.add(problem.id)
                 for name in held[key]:
                     pairs[key[0]].setdefault(name, NearPair(name, problem.id, key[0]))
-                held[key] = []  # they have their pair: the time stays linear where all questions have one template
+                held[key] = []  # they have their pair, so the time stays linear even if all questions have one template
     nearest: dict[str, NearPair] = {}
-    for name, pair in chain.from_iterable(found.items() for found in pairs.values()):
+    for name, pair in chain.from_iterable(by_id.items() for by_id in pairs.values()):
         nearest.setdefault(name, pair)
     return list(nearest.values()), outside
 
 
 def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
-    """A key that is equal for the same question with the same choices in any order, whatever invisible characters are in it."""
+    """Return a key that is equal for the same question and choices in any order, ignoring invisible characters."""
     context, question, *choices = map(_to_plain, (problem.context, problem.question, *problem.choices))
     return " ".join(context.split()), " ".join(question.split()), tuple(sorted(choices))
 
 
 def copy_key(problem: Problem) -> tuple[str, ...]:
-    """As `exact_key`, and equal where only case or the marks of sentences differ, too."""
+    """Return a key like `exact_key` that is also equal where only case or punctuation differs."""
     context, question, choices = exact_key(problem)
     return tuple(" ".join(_MARK.sub(" ", text.casefold()).split()) for text in (context, question, *choices))
 
 
 def _to_plain(text: str) -> str:
-    """``text`` in Unicode's form NFC, without characters that are not seen (a soft hyphen, how a letter is drawn)."""
+    """Return ``text`` in Unicode's form NFC, without invisible characters (a soft hyphen, how a letter is drawn)."""
     text = _CONTROL.sub("", text)
     if text.isascii():
         return text
@@ -101,7 +101,7 @@ def _to_plain(text: str) -> str:
 
 
 def near_key(problem: Problem) -> tuple[str, ...]:
-    """A key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
+    """Return a key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
     return _without_numbers(_split(problem)[0])
 
 
@@ -110,21 +110,21 @@ def _without_numbers(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _split(problem: Problem) -> tuple[list[str], list[list[str]]]:
-    """All words of a question without case; and as they are written those of its context with the question, and of each choice."""
+    """Return all words of a question without case; and, as written, those of its context with the question, and of each choice."""
     context, *parts = [_WORD.findall(_to_plain(text)) for text in (problem.context, problem.question, *sorted(problem.choices))]
     parts[0] = context + parts[0]
     return " ".join(chain.from_iterable(parts)).casefold().split(), parts
 
 
 def _near_keys(problem: Problem, held: bool) -> Iterator[tuple[str, Hashable]]:
-    """How a question, which is ``held`` out or is not, may be near another one, with the keys that both have then. They are made
-    together: all read every word."""
+    """Yield how a question, ``held`` out or not, may be near another one, with the key that both then have. All keys are made
+    together, because they all read every word."""
     words, (asked, *choices) = _split(problem)
     texts = (problem.context, problem.question, *problem.choices)
     yield SAME, tuple(sorted(words + [sign for text in texts for sign in _SIGN.findall(text)]))
     yield NUMBERS, _without_numbers(words)
     masked = [["0" if word[0].isdigit() else "X" if word[0].isupper() else word for word in part] for part in (asked, *choices)]
-    template = [word for word, _ in groupby(chain(masked[0], *sorted(masked[1:])))]  # several words of one name are one
+    template = [word for word, _ in groupby(chain(masked[0], *sorted(masked[1:])))]  # several words of one name count as one
     if sum(word not in ("0", "X") for word in template) >= _LEAST:
         yield NAMES, tuple(template)
     for i in range(len(asked) - GRAM + 1):
@@ -133,27 +133,27 @@ def _near_keys(problem: Problem, held: bool) -> Iterator[tuple[str, Hashable]]:
     least = 1 if choices else _LEAST
     yield MORE, (held, *start, "", *rest)
     for n in range(least, min(len(asked), GRAM)):
-        if 2 * n > len(asked) or n >= WHOLE:  # of the other side a whole question
+        if 2 * n > len(asked) or n >= WHOLE:  # these parts may be a whole question of the other side
             yield from ((MORE, (not held, *part, "", *rest)) for part in (start[:n], start[-n:]))
-    if least < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
-        for i in range(len(asked) + 1):  # without one of its words, and as it is: a word more or less is near, too
+    if least < len(asked) < 2 * GRAM:  # a longer one that differs in one word shares GRAM words in a row anyway
+        for i in range(len(asked) + 1):  # without one of its words, and as it is: one word more or less is near, too
             yield WORD, (*start[:i], *start[i + 1 :], *rest)
     options = sorted(" ".join(choice).casefold() for choice in choices)
     for some in (options, *combinations(options, len(options) - 1)) if options else ():
         yield OPTION, (*start, *some)
     for sentence in _SENTENCE_END.split(_to_plain(problem.question).casefold()):
-        said = tuple(_WORD.findall(sentence))
-        if WHOLE <= len(said) < GRAM:
-            yield MORE, (not held, *said, "", *rest)
-        if len(said) >= LONG and 2 * len(said) > len(asked):
-            yield SENTENCE, said
+        sentence_words = tuple(_WORD.findall(sentence))
+        if WHOLE <= len(sentence_words) < GRAM:
+            yield MORE, (not held, *sentence_words, "", *rest)
+        if len(sentence_words) >= LONG and 2 * len(sentence_words) > len(asked):
+            yield SENTENCE, sentence_words
 
 
 SAME, NUMBERS, NAMES, GRAMS, WORD, OPTION, MORE, SENTENCE = KINDS = (
     *("same words", "other numbers", "other names"),
     *(f"{GRAM} words in a row", "another word", "another option", "more words", "same sentence"),
 )
-"""How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
-names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; all
-choices but one may be the same; a question may be another one with words before or after it (fewer than its own, if it has
-few); and one sentence that is most of two questions may have others beside it, or other choices."""
+"""How two questions are near. The words may come in any order. With other numbers, case and punctuation may differ, too; with
+other names (words with a capital), the numbers as well. A short question may have one word replaced. All choices but one may be
+the same. A question may be another one with words before or after it (fewer than its own, if it has few). One sentence that makes
+up most of two questions may have other sentences next to it, or other choices."""

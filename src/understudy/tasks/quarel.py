@@ -1,14 +1,14 @@
-"""QuaRel: stories about qualitative relations, two options (Tafjord et al. 2019, arXiv 1811.08048). The hub's card
-states no licence.
+"""QuaRel: stories about qualitative relations, two options (Tafjord et al. 2019, arXiv 1811.08048). The hub's card states no
+licence.
 
     {"id": "QuaRel_V1_1", "answer_index": 0, "logical_forms": [...], "logical_form_pretty": "qrel(smoothness, higher, world1) ...",
      "world_literals": {...}, "question": "A sled goes over ice and then over grass. Where is it faster? (A) ice (B) grass"}
 
-The options stand in the question, at its end or within its last sentence; there they stay, as SCoTD shows them, and are
+The question contains the options, at its end or within its last sentence. They stay there, as SCoTD shows them, and are
 ``choices`` too: what follows "(A)" up to "(B)", and what follows that.
 
 Get: allenai.org/data/quarel, quarel-dataset-v1 (quarel-v1-train.jsonl, -dev, -test), or a copy on the hub with the same fields
-(both read in the loading script of `datasets`). Splits as published: 1,941 train, 278 dev, 552 test.
+(the loading script of `datasets` reads both). Splits as published: 1,941 train, 278 dev, 552 test.
 """
 
 import re
@@ -22,7 +22,7 @@ _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.
 
 @dataclass(frozen=True)
 class QuaRel(PublishedSet):
-    """QuaRel: answers of kind ``option``; the options stay in the question."""
+    """QuaRel: answers of kind ``option``. The options stay in the question."""
 
     def layouts(self) -> list[FilePatterns]:
         published = {split: [f"quarel-v1-{split}.jsonl"] for split in ("train", "dev", "test")}

@@ -1,4 +1,4 @@
-"""From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
+"""Turn a row of a user's file into a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,28 +29,28 @@ class Layout:
     ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
     (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
-    """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
+    """``question``: the text of the question contains the options, "... (A) sun (B) moon", and they are removed from it."""
     skip_bad: bool = False
-    """Leave out and count rows that cannot be read, instead of refusing them all."""
+    """Leave out and count rows that cannot be read, instead of stopping with an error."""
     answer_base: Literal[0, 1] | None = None
-    """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
-    equals the number of options."""
+    """The number of the first option if answers are numbers. You need not set it if the data show it: some answer is 0, or equals
+    the number of options."""
     decimal: Literal["point", "comma"] = "point"
-    """How numbers are written, in answers, chains and replies: ``1,234.5``, or ``1.234,5``."""
+    """How numbers are written in answers, chains and replies: ``1,234.5``, or ``1.234,5``."""
 
     def __post_init__(self) -> None:
         for name, theirs in self.fields.items():
             if name not in FIELDS:
                 raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
             if not isinstance(theirs, str) and name != "choices":
-                raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
+                raise DataError(f"fields.{name} = {list(theirs)}: only choices may name several fields; join texts with a template")
             if _is_template(theirs) and name in ("choices", "accepted"):
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str) and name in ("question", "context"):
                 shown = set(fields_in(theirs)) or {theirs}
-                for told in map(self.name, ("answer", "accepted", "rationale")):
-                    if (set(fields_in(told)) or {told}) <= shown:
-                        raise DataError(f"fields.{name} = {theirs!r}: {told!r} tells the answer; a question may not show it")
+                for gold in map(self.name, ("answer", "accepted", "rationale")):
+                    if (set(fields_in(gold)) or {gold}) <= shown:
+                        raise DataError(f"fields.{name} = {theirs!r}: it may not show {gold!r}, which gives away the answer")
             elif isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
@@ -61,41 +61,42 @@ class Layout:
             raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
     def name(self, ours: str) -> str:
-        """The field, or the template, that our field ``ours`` is read from."""
+        """Return the field, or the template, that our field ``ours`` is read from."""
         theirs = self.fields.get(ours, ours)
         return theirs if isinstance(theirs, str) else ", ".join(theirs)
 
     def our_name(self, theirs: str) -> str:
-        """Our name of the field ``theirs``."""
+        """Return our name for the field ``theirs``."""
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
 
 
 def read_problems(
     path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]], bad: list[str] | None = None
 ) -> list[Problem]:
-    """The problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file without
-    problems."""
+    """Read the problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file
+    without problems."""
     return [problem for problem in problems_of(read_question_rows(path, bad), Layout(kind, fields), bad) if problem is not None]
 
 
 def read_question_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:
-    """The rows of ``path``; ``bad`` as for `read_objects`. Raises DataError where there are none."""
+    """Read the rows of ``path``; ``bad`` as for `read_objects`. Raises DataError if there are none."""
     rows = list(read_objects(path, bad))
     if not rows:
-        raise DataError(f"{path}: the file has no problem in it{f' that can be read; {bad[-1]}' if bad else ''}")
+        raise DataError(f"{path}: the file has no problems{f' that can be read; {bad[-1]}' if bad else ''}")
     return rows
 
 
 def problems_of(
     rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None = None, form: str | None = None
 ) -> list[Problem | None]:
-    """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
-    there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`), None where the rows decide."""
+    """Make the problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the
+    message goes there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`); with None the rows
+    decide."""
     known = dict.fromkeys(name for _, row in rows for name in row)
     for ours, theirs in layout.fields.items():
         for name in [theirs] if isinstance(theirs, str) else theirs:
             if not _is_template(name) and name not in known:  # a misspelt field would silently be missing
-                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
+                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'fields')}")
     return _read_rows(rows, layout, bad, form)
 
 
@@ -111,7 +112,7 @@ def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] |
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
-    """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
+    """Return the share of rows whose answer ``layout`` can read, among the rows with an answer; 0 if no row has one."""
     answered: list[tuple[str, Row]] = []
     for where, row in rows:
         with suppress(DataError):
@@ -140,8 +141,8 @@ def _look(read: Sequence[tuple[tuple[str, Row], tuple[str, Options]]], layout: L
 
 
 def fields_in(template: str) -> list[str]:
-    """The fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a damaged
-    template."""
+    """Return the fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a
+    damaged template."""
     try:
         pieces = list(Formatter().parse(template))
     except ValueError:
@@ -176,7 +177,7 @@ def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_o
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
     golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, shown=shown) for ours, raw in answers))
-    # ``meta`` does not have the fields that are read as they are, but it has the fields of templates.
+    # ``meta`` leaves out the fields that are read as they are, but keeps the fields of templates.
     named = [layout.fields.get(ours, ours) for ours in FIELDS]
     taken = {name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)}
     rationale = _get(row, layout, "rationale", where)
@@ -209,7 +210,7 @@ def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
 
 
 def _read_question(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
-    """The question and its options."""
+    """Read the question and its options."""
     question = _text(row, layout, "question", where)
     if layout.choices_in == "question":
         return options_in_text(question, where)
@@ -220,7 +221,7 @@ def _read_question(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
 
 
 def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
-    """The answers of a row. The first one is the canonical answer."""
+    """Return the answers of a row. The first one is the canonical answer."""
     raw = _get(row, layout, "answer", where)
     several = json_list(raw)
     if isinstance(raw, list):
@@ -231,7 +232,7 @@ def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
 
 
 def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, shown: _Shown) -> str:
-    """The canonical form of ``raw`` in our field ``ours``. Raises DataError where it is not an answer of the kind."""
+    """Return the canonical form of ``raw`` in our field ``ours``. Raises DataError if it is not an answer of the kind."""
     name, kind, canonical = layout.name(ours), layout.kind, None
     if isinstance(raw, bool) and str(raw) not in options.texts:
         raw = "yes" if raw else "no"
@@ -244,7 +245,7 @@ def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Optio
         canonical = normalise(str(raw), kind, options.texts, shown.form if isinstance(raw, str) else "")
     if canonical is None:
         comma = kind == "number" and shown.form != COMMA and normalise(str(raw), kind, (), COMMA) is not None
-        mend = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
+        fix = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
         why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
-        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {mend}")
+        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {fix}")
     return canonical

@@ -4,12 +4,12 @@
      "closed choice", "grade": "grade2", "subject": "language science", "topic": "vocabulary", "category": "Words", "skill": "...",
      "lecture": "...", "solution": "Green is a colour. ...", "split": "test"}, ...}
 
-The hint is the question's context; the rationale is the solution. About half of the questions come with a picture, which no
+The hint is the question's context, and the solution is the rationale. About half of the questions come with a picture, which no
 student here can see. They are dropped.
 
 Get: github.com/lupantech/ScienceQA, data/scienceqa (problems.json: one object, id -> question, as public code reads it), or
-huggingface.co/datasets/derek-thomas/ScienceQA (a row each, the picture within). Splits as published: 12,726 train, 4,241 val (dev
-here), 4,241 test, with pictures.
+huggingface.co/datasets/derek-thomas/ScienceQA (one row per question, with the picture). Splits as published: 12,726 train, 4,241
+val (dev here), 4,241 test, with pictures.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class ScienceQA(PublishedSet):
-    """ScienceQA: answers of kind ``option``; the hint is the context."""
+    """ScienceQA: answers of kind ``option``. The hint is the context."""
 
     pictures: bool = False
     """Keep the questions with a picture, without the picture."""
@@ -35,9 +35,9 @@ class ScienceQA(PublishedSet):
         return [{ALL: ["problems.json", "data/scienceqa/problems.json"]}, hub(train="train", dev="validation", test="test")]
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
-        """(split, row) of every question."""
-        found = self.find_files()
-        return _read_table(found[ALL][0]) if ALL in found else super().rows()
+        """Yield (split, row) for every question."""
+        files = self.find_files()
+        return _read_table(files[ALL][0]) if ALL in files else super().rows()
 
     def problem(self, row: PublishedRow) -> Problem | None:
         if row.get("image") is not None and not self.pictures:
@@ -59,7 +59,7 @@ class ScienceQA(PublishedSet):
 
 
 def _read_table(path: Path) -> Iterator[tuple[str, PublishedRow]]:
-    """(split, row) of every question in problems.json."""
+    """Yield (split, row) for every question in problems.json."""
     table = read_json(path)
     if not all(isinstance(values, dict) for values in table.values()):
         raise DataError(f"{path}: must be one object, id -> question")

@@ -1,4 +1,4 @@
-"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
+"""Make splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
 
 import json
 import math
@@ -22,35 +22,36 @@ Key = Callable[[Problem], str | None]
 def split(
     problems: Sequence[Problem], sizes: Mapping[str, float], *, seed: int, stratify: Key | None = None, group: Key | None = None
 ) -> list[Problem]:
-    """``problems`` in seeded random order with their splits: a function of the seed and the ids, and not of their order.
+    """Return ``problems`` in seeded random order with their splits. The result depends on the seed and the ids, not on their
+    order.
 
     ``sizes`` are numbers of problems of each split, or shares of all problems (between 0 and 1; rounded by largest remainder, so
     that shares that add up to 1 use all problems). The other problems are train, or dropped if ``sizes`` name train. With
     ``stratify`` each of its values is in each split in proportion (by largest remainder, split by split). With ``group`` all
-    problems of one value are in one split, and sizes are met as nearly as whole groups allow. Raises DataError where there are
-    too few problems.
+    problems of one value are in one split, and sizes are met as nearly as whole groups allow. Raises DataError if there are too
+    few problems.
     """
     counts = count_splits(sizes, len(problems))
     order = sorted(problems, key=lambda p: p.id)
     random.Random(f"split\\x1f{seed}").shuffle(order)
-    # All are of one stratum where there are no others.
+    # Without strata, all problems are in one stratum.
     drawn = _by_group(order, counts, group, seed) if group else _by_stratum(order, counts, stratify or (lambda _: None))
     return [replace(problem, split=name) for name in counts for problem in drawn[name]]
 
 
 def count_splits(sizes: Mapping[str, float], n: int) -> dict[str, int]:
-    """The number of problems of each split, of ``n`` in all; see `split`. Raises DataError where they add up to more than ``n``."""
+    """Return the number of problems of each split, of ``n`` in all; see `split`. Raises DataError if they exceed ``n``."""
     counts = {name: size for name, size in sizes.items() if isinstance(size, int)}
     shares = {name: size * n for name, size in sizes.items() if not isinstance(size, int)}
     counts |= _round(shares, round(sum(shares.values())))
     if sum(counts.values()) > n:
-        raise DataError(f"sizes = {dict(sizes)} ask for {sum(counts.values())} problems, but there are {n}")
+        raise DataError(f"sizes = {dict(sizes)} asks for {sum(counts.values())} problems, but there are {n}")
     counts = {name: counts[name] for name in sizes}
     return counts if "train" in counts else {"train": n - sum(counts.values()), **counts}
 
 
 def _round(quotas: Mapping[str, float], total: int) -> dict[str, int]:
-    """``quotas`` as integers that add up to ``total``: they are rounded down, and the largest remainders get one more."""
+    """Round ``quotas`` to integers that add up to ``total``: round all down, then add one where the remainder is largest."""
     floors = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}
     by_remainder = sorted(quotas, key=lambda name: (floors[name] - quotas[name], name))
     for name in by_remainder[: total - sum(floors.values())]:
@@ -62,8 +63,8 @@ def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -
     left = grouped((key(problem) or "", problem) for problem in order)
     drawn: dict[str, list[Problem]] = {name: [] for name in counts}
     for name, n in counts.items():
-        there = sum(map(len, left.values()))
-        for value, wanted in _round({v: n * len(some) / max(1, there) for v, some in left.items()}, n).items():
+        remaining = sum(map(len, left.values()))
+        for value, wanted in _round({v: n * len(some) / max(1, remaining) for v, some in left.items()}, n).items():
             drawn[name] += left[value][:wanted]
             left[value] = left[value][wanted:]
     return drawn
@@ -87,10 +88,10 @@ def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, see
 
 
 def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
-    """The key for the ``option`` ``stratify`` or ``group``: the field ``name``, or the group of ``near-duplicates``.
+    """Return the key for the ``option`` ``stratify`` or ``group``: the field ``name``, or the group of ``near-duplicates``.
 
     The fields are ``answer``, ``question``, ``context``, and those in ``meta``. The key is None for a problem without the field.
-    Raises DataError where no problem has the field.
+    Raises DataError if no problem has the field.
     """
     if name == NEAR and option == "group":
         return lambda problem: " ".join(near_key(problem))
@@ -98,34 +99,35 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
         return lambda problem: getattr(problem, name) or None
     known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
     if all(problem.meta.get(name) is None for problem in problems):
-        there = ", ".join([*known, "answer", "question", "context"])
-        raise DataError(f"{option} = {name!r}: no problem has this field{nearest(name, known)} (there: {there}; or {NEAR})")
+        fields = ", ".join([*known, "answer", "question", "context"])
+        raise DataError(f"{option} = {name!r}: no problem has this field{nearest(name, known)} (fields: {fields}; or {NEAR})")
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
 def require_solved(problems: Sequence[Problem], file: str) -> None:
-    """Raise DataError where one of the ``problems`` of ``file`` cannot be an exemplar."""
+    """Raise DataError if one of the ``problems`` of ``file`` cannot be an exemplar."""
     if bare := next((p.id for p in problems if p.answer is None or not p.meta.get("rationale")), None):
         raise DataError(f"{file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
 
 
 def exemplars_of(split: str) -> str:
-    """The split of the solved questions that prompts show before those of ``split``."""
+    """Return the split of the solved questions that prompts show before those of ``split``."""
     return f"{split} exemplars"
 
 
 def take_fraction(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
-    """``problems`` with only ``fraction`` of train, and at least one problem of it. A larger fraction contains every smaller
-    one."""
+    """Return ``problems`` with only ``fraction`` of train, but at least one problem of it. A larger fraction contains every
+    smaller one."""
     train = sorted((p.id for p in problems if p.split == "train"), key=lambda name: digest(["fraction", seed, name], size=32))
     kept = set(train[: max(1, round(fraction * len(train)))])
     return [problem for problem in problems if problem.split != "train" or problem.id in kept]
 
 
 def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
-    """The problems that ``path`` names, with their splits and in its order. The file is a JSON object, split -> list of ids.
+    """Return the problems that ``path`` names, with their splits and in its order. The file is a JSON object, split -> list of
+    ids.
 
-    Raises DataError where it is not, where it names an id twice, or where no problem has an id.
+    Raises DataError if the file is not such an object, names an id twice, or names an id that no problem has.
     """
     listed = read_json(path)
     if not all(isinstance(ids, list) for ids in listed.values()):
@@ -136,11 +138,11 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
         sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{nearest(missing[0], list(known)[:1000])}")
     if twice := [one for one, n in Counter(one for _, one in named).items() if n > 1]:
-        raise DataError(f"{path}: {len(twice)} ids come twice, first {twice[0]!r}; name each id once")
+        raise DataError(f"{path}: {len(twice)} ids occur more than once, first {twice[0]!r}; name each id once")
     return [replace(known[one], split=name) for name, one in named]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
-    """Raise DataError where two problems have the same id."""
+    """Raise DataError if two problems have the same id."""
     if twice := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
-        raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")
+        raise DataError(f"{len(twice)} ids occur more than once, first {twice[0]!r}; give each problem its own id")

@@ -4,12 +4,12 @@
      "facts": ["A penguin is about 1 metre tall", "A tall hedge is 2 metres"], "decomposition": ["How tall is a penguin?", "How tall
      is a tall hedge?", "Is #1 more than #2?"], "evidence": [...]}
 
-In a decomposition ``#1`` is the answer to the first question; those answers are not in the data. Facts are the rationale.
+In a decomposition ``#1`` is the answer to the first question; the data do not have those answers. The facts are the rationale.
 
 Get: allenai.org/data/strategyqa (strategyqa_train.json, 2,290 questions; strategyqa_test.json has no answers), the authors'
 github.com/eladsegal/strategyqa, data/strategyqa (train.json, dev.json), or huggingface.co/datasets/ChilleD/StrategyQA (train,
-test) and wics/strategy-qa (one split); fields as public code that reads them names them. Since the published test has no answers,
-the authors' dev is test, and where that is not parted, `test` questions are drawn by seed; `dev` questions are held out of train.
+test) and wics/strategy-qa (one split). The fields have the names that public code uses. The published test has no answers, so the
+authors' dev is test. If that is not separate, `test` questions are drawn by seed. `dev` questions are held out of train.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class StrategyQA(PublishedSet):
     """StrategyQA: answers of kind ``yes_no``. Test is the authors' dev, if that is separate from train."""
 
     dev: AtLeastOne = 200
-    """The number of questions that are held out of train by seed."""
+    """The number of questions held out of train by seed."""
     test: AtLeastOne = 229
     """The number of test questions, drawn by seed, if the authors' dev is not separate."""
 

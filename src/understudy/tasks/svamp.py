@@ -4,8 +4,8 @@
      you pay for a box?", "Equation": "( 9.0 - 2.0 )", "Answer": 7.0, "Type": "Subtraction"}
 
 Get: github.com/arkilpatel/SVAMP, SVAMP.json, or huggingface.co/datasets/ChilleD/SVAMP (the same fields, 700 train and 300 test; as
-in uses of both in public code). SVAMP.json, 1,000 problems, has no splits: `test` and `dev` of them are drawn by seed, the rest
-is train; of the hub's copy `dev` problems are held out of train.
+public code uses both). SVAMP.json, 1,000 problems, has no splits: `test` and `dev` problems are drawn by seed, and the rest is
+train. From the hub's copy, `dev` problems are held out of train.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedR
 
 @dataclass(frozen=True)
 class SVAMP(PublishedSet):
-    """SVAMP: answers of kind ``number``. Of the hub's copy test is the published one."""
+    """SVAMP: answers of kind ``number``. With the hub's copy, test is the published one."""
 
     dev: AtLeastOne = 100
     """The number of dev problems, drawn by seed."""

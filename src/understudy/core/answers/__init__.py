@@ -1,4 +1,4 @@
-"""Answers are found in a reply, brought to canonical form and compared, in the same way for checks and for evaluation.
+"""Find answers in a reply, bring them to canonical form and compare them, in the same way for checks and for evaluation.
 
     found = extract("She has 2 + 3 = 5. So the answer is: 5", "number")     # FoundAnswer('5', 'marker', 19, 'ok')
     compare(found.value, ["5"], "number")                                    # Outcome.CORRECT

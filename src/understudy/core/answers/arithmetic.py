@@ -1,4 +1,4 @@
-"""Arithmetic as people write it, evaluated exactly and without risk.
+"""Arithmetic as people write it, evaluated exactly and safely.
 
     evaluate("(10 - 6) * (4 + 5)")   -> Fraction(36, 1)
     evaluate("16 x $1.50")           -> Fraction(24, 1)
@@ -17,7 +17,7 @@ from typing import NamedTuple
 MAX_CHARS = 500
 MAX_DEPTH = 30
 MAX_BITS = 1024
-"""The most bits of a numerator or denominator, about 300 decimal digits."""
+"""The maximum number of bits in a numerator or denominator, about 300 decimal digits."""
 
 LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,300})?|[0-9]{1,40}(?:\.[0-9]{1,300})?|\.[0-9]{1,300})(?![0-9])"
 """A number without sign. More than 40 digits before the point are not a number."""
@@ -45,7 +45,7 @@ class _RefusedError(Exception):
 
 
 def parse(text: str, start: int = 0) -> Expression | None:
-    """The longest expression that begins at ``text[start]`` after blanks; None where there is none or where it is too large."""
+    """Parse the longest expression that begins at ``text[start]`` after blanks; None if there is none or it is too large."""
     try:
         expression = _parse(text[start : start + MAX_CHARS], 0, 0, 1)
     except _RefusedError:
@@ -54,13 +54,13 @@ def parse(text: str, start: int = 0) -> Expression | None:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """The exact value of ``text``; None where it is not an expression as a whole, undefined, or too large."""
+    """Return the exact value of ``text``; None if the text as a whole is not an expression, or is undefined or too large."""
     expression = parse(text) if len(text) <= MAX_CHARS else None
     return expression.value if expression and not text[expression.end :].strip() else None
 
 
 def write_number(value: Fraction) -> str:
-    """The canonical text of a number: ``7``, ``-0.5``, or ``1/3`` where no decimal of up to 20 places is exact."""
+    """Write the canonical text of a number: ``7``, ``-0.5``, or ``1/3`` where no decimal of up to 20 places is exact."""
     if value.denominator == 1:
         return str(value.numerator)
     scaled = value * 10**20
@@ -71,13 +71,13 @@ def write_number(value: Fraction) -> str:
 
 
 def to_fraction(literal: str) -> Fraction:
-    """The value of one `LITERAL`, which may have an exponent, to 20 places where it has more than 40 decimals."""
+    """Return the value of one `LITERAL`, which may have an exponent; rounded to 20 places if it has more than 40 decimals."""
     value = Fraction(literal.replace(",", ""))
     return value if len(literal.partition(".")[2]) <= 40 else round(value, 20)
 
 
 def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:
-    """The longest expression at ``at`` whose operators have at least the level ``least``, outside parentheses."""
+    """Parse the longest expression at ``at`` whose operators outside parentheses have at least the level ``least``."""
     left = _operand(text, at, depth)
     while left is not None:
         operator, after = _operator(text, left.end)
@@ -93,7 +93,7 @@ def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:
 
 
 def _operand(text: str, at: int, depth: int) -> Expression | None:
-    """A number, an expression in parentheses, or one of them after a sign, with its powers."""
+    """Parse a number, an expression in parentheses, or one of them after a sign, with its powers."""
     at = _skip(text, at)
     if text[at : at + 1] not in ("-", "+"):
         return _atom(text, at, depth)
@@ -132,7 +132,7 @@ def _descend(depth: int) -> int:
 
 
 def _operator(text: str, at: int) -> tuple[str, int]:
-    """The operator after ``at`` in its canonical spelling, and its end; "" where there is none."""
+    """Return the operator after ``at`` in its canonical spelling, and its end; "" if there is none."""
     match = _OPERATOR.match(text, _skip(text, at))
     if match is None:
         return "", at
@@ -156,7 +156,7 @@ def _join(operator: str, left: Expression, right: Expression) -> Expression:
 
 
 def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
-    """The value, None where it is undefined. Raises _RefusedError where it is too large to be an answer."""
+    """Return the value, None if it is undefined. Raises _RefusedError if it is too large to be an answer."""
     if operator == "**":
         return _raise(left, right)
     if operator == "/":

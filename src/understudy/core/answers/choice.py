@@ -27,7 +27,7 @@ _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\
 
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
-    """The option that ``span`` states. With ``strict`` it must begin with the label or text."""
+    """Read the option that ``span`` states. With ``strict`` the span must begin with the label or text."""
     span = unwrap(span[:SPAN])
     if _LIST.match(span):
         return NOTHING  # "Possible answers:" over all options
@@ -54,15 +54,14 @@ _FIRST = re.compile(
 
 
 def read_first(span: str, choices: Sequence[str]) -> Reading:
-    """The label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list of options and no
-    answer."""
+    """Read the label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list, not an answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end()):
         return NOTHING
     words = split_words(span[match.end() :])
     if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):
-        return find_named(span[match.end() :], choices) if match[2] == "A" else AMBIGUOUS  # "A: blue" is an answer, and no label
+        return find_named(span[match.end() :], choices) if match[2] == "A" else AMBIGUOUS  # "A: blue" is an answer, not a label
     if denies(first_sentence(span)) or _THIS.search(span, 0, 300) or (match[2] == "A" and len("".join(words)) == 1):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
@@ -79,12 +78,12 @@ _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s|\.\s[(]?[B-Z
 
 
 def denies(sentence: str) -> bool:
-    """Whether ``sentence`` says that an option is not the answer."""
+    """Return whether ``sentence`` says that an option is not the answer."""
     return _DENIES.search(sentence) is not None
 
 
 def lists(lines: Sequence[str], choices: Sequence[str]) -> bool:
-    """Whether ``lines`` only list one option after another: "C) green", "D) yellow"."""
+    """Return whether ``lines`` only list one option after another: "C) green", "D) yellow"."""
     labels = [match for line in lines if (match := _FIRST.match(line)) and not match[3]]
     letters = [letter for match in labels if (letter := _letter(match[1] or match[2], choices))]
     texts = [split_words(line[match.end() :]) for line, match in zip(lines, labels, strict=False)]
@@ -93,22 +92,22 @@ def lists(lines: Sequence[str], choices: Sequence[str]) -> bool:
 
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:
-    """The one option whose text ``sentence`` names as whole words. A text inside a longer named text does not count."""
+    """Read the one option whose text ``sentence`` names as whole words. A text inside a longer named text does not count."""
     words = f" {' '.join(split_words(sentence))} "
     texts = [f" {' '.join(split_words(choice))} " for choice in choices]
-    here = [i for i, text in enumerate(texts) if text.strip() and text in words]
-    here = [i for i in here if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in here)]
-    return one_of([Reading(_name(i)) for i in here if texts.index(texts[i]) == i])
+    named = [i for i, text in enumerate(texts) if text.strip() and text in words]
+    named = [i for i in named if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in named)]
+    return one_of([Reading(_name(i)) for i in named if texts.index(texts[i]) == i])
 
 
 def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
-    """The one label, in brackets or after the word "option", that ``sentence`` mentions."""
+    """Read the one label, in brackets or after the word "option", that ``sentence`` mentions."""
     letters = [_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
     return one_of([Reading(letter) for letter in letters if letter])
 
 
 def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
-    """The labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
+    """Return the labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
     readings: list[Reading] = []
     while (match := _AND_THEN.match(span, at)) and len(readings) < 10:
         if letter := _letter(match["a"] or match["b"], choices):
@@ -118,7 +117,7 @@ def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
 
 
 def _letter(sign: str, choices: Sequence[str]) -> str | None:
-    """The canonical letter of a label, None where there is no such option."""
+    """Return the canonical letter of a label, None if there is no such option."""
     if sign.isdigit():
         return _name(int(sign) - 1) if 0 < int(sign) <= len(choices) else None
     letter = sign.upper()
@@ -130,7 +129,7 @@ def _name(index: int) -> str:
 
 
 def _is_word(span: str, at: int) -> bool:
-    """Whether the capital A or I before ``at`` is a word of the sentence: "A dog", not "A because"."""
+    """Return whether the capital A or I before ``at`` is a word of the sentence: "A dog", not "A because"."""
     follows = re.match(r" ([a-z]+)", span[at : at + 30])
     return follows is not None and follows[1] not in _AFTER_LABEL
 

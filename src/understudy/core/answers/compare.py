@@ -12,8 +12,8 @@ from understudy.core.values import AnswerKind, Outcome
 
 
 def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = (), form: str = "") -> str | None:
-    """The canonical form of a gold or recorded answer that is written in ``form`` (`Problem.form`), None where it is not an answer
-    of this kind. A canonical answer stays as it is without ``form``.
+    """Return the canonical form of a gold or recorded answer written in ``form`` (`Problem.form`), None if it is not an answer of
+    this kind. A canonical answer stays as it is without ``form``.
 
     ``(A)``, ``a``, ``1``, ``A) show`` and the option's text become ``A``; ``True`` becomes ``yes``; ``$1,650.50`` becomes
     ``1650.5``; dates become ISO dates; a text loses the signs around it; an expression keeps its form with single spaces (a gold
@@ -36,12 +36,12 @@ _DATED = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{2,4}\s*|\s*\d{4}-\d{2}-\d{2}\
 
 
 def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: Sequence[str] = ()) -> Outcome:
-    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not, UNPARSED for None, NO_GOLD without
-    golds, and UNDECIDABLE where ``value`` or every gold is not an answer of this kind.
+    """Compare ``value`` with ``golds``: CORRECT if it is the same answer as one of them, WRONG if not, UNPARSED for None, NO_GOLD
+    without golds, and UNDECIDABLE if ``value`` or every gold is not an answer of this kind.
 
-    Numbers are equal if their exact values are (``0.5`` and ``1/2``), or if the gold has three or more decimals and is the
-    rounded value. Texts are equal if their words are, or as numbers, or, for a gold of one word, without their blanks.
-    Expressions are equal if their values are.
+    Numbers are equal if their exact values are (``0.5`` and ``1/2``), or if the gold has three or more decimals and is the rounded
+    value. Texts are equal if their words are, or as numbers, or, for a gold of one word, without their blanks. Expressions are
+    equal if their values are.
     """
     if not golds:
         return Outcome.NO_GOLD
@@ -63,11 +63,11 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
         return value == gold
     if kind == "number":
         return _is_rounded(value, gold)
-    said, meant = to_canonical(value), to_canonical(gold)
+    plain_value, plain_gold = to_canonical(value), to_canonical(gold)
     if len({"".join(_BRACKETS.findall(text)) for text in (value, gold)} - {""}) > 1:
         return False  # [1, 2) is not (1, 2)
-    in_letters = " " not in meant and ("," not in value or meant.isalpha())
-    if said == meant or (in_letters and said.replace(" ", "") == meant):
+    in_letters = " " not in plain_gold and ("," not in value or plain_gold.isalpha())
+    if plain_value == plain_gold or (in_letters and plain_value.replace(" ", "") == plain_gold):
         return True
     result = _to_number(value)
     return result is not None and result == _to_number(gold)
@@ -77,12 +77,12 @@ _BRACKETS = re.compile(r"[][()]|\\[{}]")
 
 
 def _to_number(text: str) -> Fraction | None:
-    """The number that a text is and nothing else, as in ``1,\\!500`` and ``\\dfrac34``."""
+    """Return the number that is the whole of a text, as in ``1,\\!500`` and ``\\dfrac34``."""
     return evaluate(plain(text).strip(" $") if "\\" in text else to_canonical(text))
 
 
 def _is_rounded(value: str, gold: str) -> bool:
-    """Whether ``gold`` has three or more decimals and is ``value`` rounded to them."""
+    """Return whether ``gold`` has three or more decimals and is ``value`` rounded to them."""
     places = len(gold.partition(".")[2])
     number, exact = evaluate(value), evaluate(gold)
     if places < 3 or "/" in gold or number is None or exact is None:

@@ -1,8 +1,8 @@
 """Dates: ``2020-03-05``, ``03/05/20``, ``March 5, 2020``, ``5th of March 2020``, ``05-Mar-20``, ``2020年3月5日`` -> ``2020-03-05``.
 
-In ``03/05/2020`` the day or the month comes first as in the other dates of the data (`find_form`), else as the question asks
-(DD/MM), else the month, as in BIG-bench's date questions; with dots (``05.03.2020``) the day. What cannot be a month is the day in
-any case. A date without a year is not a date; years of two digits are those from 1970 to 2069.
+In ``03/05/2020`` the order of day and month follows the other dates of the data (`find_form`), else the question (DD/MM). Without
+either, the month comes first, as in BIG-bench's date questions; with dots (``05.03.2020``), the day. A number that cannot be a
+month is always the day. A date without a year is not a date. Years of two digits mean 1970 to 2069.
 """
 
 import datetime
@@ -34,27 +34,27 @@ _FORMS = (
     "%Y-%m-%d|%Y/%m/%d|%m/%d/%Y|%d/%m/%Y|%m/%d/%y|%d/%m/%y|%d.%m.%Y|%m.%d.%Y|%m-%d-%Y|%d-%m-%Y|%d-%b-%Y|%d-%b-%y|"
     "%B %d, %Y|%d %B %Y|%d. %B %Y|%b %d, %Y|%d %b %Y|%Y年%m月%d日"
 ).split("|")
-"""The forms of dates in `strptime`'s signs; of two that fit alike the first is taken."""
+"""The forms of dates in `strptime`'s signs. Where two fit equally well, the first is used."""
 _ORDER = re.compile(r"(?<!%Y.)%-?([dm])\W%-?[dm]")
 _DAY_FIRST = re.compile(r"\bdd?\W{0,2}mm?\W{0,2}yy", re.I)
 
 
 def read(span: str, *, strict: bool = False, question: str = "", form: str = "") -> Reading:
-    """The date that ``span`` states, AMBIGUOUS where it states several and not one after its last "is" or "so". With ``strict`` the
-    span must be only the date. ``form`` is that of the data's dates (`find_form`)."""
+    """Read the date that ``span`` states, AMBIGUOUS if it states several and not one after its last "is" or "so". With ``strict``
+    the span must be only the date. ``form`` is the form of the data's dates (`find_form`)."""
     order = _ORDER.search(form)
     span, day_first = span[:SPAN], order[1] == "d" if order else _DAY_FIRST.search(question) is not None or None
     if strict:
         match = _DATE.match(span, skip(_AROUND, span))
         return _to_reading(match, day_first) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
-    found = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first)).found]
+    dates = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first)).found]
     so = max((match.end() for match in _SO.finditer(span)), default=0)
-    return one_of([reading for match, reading in found if match.start() >= so] or [reading for _, reading in found])
+    return one_of([reading for match, reading in dates if match.start() >= so] or [reading for _, reading in dates])
 
 
 def find_form(dates: Collection[str]) -> str:
-    """The form that most of ``dates`` have, such as ``%d/%m/%Y``; "" where they have none of the known ones. One date whose day is
-    above 12 says for all others whether the day or the month comes first."""
+    """Return the form that most of ``dates`` have, such as ``%d/%m/%Y``; "" if they have none of the known ones. One date whose
+    day is above 12 decides for all others whether the day or the month comes first."""
     form = max(_FORMS, key=lambda form: sum(_has_form(date, form) for date in dates))
     if not any(_has_form(date, form) for date in dates):
         return ""
@@ -69,7 +69,7 @@ def _has_form(date: str, form: str) -> bool:
 
 
 def write(value: str, form: str) -> str:
-    """The ISO date ``value`` in ``form``."""
+    """Write the ISO date ``value`` in ``form``."""
     return datetime.date.fromisoformat(value).strftime(form) if form else value
 
 

@@ -24,8 +24,8 @@ _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 
 class Equation(NamedTuple):
-    """``text`` is the canonical text of the side with arithmetic, ``4 + 3``. ``value`` is its value, None where the equation does
-    not hold."""
+    """An equation. ``text`` is the canonical text of the side with arithmetic, ``4 + 3``. ``value`` is its value, None if the
+    equation does not hold."""
 
     text: str
     value: Fraction | None
@@ -36,8 +36,8 @@ class Equation(NamedTuple):
 
 
 def find_equations(rationale: str) -> Iterator[Equation]:
-    """Every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text names.
-    Sides with variables, and a thing that is counted before the first "=" ("5 baskets = 5 * 20"), are no part of one."""
+    """Find every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text
+    names. Sides with variables are not part of an equation, nor is a thing counted before the first "=" ("5 baskets = 5 * 20")."""
     lines = fold(rationale).split("\n")
     for written in (part for line in lines for part in (_SENTENCE.split(line) if len(line) > 3 * SPAN else [line])):
         line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", plain(written.strip()))), 0
@@ -59,20 +59,20 @@ def find_equations(rationale: str) -> Iterator[Equation]:
 
 
 def _hold(sides: Sequence[Expression], *, floor: bool) -> bool:
-    """Whether all ``sides`` come to the value of the first calculation among them."""
+    """Return whether all ``sides`` equal the value of the first calculation among them."""
     value = next((side.value for side in sides if len(side.numbers) > 1), None)
     return all(_is_value(side, value, floor=floor) for side in sides)
 
 
-def _drop_unit(found: re.Match[str]) -> str:
-    before, after = found.string[max(0, found.start() - 2) : found.start()], found.string[found.end() : found.end() + 2]
+def _drop_unit(match: re.Match[str]) -> str:
+    before, after = match.string[max(0, match.start() - 2) : match.start()], match.string[match.end() : match.end() + 2]
     counted = after.lstrip().startswith("=") and before.strip()[-1:] not in ("+", "-", "*", "/", "x", "(", "=")
-    return found[0] if counted else found[1]
+    return match[0] if counted else match[1]
 
 
 def _is_value(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
-    """Whether ``side`` comes to ``value``; a side of one number may be rounded or cut at its last decimal
-    (the ninth at the latest: floating point), or be the whole part."""
+    """Return whether ``side`` equals ``value``. A side of one number may be rounded or cut at its last decimal (the ninth at the
+    latest: floating point), or be the whole part."""
     if side.value is None or value is None or side.value == value or len(side.numbers) > 1:
         return side.value is not None and side.value == value
     whole, _, decimals = side.text.partition(".")

@@ -1,8 +1,8 @@
 """Expressions as answers: ``(10 - 6) * (4 + 2) = 24`` -> ``(10 - 6) * (4 + 2)``, the side that says how; see `arithmetic`.
 
 A gold is the target value, ``24``, or the target with the numbers to use, each exactly once: ``24 from 4 5 6 10``. It may also
-have letters, ``2x + 3``, or be an inequality, ``x > 3``. Expressions with letters are equal where their values are, with a certain
-fraction in the place of each letter: ``(x + 1)(x - 1)`` is ``x^2 - 1``, and ``x > 3`` is ``3 < x``.
+have letters, ``2x + 3``, or be an inequality, ``x > 3``. Expressions with letters are equal if their values are equal with a fixed
+fraction in place of each letter: ``(x + 1)(x - 1)`` is ``x^2 - 1``, and ``x > 3`` is ``3 < x``.
 """
 
 import re
@@ -28,7 +28,7 @@ _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The expression in ``span``, or the side of an equation with more numbers. With ``strict`` the span has nothing else."""
+    """Read the expression in ``span``, or the side of an equation with more numbers. With ``strict`` the span has nothing else."""
     span = plain(span)[:SPAN]
     gold = _GOLD.fullmatch(span.strip())
     if gold and (value := evaluate(gold["value"])) is not None:
@@ -49,20 +49,19 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 
 def read_last(sentence: str) -> Reading:
-    """The expression that a sentence states, if it is more than a bare number."""
+    """Read the expression that a sentence states, if it is more than a bare number."""
     expression = read(sentence)
     return expression if expression.value and len(numbers_used(expression.value)) > 1 else NOTHING
 
 
 def numbers_used(value: str) -> list[str]:
-    """The canonical numbers in the expression ``value`` from left to right, with repetitions; [] where it is not an expression."""
+    """Return the canonical numbers in the expression ``value`` from left to right, with repetitions; [] if it is not one."""
     expression = parse(value)
     return [write_number(number) for number in expression.numbers] if expression else []
 
 
 def agrees(value: str, gold: str) -> bool | None:
-    """Whether ``value`` has the gold's value and uses the gold's numbers, if the gold names them; None where they cannot be
-    compared."""
+    """Return whether ``value`` has the gold's value and, if the gold names them, its numbers; None if they cannot be compared."""
     match = _GOLD.fullmatch(gold)
     values, target = _values_of(value), _values_of(match["value"] if match else gold)
     if values is None or target is None:
@@ -72,8 +71,8 @@ def agrees(value: str, gold: str) -> bool | None:
 
 
 def _values_of(text: str) -> list[Fraction | str | None] | None:
-    """The value of an expression, or those of the sides of an inequality and the signs between them, turned so that the first is
-    "<" or "≤"; None where a side has no value."""
+    """Return the value of an expression, or the values of the sides of an inequality and the signs between them, turned so that
+    the first is "<" or "≤"; None if a side has no value."""
     parts = _SIGN.split(text.replace("<=", "≤").replace(">=", "≥"))
     if parts[1:] and parts[1] in ">≥":
         parts = [part.translate(_TURNED) for part in parts[::-1]]
@@ -82,8 +81,8 @@ def _values_of(text: str) -> list[Fraction | str | None] | None:
 
 
 def _evaluate(text: str) -> Fraction | None:
-    """The value of ``text``, with a fraction of its own in the place of each letter. A polynomial is 0 at such a fraction only
-    where its coefficients are larger than people write."""
+    """Return the value of ``text``, with a different fraction in place of each letter. A polynomial is 0 at such a fraction only
+    if its coefficients are larger than people write."""
     if (value := evaluate(text)) is not None or _WORD.search(text):
         return value
     text = _LETTER.sub(lambda letter: f"({10007 + ord(letter[0]) ** 2}/{1009 + ord(letter[0])})", text)
@@ -95,7 +94,7 @@ def _read_numbers(text: str) -> list[Fraction]:
 
 
 def sides_of(line: str, begin: int) -> tuple[list[Expression], int]:
-    """The sides of the equation that begins at ``begin``, and its end. A lone expression is one side."""
+    """Return the sides of the equation that begins at ``begin``, and its end. A lone expression is one side."""
     sides: list[Expression] = []
     end = begin
     while len(sides) < 10 and (side := parse(line, begin)):

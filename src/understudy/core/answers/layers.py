@@ -24,9 +24,9 @@ from understudy.core.values import ABSTAINED, AnswerKind
 class FoundAnswer(NamedTuple):
     """The result of `extract`.
 
-    ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the place in the text
-    where the statement of the answer begins and the rationale ends. It is the end of the reply where no statement stands apart
-    from the reasoning: the reply has no answer, opens with it, or its last step is what it was concluded from. ``status`` is
+    ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the position in the text
+    where the statement of the answer begins and the rationale ends. It is the end of the reply if no statement is separate from
+    the reasoning: the reply has no answer, opens with it, or its last step is what the answer was concluded from. ``status`` is
     ``ok``, ``no_marker`` (no answer), ``ambiguous`` (several answers at once, or one that cannot be decided), ``abstained`` (the
     reply says that there is no answer; so does ``layer``) or ``truncated`` (the text ends inside a thought).
     """
@@ -38,7 +38,7 @@ class FoundAnswer(NamedTuple):
 
 
 class AnswerSpec(NamedTuple):
-    """The answer that is sought: its kind, the option texts, the question and the form in which the data write answers."""
+    """The answer to look for: its kind, the option texts, the question and the form in which the data write answers."""
 
     kind: AnswerKind
     choices: Sequence[str]
@@ -47,10 +47,10 @@ class AnswerSpec(NamedTuple):
 
 
 def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "", form: str = "") -> FoundAnswer:
-    """The answer that ``text`` gives. The head of this module lists the layers.
+    """Extract the answer that ``text`` gives. The docstring of this module lists the layers.
 
-    ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that
-    asserts or denies the question. ``form`` says how the data write answers (`Problem.form`). The time is linear in the length of
+    ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that asserts
+    or denies the question. ``form`` says how the data write answers (`Problem.form`). The time is linear in the length of
     ``text``, whatever it contains.
     """
     spec = AnswerSpec(kind, choices, spans.to_point(question, form), form)
@@ -66,7 +66,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
 
 
 def _end_of(text: str, begin: int, question: str) -> int:
-    """The end of a reply: where a new problem begins. Before an answer is stated, the same question may be told again."""
+    """Return the end of a reply: where a new problem begins. Before an answer is stated, the same question may be repeated."""
     for end in spans.find_next_problem(text, len(text) - len(text[begin:].lstrip())):  # its first word cannot be a new problem
         again = not question or spans.restates(text, end, question)
         if not again or next(find_markers(text, begin, end, labels=True), None) is not None:
@@ -75,7 +75,7 @@ def _end_of(text: str, begin: int, question: str) -> int:
 
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
-    """(layer, start, reading) in order of trust."""
+    """Yield (layer, start, reading) in order of trust."""
     markers = find_markers(text, begin, end, labels=spec.kind != "option")
     while (marker := next(markers, None)) is not None:
         reading = _read_marker(text, end, marker, spec)
@@ -99,7 +99,7 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     # Beware: what an answer is concluded from is a step of the reasoning, so it stays in the rationale.
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if spec.kind == "number" and sentences[-1] not in concluding:
-        # Reasoning in numbers says "so" at every step, so its last sentence comes first.
+        # Reasoning in numbers says "so" at every step, so try its last sentence first.
         yield "last_sentence", end, read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
     for start, stop in reversed(concluding):
         yield "conclusion", end, read_ending(text[start:stop], spec)
@@ -132,7 +132,7 @@ _NOT_THE_CASE = re.compile(
 
 
 def _find_case(text: str, begin: int, marker: Marker) -> re.Match[str] | None:
-    """The word before ``marker``, in its sentence or in the line above it, that makes it one case of several."""
+    """Return the word before ``marker``, in its sentence or in the line above it, that makes it one case of several."""
     since = max(text.rfind(sign, begin, marker.begin - (sign == "\n")) for sign in ".!?\n")
     return _IF.search(text, max(begin, marker.begin - 120, since), marker.begin)
 
@@ -146,7 +146,7 @@ def _read_marker(text: str, end: int, marker: Marker, spec: AnswerSpec) -> Readi
 
 
 def _abstains(sentence: str) -> bool:
-    """Whether a sentence says that there is no answer."""
+    """Return whether a sentence says that there is no answer."""
     return _ABSTAINS.search(sentence[:SPAN]) is not None
 
 
@@ -158,7 +158,7 @@ _UNKNOWN = re.compile(
 
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
-    """The answer after a marker. With ``firm`` the text must begin with it."""
+    """Read the answer after a marker. With ``firm`` the text must begin with it."""
     first = spans.first_sentence(span)
     if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices).found:
         return ABSTAINS  # an option may say the same
@@ -181,8 +181,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
 
 
 def read_opening(span: str, spec: AnswerSpec) -> Reading:
-    """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons; a text of a few
-    words."""
+    """Read a separate answer at the beginning of a reply: a label, or yes or no, followed by reasons; a text of a few words."""
     if spec.kind == "option":
         return choice.read_first(span[:SPAN], spec.choices)
     if spec.kind == "yes_no":
@@ -191,7 +190,7 @@ def read_opening(span: str, spec: AnswerSpec) -> Reading:
 
 
 def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
-    """The answer in a sentence of reasoning that is the conclusion."""
+    """Read the answer in a sentence of reasoning that is the conclusion."""
     match spec.kind:
         case "option":
             if choice.denies(sentence):

@@ -1,6 +1,6 @@
 """The signs that a reply now gives its answer: "The answer is", "Answer:", ``\\boxed{}``, ``####``, ``-->``, an ``A:`` line.
 
-A marker is found by its key word. Only the last `LAST` markers of each sort count, so a reply costs no more than one pass over its
+A marker is found by its key word. Only the last `LAST` markers of each sort count, so a reply costs at most one pass over its
 characters.
 """
 
@@ -12,8 +12,8 @@ LAST = 40
 
 
 class Marker(NamedTuple):
-    """``begin`` is the beginning of the statement with its "So the", and ``answer`` that of the answer. ``end`` is its end, -1
-    where the marker does not say. ``firm``: only the answer may follow."""
+    """A marker. ``begin`` is where the statement begins, with its "So the", and ``answer`` where the answer begins. ``end`` is
+    where the answer ends, -1 if the marker does not say. ``firm``: only the answer may follow."""
 
     layer: str
     begin: int
@@ -25,7 +25,7 @@ class Marker(NamedTuple):
 _WORD = re.compile(r"(?:\b|(?<=_))(?:answers?|solution|choice|option|conclusion)\b", re.I)
 _STEMS = ("answer", "solution", "choice", "option", "conclusion")
 _FOLDED = "\u0130\u0131\u017f\u212a"
-"""The characters that are no ASCII letters and that `re.I` takes for some."""
+"""The characters outside ASCII that `re.I` takes for ASCII letters."""
 _IS = (
     r"(?:(?:\s(?:therefore|thus|then|still|also|always|most likely|probably|likely|clearly|simply|actually|indeed))?"
     r"(?:\s(?:is|was|are)\b(?:\s(?:therefore|thus|then|still|also|most likely|probably|likely|clearly|simply|actually))?"
@@ -54,8 +54,8 @@ _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0
 
 
 def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[Marker]:
-    """The markers of ``text[begin:end]``: the explicit statements, the last one first, and then the weaker signs, which are arrows
-    and, with ``labels``, lines that begin with "A:"."""
+    """Find the markers of ``text[begin:end]``: first the explicit statements, the last one first; then the weaker signs, which are
+    arrows and, with ``labels``, lines that begin with "A:"."""
     statements = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
     if "box" in text or "<" in text or "[" in text:
         statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
@@ -69,8 +69,8 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
 
 
 def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
-    """The matches of `_WORD`. Beware: this is where most of the time goes for a reply with a plain marker, and looking for each
-    word as a string is ten times as fast as the pattern."""
+    """Return the matches of `_WORD`. Beware: for a reply with a plain marker most of the time goes here, and finding each word as
+    a string is ten times as fast as the pattern."""
     if not text.isascii() and any(letter in text for letter in _FOLDED):
         return list(_WORD.finditer(text, begin, end))
     lower, places = text.lower(), []

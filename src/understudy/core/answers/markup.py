@@ -37,7 +37,7 @@ _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
 
 
 def plain(span: str) -> str:
-    """``span``, of which the first 1,200 characters are read, in plain form."""
+    """Return the first 1,200 characters of ``span`` in plain form."""
     span = fold(span[: 3 * SPAN])
     if not span.isascii():
         span = _TYPOGRAPHIC.sub(_type, span)
@@ -54,12 +54,12 @@ def plain(span: str) -> str:
 
 
 def unwrap(span: str) -> str:
-    """``span`` without the commands of LaTeX that only say how a text looks: ``\\textbf{B}`` -> ``B``."""
+    """Return ``span`` without the LaTeX commands that only say how a text looks: ``\\textbf{B}`` -> ``B``."""
     return _TEXT.sub(r" \1 ", _TEXT.sub(r" \1 ", span)) if "\\" in span else span
 
 
 def _type(match: re.Match[str]) -> str:
-    """``½`` -> ``1/2`` after a blank, ``³`` -> ``^3``."""
+    """Return a typographic number as people type it: ``½`` -> ``1/2`` after a blank, ``³`` -> ``^3``."""
     typed = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-")
     return f" {typed}" if "/" in typed else f"^{typed}"
 

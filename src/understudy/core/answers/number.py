@@ -1,9 +1,10 @@
 """Numbers: ``7``, ``$1,650.50``, ``-3``, ``45 %``, ``5/12``, ``1 1/2 cups``, ``37 + 10 = 47``, ``two hundred and four``.
 
 The canonical form is that of `arithmetic.write_number`: an integer, an exact decimal, else a fraction in lowest terms. A currency
-or percent sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. Arithmetic is evaluated. Of an equation
-the right-hand side counts, because it is what the writer says, true or not. Among the numbers of a sentence `_choose` takes one.
-What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``) is no answer, and nothing else in its sentence is.
+or percent sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. Arithmetic is evaluated. In an equation
+the right-hand side counts, because it is what the writer says, true or not. `_choose` picks one of the numbers of a sentence. If
+something looks like a number but cannot be decided (``3,5``, ``16\\pi``, ``2**1000``), neither it nor anything else in its
+sentence is an answer.
 """
 
 import re
@@ -47,10 +48,10 @@ _EITHER = re.compile(r"[a-z] ?= ?-?[0-9.]{1,40},? or [a-z] ?= ?-?[0-9]")
 _IRRATIONAL = re.compile(r"\bsqrt|\\pi\b|[π√]")
 _TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
 _IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
-"""What follows a number that is told in two units: it would have to be converted to the one that is asked for."""
+"""What follows a number that is stated in two units: it would have to be converted to the one that the question asks for."""
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?:[ '_][0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
-"""A whole number and nothing else: most answers are, and need no parser."""
+"""A whole number and nothing else. Most answers are one, and need no parser."""
 _SUBJECT = re.compile(
     r"(?:\s[a-z]+){1,3}?\s(?:cost|costs|is|are|was|were|will|would|makes?|weighs?|takes?|has|have|equals?)\s[^.\n]{0,60}[0-9]"
 )
@@ -59,7 +60,7 @@ _EQUATIONS = re.compile(r"[^\n]*=[^\n]*\n(?:[^\n]*=[^\n]*\n|\s*\n)*(?=[^\n]*=)")
 
 
 class _Number(NamedTuple):
-    """A number of a sentence, None where it cannot be decided, and its place."""
+    """A number of a sentence, None if it cannot be decided, and its place."""
 
     value: Fraction | None
     begin: int
@@ -67,44 +68,44 @@ class _Number(NamedTuple):
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
-    """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. ``question``
-    helps to choose among the numbers of a sentence."""
+    """Read the number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer.
+    ``question`` helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
     span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
-        span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations one a line the last one counts
+        span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations on several lines the last one counts
     begin = skip(_FILLER, span)
-    found = _read_run(span, begin)
+    first = _read_run(span, begin)
     if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
-    if found is None and not any(sign.isdigit() for sign in span):
+    if first is None and not any(sign.isdigit() for sign in span):
         value = from_words(span[begin:])
         return Reading(write_number(value)) if value is not None else NOTHING
-    if found is None:
+    if first is None:
         return NOTHING if strict else _read_sentences(span, begin, question)
-    if found.value is None:
+    if first.value is None:
         return AMBIGUOUS
-    if not strict and _SUBJECT.match(span, found.end):
+    if not strict and _SUBJECT.match(span, first.end):
         return _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
-    if strict and not _UNIT.fullmatch(span, found.end):
-        again = _right_side(span, found.end)
+    if strict and not _UNIT.fullmatch(span, first.end):
+        again = _right_side(span, first.end)
         return _to_reading(again) if again and _UNIT.fullmatch(span, again.end) else NOTHING
-    return _read_rest(span, found)
+    return _read_rest(span, first)
 
 
 def read_last(sentence: str, question: str = "") -> Reading:
-    """The number in a sentence of reasoning."""
+    """Read the number in a sentence of reasoning."""
     return _read_inside(_plain(sentence[-2 * SPAN :], question)[-SPAN:], question)
 
 
 def _plain(span: str, question: str) -> str:
     span = plain(span).replace("≈", "=")
-    return span.replace("dozen", "") if _ASKS_DOZENS.search(question) else span  # "How many dozen eggs?": 3, and not 36
+    return span.replace("dozen", "") if _ASKS_DOZENS.search(question) else span  # "How many dozen eggs?": 3, not 36
 
 
 def _read_rest(span: str, first: _Number) -> Reading:
-    """The answer of a span that begins with a number, after which an equation or more numbers may follow."""
+    """Read the answer of a span that begins with a number, after which an equation or more numbers may follow."""
     again, end = _right_side(span, first.end), first.end
     if again is not None:
         return _to_reading(again)
@@ -112,16 +113,16 @@ def _read_rest(span: str, first: _Number) -> Reading:
         return AMBIGUOUS
     readings = [_to_reading(first)]
     while (more := _NEXT.match(span, end)) and len(readings) < 20:
-        found = _read_run(span, more.end())
-        if found is None:
+        following = _read_run(span, more.end())
+        if following is None:
             break
-        readings.append(_to_reading(found))
-        end = found.end
+        readings.append(_to_reading(following))
+        end = following.end
     return one_of(readings)
 
 
 def _read_sentences(span: str, begin: int, question: str) -> Reading:
-    """The answer of a span that begins with a sentence; where that has a number, of the last sentence with "therefore"."""
+    """Read the answer of a span that begins with a sentence; if that has a number, read the last sentence with "therefore"."""
     first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     so = max((match.end() for match in _SO.finditer(span)), default=0)
     last = _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so else NOTHING
@@ -132,23 +133,23 @@ def _read_inside(span: str, question: str) -> Reading:
     span = _ENUMERATED.sub("", span)
     if (_IRRATIONAL.search(span) and "=" not in span) or _EITHER.search(span):
         return AMBIGUOUS
-    found = _numbers(span)
-    return _to_reading(_choose(span, found, question)) if found else NOTHING
+    numbers = _numbers(span)
+    return _to_reading(_choose(span, numbers, question)) if numbers else NOTHING
 
 
-def _choose(span: str, found: list[_Number], question: str) -> _Number:
-    """The number that a sentence gives as the answer: the last one that the rules of `_RULES` leave. A rule that leaves none does
-    not count."""
+def _choose(span: str, numbers: list[_Number], question: str) -> _Number:
+    """Choose the number that a sentence gives as the answer: the last one that the rules in `_RULES` leave. A rule that leaves
+    none does not count."""
     for rule in _RULES:
-        found = rule(span, found, question) or found
-    return _right_side(span, found[-1].end) or found[-1]
+        numbers = rule(span, numbers, question) or numbers
+    return _right_side(span, numbers[-1].end) or numbers[-1]
 
 
-def _ask_units(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The numbers with the unit that the question asks for."""
+def _ask_units(span: str, numbers: list[_Number], question: str) -> list[_Number]:
+    """Return the numbers with the unit that the question asks for."""
     asked = _ASKS.findall(question)
     units = {word.lower().rstrip("s") for word in asked[-1].split()} - _NO_UNITS or {"dollar", "cent"} if asked else set()
-    return [number for number in found if units & _units_of(span, number)]
+    return [number for number in numbers if units & _units_of(span, number)]
 
 
 def _units_of(span: str, number: _Number) -> set[str]:
@@ -156,10 +157,10 @@ def _units_of(span: str, number: _Number) -> set[str]:
     return money | {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
 
 
-def _find_new(_: str, found: list[_Number], question: str) -> list[_Number]:
+def _find_new(_: str, numbers: list[_Number], question: str) -> list[_Number]:
     known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
     # "Sat - 3 makes 4 to 1": a sign may be a minus.
-    new = [number for number in found if number.value is None or abs(number.value) not in known]
+    new = [number for number in numbers if number.value is None or abs(number.value) not in known]
     return new if len({number.value for number in new}) == 1 else []
 
 
@@ -181,13 +182,13 @@ _RULES: tuple[Callable[[str, list[_Number], str], list[_Number]], ...] = (
     lambda span, found, _: [n for n in found if n.begin > span.rfind("=") >= 0][:1],
     # what the subject is, not what describes it: "the number of pens after he bought 13 pens is 52"
     lambda span, found, _: stated if len(stated := [n for n in found if _IS.search(span, 0, n.begin)]) == 1 else [],
-    # what is asked for: "it takes him 48 hours to install the 6 windows"
+    # what the question asks for: "it takes him 48 hours to install the 6 windows"
     _ask_units,
-    # what it comes to, not what it was: "Sun - 8 makes 15 to 7"
+    # what it becomes, not what it was: "Sun - 8 makes 15 to 7"
     lambda span, found, _: [n for n in found if not _FROM.match(span, n.end)],
-    # the only new one: the question has the others
+    # the only new one: the others come from the question
     _find_new,
-    # not what only says of what, for what or when: "$1800 for all 4 phones"
+    # not one that only says for what, of what or when: "$1800 for all 4 phones"
     lambda span, found, _: [n for n in found if not _HANGS.search(span, 0, n.begin)],
 )
 
@@ -197,51 +198,51 @@ def _to_reading(number: _Number) -> Reading:
 
 
 def _numbers(span: str) -> list[_Number]:
-    """The numbers and the arithmetic in ``span``, in order."""
-    found, at = [], 0
+    """Return the numbers and the arithmetic in ``span``, in order."""
+    numbers, at = [], 0
     while match := _START.search(span, at):
         number = _read_run(span, match.start())
         at = match.end()
         if number:
-            found.append(number)
+            numbers.append(number)
             at = max(at, number.end)
-    return found
+    return numbers
 
 
 def _right_side(span: str, end: int) -> _Number | None:
-    """The number after the last equals sign of the equation that continues at ``end``, None where there is none."""
-    found = None
+    """Return the number after the last equals sign of the equation that continues at ``end``, None if there is none."""
+    last = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
         following = _read_run(span, skip(_FILLER, span, match.end()))
         if following is None:
             break
-        found, end = following, following.end
-    return found
+        last, end = following, following.end
+    return last
 
 
 def _read_run(span: str, begin: int) -> _Number | None:
-    """The number or arithmetic at ``begin``."""
+    """Read the number or arithmetic at ``begin``."""
     if not _START.match(span, begin):
         return None
     at = begin
     if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
         at += 1  # $-5, $(3 + 4)
-    found = parse(span, at)
-    if found is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
+    parsed = parse(span, at)
+    if parsed is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
         return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large, or (1, 2)
-    if found is None or _ORDINAL.match(span, found.end) or (found.value is None and "=" in span[found.end : found.end + 3]):
+    if parsed is None or _ORDINAL.match(span, parsed.end) or (parsed.value is None and "=" in span[parsed.end : parsed.end + 3]):
         return None
-    if found.value is None or _UNDECIDED.match(span, found.end):
-        return _Number(None, begin, _skip_digits(span, found.end))
+    if parsed.value is None or _UNDECIDED.match(span, parsed.end):
+        return _Number(None, begin, _skip_digits(span, parsed.end))
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
-    value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
-    if both := _IN_TWO_UNITS.match(span, found.end):
+    value = parsed.value * 100 if len(parsed.numbers) == 1 and span[parsed.end - 1] == "%" else parsed.value
+    if both := _IN_TWO_UNITS.match(span, parsed.end):
         return _Number(None, begin, both.end())
-    if scale := _SCALE.match(span, found.end):
+    if scale := _SCALE.match(span, parsed.end):
         if (scale[2] or "k") in "MB" and span[begin] not in "$€£":
-            return _Number(None, begin, scale.end())  # 2.5M: a million, or a letter
+            return _Number(None, begin, scale.end())  # 2.5M may be a million, or a letter
         return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
-    return _Number(value, begin, found.end)
+    return _Number(value, begin, parsed.end)
 
 
 def _skip_digits(span: str, at: int) -> int:
@@ -259,8 +260,8 @@ _PARTS |= {"half": 2, "quarter": 4}
 
 
 def from_words(text: str) -> Fraction | None:
-    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5,
-    ``three point two five`` -> 3.25. None where there is none."""
+    """Read the number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` ->
+    -5, ``three point two five`` -> 3.25. None if there is none."""
     words = re.findall(r"[a-z]+", text[:120].lower())
     sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
     words = words[sign < 0 :]

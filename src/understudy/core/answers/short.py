@@ -1,4 +1,4 @@
-"""Short text: names, words, lists of words, as they are written. They are compared by their words; see `spans.split_words`."""
+"""Short texts: names, words, lists of words, kept as written. They are compared by their words; see `spans.split_words`."""
 
 import re
 
@@ -6,7 +6,7 @@ from understudy.core.answers.markup import unwrap
 from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, skip, to_canonical, to_written
 
 LONGEST = 200
-"""The most characters of a short answer. A longer text is not an answer."""
+"""The maximum length of a short answer in characters. A longer text is not an answer."""
 
 _QUOTED = re.compile(r"[\"`“]([^\"`“”\n]{1,200})[\"`”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
 _LEAD = re.compile(r"(?:[\s:=*_]|\n>|[-=]>|-(?=\s)){0,10}(?:that |it is |it's )?")
@@ -14,7 +14,7 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 
 
 def read(span: str) -> Reading:
-    """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
+    """Read the short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     span = unwrap(span[: 3 * LONGEST])
     begin = skip(_LEAD, span)
     if quoted := _QUOTED.match(span, begin):
@@ -23,13 +23,13 @@ def read(span: str) -> Reading:
 
 
 def read_alone(reply: str) -> Reading:
-    """A reply that is only the answer: one line of at most five words."""
+    """Read a reply that is only the answer: one line of at most five words."""
     line = reply[: LONGEST + 1].strip()
     return NOTHING if "\n" in line or len(line.split()) > 5 or len(line) > LONGEST else _to_reading(unwrap(line))
 
 
 def read_last(sentence: str) -> Reading:
-    """The answer in a concluding sentence: its last quoted text, else the text after its last "is" or colon."""
+    """Read the answer in a concluding sentence: its last quoted text, else the text after its last "is" or colon."""
     if quoted := list(_QUOTED.finditer(sentence)):
         return _to_reading(quoted[-1][1] or quoted[-1][2])
     stated = list(_STATES.finditer(sentence))

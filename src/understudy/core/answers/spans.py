@@ -1,5 +1,5 @@
-"""The places of things in a reply: its thought, a new problem, its sentences, whose positions always refer to the original text;
-and the words of short texts, for comparison without case, articles and punctuation."""
+"""Locate the parts of a reply (its thought, a new problem, its sentences) by positions in the original text, and split short texts
+into words, for comparison without case, articles and punctuation."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from understudy.core.values import COMMA
 
 SPAN = 400
-"""The most characters that are read of one statement or sentence, because an answer is short."""
+"""The maximum number of characters to read of one statement or sentence, because an answer is short."""
 
 
 class Reading(NamedTuple):
@@ -32,18 +32,18 @@ _SEPARATOR = re.compile(r"(?<=[0-9])[.,](?=[0-9])")
 
 
 def to_point(text: str, form: str) -> str:
-    """``text``, with ``1,234.5`` for ``1.234,5`` where ``form`` is `COMMA`. The length stays the same."""
+    """Return ``text``, with ``1,234.5`` for ``1.234,5`` if ``form`` is `COMMA`. The length stays the same."""
     return _SEPARATOR.sub(lambda sign: "," if sign[0] == "." else ".", text) if form == COMMA else text
 
 
 _ONE_TO_ONE = str.maketrans("−–—×·÷⁄’‘“”\u00a0\u2007\u2009\u202f\t\r", "---**//''\"\"      ")
-_ONE_TO_ONE |= {0xFEE0 + sign: sign for sign in range(0x21, 0x7F)}  # of full width
+_ONE_TO_ONE |= {0xFEE0 + sign: sign for sign in range(0x21, 0x7F)}  # full width
 
 
 def fold(text: str) -> str:
-    """``text`` with plain signs in the place of typographic ones. The length stays the same."""
+    """Return ``text`` with plain signs in place of typographic ones. The length stays the same."""
     if text.isascii() and "\t" not in text and "\r" not in text:
-        return text  # as most replies are: translating takes longer than anything else here
+        return text  # true of most replies, and translating takes longer than anything else here
     return text.translate(_ONE_TO_ONE)
 
 
@@ -53,14 +53,14 @@ _NAMED = [(re.compile(name), sign) for name, sign in _SIGNS.items()]
 
 
 def to_signs(text: str) -> str:
-    """``text`` with signs in the place of LaTeX's and of programs' names for them: ``x \\ge 3`` and ``x >= 3`` -> ``x ≥ 3``."""
+    """Return ``text`` with signs in place of their names in LaTeX and in programs: ``x \\ge 3`` and ``x >= 3`` -> ``x ≥ 3``."""
     for name, sign in _NAMED if "\\" in text or "=" in text else ():
         text = name.sub(sign, text)
     return text
 
 
 def one_of(readings: list[Reading]) -> Reading:
-    """The value on which all readings with an answer agree; AMBIGUOUS where they disagree, NOTHING where no reading has an
+    """Return the value on which all readings with an answer agree; AMBIGUOUS if they disagree, NOTHING if no reading has an
     answer."""
     hits = {reading for reading in readings if reading.found}
     return AMBIGUOUS if len(hits) > 1 else next(iter(hits), NOTHING)
@@ -77,18 +77,18 @@ THOUGHT_MARKS = [
     (r"<unused94>(?:thought\n)?", r"<unused95>"),  # MedGemma
     (r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>", _FINAL_CHANNEL),  # gpt-oss
 ]
-"""The marks that begin and end a thought, by the models that write them."""
+"""The marks that begin and end a thought, with the models that write them."""
 _THOUGHT_START, _THOUGHT_END = (re.compile("|".join(marks), re.I) for marks in zip(*THOUGHT_MARKS, strict=True))
 THOUGHT_MARK = re.compile(f"{_THOUGHT_START.pattern}|{_THOUGHT_END.pattern}", re.I)
 
 
 def may_have_thought(text: str) -> bool:
-    """False for most replies without a thought, found out without the patterns, which take longer than the rest of the reading."""
+    """Return False for most replies without a thought, without the patterns, which take longer than the rest of the reading."""
     return "<" in text or "[" in text or "◁" in text
 
 
 def find_reply(text: str) -> int | None:
-    """The place where the reply begins, after the last thought; None where a thought never ends."""
+    """Return where the reply begins, after the last thought; None if a thought never ends."""
     if not may_have_thought(text):
         return 0
     begin = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
@@ -99,7 +99,7 @@ _END_TOKEN = re.compile(r"\s{0,4}(?:<\|[\w/]{1,24}\|>|</s>|<(?:eos|end_of_turn)>
 
 
 def find_end(text: str, begin: int, end: int) -> int:
-    """The end of ``text[begin:end]`` without the tokens of a model that end a turn."""
+    """Return the end of ``text[begin:end]`` without the tokens with which a model ends a turn."""
     while token := _END_TOKEN.search(text, max(begin, end - 40), end):
         end = token.start()
     return end
@@ -110,19 +110,19 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 
 
 def find_next_problem(text: str, begin: int) -> Iterator[int]:
-    """The places at or after ``begin`` where a completion may continue with a new problem, at most five."""
+    """Find the places at or after ``begin`` where a completion may continue with a new problem, at most five."""
     return (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
 
 
 def restates(text: str, begin: int, question: str) -> bool:
-    """Whether the problem that begins at ``begin`` is ``question``, which has four fifths of its words."""
+    """Return whether the problem that begins at ``begin`` is ``question``: it shares at least four fifths of its words."""
     words = split_words(text[begin : begin + SPAN].lstrip().partition("\n\n")[0].partition(":")[2])
     known = set(split_words(question))
     return sum(word in known for word in words) * 5 >= len(words) * 4
 
 
 def keep_one_problem(text: str) -> str:
-    """``text`` without a line that looks like a new problem ("Problem: ..."): such a line is joined to the line before it."""
+    """Join each line that looks like a new problem ("Problem: ...") to the line before it."""
     if not _RUN_ON.search(fold(f"{text}\n")):
         return text
     kept: list[str] = []
@@ -151,13 +151,13 @@ _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
 
 def skip(lead: re.Pattern[str], text: str, begin: int = 0) -> int:
-    """Where ``text`` goes on after a ``lead`` at ``begin``; ``begin``, where none stands there."""
+    """Return where ``text`` continues after a ``lead`` at ``begin``; ``begin`` itself if there is no lead."""
     match = lead.match(text, begin)
     return match.end() if match else begin
 
 
 def find_sentence_end(text: str, begin: int, end: int) -> int:
-    """The end of the sentence that begins at ``begin``: after its full stop, or before the line break."""
+    """Return the end of the sentence that begins at ``begin``: after its full stop, or before the line break."""
     for match in _STOP.finditer(text, begin, end):
         if match[0] == "\n":
             return match.start()
@@ -171,12 +171,12 @@ def find_sentence_end(text: str, begin: int, end: int) -> int:
 
 
 def first_sentence(span: str) -> str:
-    """``span`` up to the end of its first sentence."""
+    """Return ``span`` up to the end of its first sentence."""
     return span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
 
 
 def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
-    """(begin, end) of each sentence in the last 2,000 characters, without blank ones."""
+    """Return (begin, end) of each sentence in the last 2,000 characters, without blank ones."""
     sentences = []
     at = max(begin, end - 2000)
     while at < end:
@@ -199,20 +199,20 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
-    """The words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless there are
-    only articles."""
+    """Return the words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless
+    there are only articles."""
     plain = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
     words = [word.strip() for word in _TOKEN.findall(unicodedata.normalize("NFKC", plain).casefold())]
     return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 
 
 def to_canonical(text: str) -> str:
-    """The words of ``text`` with single spaces between them."""
+    """Return the words of ``text`` with single spaces between them."""
     return " ".join(split_words(text))
 
 
 def to_written(text: str) -> str:
-    """``text`` as it is written, without the quotes, blanks and the full stop around it: ``Washington, D.C.`` keeps its own."""
+    """Return ``text`` as written, without the quotes, blanks and the full stop around it: ``Washington, D.C.`` keeps its own."""
     text = " ".join(text.split()).lstrip(_AROUND)
     bare = text.rstrip(_AROUND + ".!?")
     return f"{bare}." if _INITIALS.fullmatch(bare.rpartition(" ")[2]) and text[len(bare) :].startswith(".") else bare
@@ -222,5 +222,5 @@ _AROUND = "\"'`*_“”‘’ :;,"
 
 
 def answer_key(answer: str) -> str:
-    """The form under which answers are counted as the same: texts by their words, all others as they are."""
+    """Return the form under which answers count as the same: texts by their words, all others as they are."""
     return to_canonical(answer) if any(map(str.isalpha, answer)) else answer

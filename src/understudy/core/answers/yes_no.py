@@ -21,7 +21,7 @@ _NOT = re.compile(r"(?:\bnot|n't|\bcannot|\bnever)\s(?:be\s)?(?:necessarily\s|en
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The yes or no that ``span`` states. With ``strict`` it must be the first word."""
+    """Read the yes or no that ``span`` states. With ``strict`` it must be the first word."""
     span = span[:SPAN]
     first = _FIRST.match(span)
     end = find_sentence_end(span, len(span) - len(span.lstrip()), len(span))
@@ -39,7 +39,7 @@ _OPENS = re.compile(
 
 
 def read_first(span: str) -> Reading:
-    """The yes or no at the beginning of a reply, or of its last paragraph that has one, followed by a sign: "No, ...", "True."."""
+    """Read the yes or no, followed by a sign ("No, ...", "True."), that begins a reply or its last paragraph that has one."""
     paragraphs = list(_PARAGRAPH.finditer(span))
     match = _OPENS.match(span) or (_OPENS.match(span, paragraphs[-1].end()) if paragraphs else None)
     return Reading(_VALUES[match[1].lower()]) if match else NOTHING
@@ -49,12 +49,12 @@ _PARAGRAPH = re.compile(r"\n[ ]{0,4}\n(?=[\"'`*_(]{0,5}(?:yes|no)\b[\"'`*_)]{0,3
 
 
 def deny(reading: Reading) -> Reading:
-    """The opposite of a yes or no."""
+    """Return the opposite of a yes or no."""
     return Reading({"yes": "no", "no": "yes"}[reading.value]) if reading.value else reading
 
 
 def read_anywhere(sentence: str) -> Reading:
-    """The only yes or no in a sentence, where "not true" is no."""
+    """Read the only yes or no in a sentence, where "not true" is no."""
     readings = []
     for match in _ANY.finditer(sentence):
         reading = Reading(_VALUES[match[0].lower()])
@@ -72,13 +72,13 @@ _EMPTY = (  # words that neither assert nor deny
 
 
 def read_reply(question: str, span: str, sentence: str) -> Reading:
-    """The yes or no that ``span`` begins with, or else what its ``sentence`` says about the ``question``."""
+    """Read the yes or no that ``span`` begins with, or else what its ``sentence`` says about the ``question``."""
     reading = read(span, strict=True)
     return reading if reading.found else read_assertion(question, sentence)
 
 
 def read_assertion(question: str, sentence: str) -> Reading:
-    """Whether ``sentence`` asserts (yes) or denies (no) the yes/no ``question``; NOTHING where it plainly does neither.
+    """Read whether ``sentence`` asserts (yes) or denies (no) the yes/no ``question``; NOTHING if it plainly does neither.
 
     It asserts the question if it has exactly the question's content words. It denies the question if it adds one negation or
     replaces one word: "Is the coin still heads up?", "The coin is tails up." With any other difference it does neither.
@@ -99,7 +99,7 @@ def read_assertion(question: str, sentence: str) -> Reading:
 
 
 def _last_question(text: str) -> str:
-    """The last sentence of ``text`` that ends with a question mark."""
+    """Return the last sentence of ``text`` that ends with a question mark."""
     end = text.rfind("?")
     sentences = split_sentences(text, 0, end + 1)
     return text[sentences[-1][0] : end] if sentences else ""

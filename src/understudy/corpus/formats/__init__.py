@@ -12,7 +12,7 @@ from understudy.corpus.formats.record import FIELDS, FileFormat, Row
 from understudy.corpus.tables import read_objects
 
 UNDERSTUDY = "understudy"
-"""Understudy's Parquet, in which every chain comes back exactly."""
+"""Understudy's Parquet, which gives every chain back exactly."""
 
 FORMATS: Mapping[str, FileFormat] = {f.name: f for f in (JSONL, PROMPT_COMPLETION, MESSAGES, SHAREGPT, ALPACA, THINK, BATCH)}
 NAMES = (UNDERSTUDY, *FORMATS)
@@ -21,42 +21,42 @@ LOOKED_AT = 20
 
 
 def names_of(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]:
-    """Our field -> the row's: the ``fields`` one, else the format's, else the default."""
+    """Return our field -> the row's: the ``fields`` one, else the format's, else the default."""
     return {**FIELDS, **layout.names, **fields}
 
 
 def check_name(name: str) -> None:
-    """Raises DataError where no format is called ``name``."""
+    """Raise DataError if no format is called ``name``."""
     if name not in NAMES:
         raise DataError(f"unknown format {with_known(name, NAMES)}")
 
 
 def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:
-    """The format called ``name``, or, where ``name`` is "", the format of the first rows of ``path``.
+    """Return the format called ``name``, or, if ``name`` is "", the format of the first rows of ``path``.
 
-    ``skip_bad``: without lines that are damaged. Raises DataError where the rows do not fit the named format, or fit no known
-    format, or several.
+    ``skip_bad`` leaves out damaged lines. Raises DataError if the rows do not fit the named format, or fit no known format, or
+    several.
     """
     rows: list[Row] = [row for _, row in islice(read_objects(path, [] if skip_bad else None), LOOKED_AT)]
     if not rows:
-        raise DataError(f"{path}: the file has no row")
+        raise DataError(f"{path}: the file has no rows")
 
     def fits(layout: FileFormat, some: list[Row]) -> bool:
         return layout.fits(some, names_of(layout, fields))
 
     # Every format reads thoughts, so `think` is only for rows that fit no other format.
     fitting = [f for f in FORMATS.values() if f is not THINK and fits(f, rows[:1])] or [f for f in [THINK] if fits(f, rows)]
-    has = f"its first row has: {', '.join(rows[0])}"
+    row_has = f"its first row has: {', '.join(rows[0])}"
     if name:
         if not fits(FORMATS[name], rows[:1]) and not fits(FORMATS[name], rows):
             like = f"; it looks like {' or '.join(f.name for f in fitting)}" if fitting else ""
-            raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {has}{like}")
+            raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {row_has}{like}")
         return FORMATS[name]
     if JSONL in fitting and "text" in fields:  # the user has named the plain fields
         return JSONL
     if len(fitting) > 1:
-        raise DataError(f"{path}: may be {', '.join(f.name for f in fitting)}; set format = ... (--format); {has}")
+        raise DataError(f"{path}: may be {' or '.join(f.name for f in fitting)}; set format = ... (--format); {row_has}")
     if not fitting:
-        said = f"{path}: in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD,"
-        raise DataError(f"{said} problem=FIELD, question=FIELD), or name the format to be told what it needs")
+        unknown = f"{path}: in no known format ({', '.join(NAMES)}); {row_has}. Map the fields of plain rows (text=FIELD,"
+        raise DataError(f"{unknown} problem=FIELD, question=FIELD), or name the format to see what it needs")
     return fitting[0]

@@ -4,7 +4,7 @@
         {"index": 0, "message": {"role": "assistant", "content": "... no"}, "finish_reason": "stop"}]}}, "error": null}
     {"custom_id": "coin-7", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [...]}}
 
-A ``custom_id`` is the id of a problem, or of a request in an input file that is imported with the output. Lines come in any
+A ``custom_id`` is the id of a problem, or of a request in an input file that is imported with the output. Lines may be in any
 order. A request that failed has an ``error``, or a status other than 200. An export writes the problem's id as the ``custom_id``.
 """
 
@@ -38,7 +38,7 @@ def _read_request(body: Row, name: str, where: str) -> Read:
     if isinstance(body.get("prompt"), str):
         return BatchRequest(where, name, body["prompt"], body["prompt"], **facts)
     turns = turns_of(body.get("messages"), where)
-    if isinstance(turns, LostRow):  # only the custom_id can then find its problem
+    if isinstance(turns, LostRow):  # then only the custom_id can find its problem
         return BatchRequest(where, name, "", "", **facts)
     question, _, prompt, _ = last_exchange([*turns, ("assistant", "")], where)
     return BatchRequest(where, name, question, prompt, **facts)

@@ -38,7 +38,7 @@ HUMAN_GPT = TurnFields("conversations", "from", "value", _SHAREGPT)
 
 
 def text_parts(content: Any, where: str) -> str | None:
-    """The text of a message, or the joined texts of its parts; None where a part is not a text (an image).
+    """Return the text of a message, or the joined texts of its parts; None if a part is not a text (an image).
 
     Raises DataError for anything else.
     """
@@ -52,7 +52,7 @@ def text_parts(content: Any, where: str) -> str | None:
 
 
 def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, str, str]:
-    """(question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError where a turn is missing."""
+    """Return (question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError if a turn is missing."""
     replies = [at for at, (role, _) in enumerate(turns) if role == "assistant"]
     last = max(replies, default=0)
     questions = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
@@ -64,8 +64,8 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
 
 
 def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | LostRow:
-    """The (role, text) of each turn, or why the row is lost. Turns may have the fields of the other layout (axolotl reads both).
-    Raises DataError where ``found`` is not a conversation."""
+    """Return the (role, text) of each turn, or why the row is lost. Turns may have the fields of the other layout (axolotl reads
+    both). Raises DataError if ``found`` is not a conversation."""
     if _has_turns(found, role=OPENAI.role if layout is HUMAN_GPT else HUMAN_GPT.role):
         layout = (OPENAI if layout is HUMAN_GPT else HUMAN_GPT)._replace(field=layout.field)
     field, speaker_field, text_field, roles = layout
@@ -90,11 +90,11 @@ def _has_turns(turns: Any, *, role: str) -> bool:
 
 
 def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str]) -> FileFormat:
-    """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
+    """Make the format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the row's."""
 
     def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
-        found = [row.get(layout.field) for row in rows]
-        return all(turns == [] or any(_has_turns(turns, role=each.role) for each in (OPENAI, HUMAN_GPT)) for turns in found)
+        conversations = [row.get(layout.field) for row in rows]
+        return all(turns == [] or any(_has_turns(turns, role=each.role) for each in (OPENAI, HUMAN_GPT)) for turns in conversations)
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)

@@ -4,13 +4,13 @@
 {"prompt": "Q: A coin is heads up. ...\\nA:", "completion": " It is flipped once. So the answer is: no"}
 {"instruction": "A coin is heads up. ...", "input": "", "output": "It is flipped once. So the answer is: no"}
 
-In a dump of a reasoning model (``think``) the thought stands in tags before the answer, or in a field of its own::
+In a dump of a reasoning model (``think``) the thought is in tags before the answer, or in its own field::
 
     {"question": "A coin is ...", "text": "<think>\\nIt is flipped once.\\n</think>\\n\\nSo the answer is: no"}
     {"prompt": "A coin is ...", "response": "It is flipped once.\\n</think>\\nNo."}
     {"problem": "A coin is ...", "reasoning_content": "It is flipped once.", "content": "No."}
 
-The last layout also takes question and reply under other usual names, and a list of replies to one question::
+The last layout also accepts question and reply under other usual names, and a list of replies to one question::
 
     {"instruction": "A coin is ...", "generation": "It is flipped once. So ...", "model_name": "teacher-7b"}
     {"problem": "A coin is ...", "generations": ["It is flipped once. So ...", "Heads first. So ..."], "answer": "no"}
@@ -39,7 +39,7 @@ def _has(rows: Sequence[Row], *names: str) -> bool:
 
 
 def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    """A row with every field of a chain was written by Understudy, so every field of it is read."""
+    """Read a row. If it has every field of a chain, Understudy wrote it, so every field is read."""
     (record,) = read_plain(row, names, where)
     if all(name in row for name in _OURS):
         record = replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}})
@@ -47,12 +47,12 @@ def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read
 
 
 def chain_row(chain: Chain) -> Row:
-    """The row with every field of ``chain``."""
+    """Return the row with every field of ``chain``."""
     return {"problem_id": chain.problem, **{name: value for name, value in asdict(chain).items() if name != "problem"}}
 
 
 def _join_prompt(prompt: Prompt) -> str:
-    """A prompt as one text: the content of its only message, or all messages, each under its role."""
+    """Return a prompt as one text: the content of its only message, or all messages, each under its role."""
     if not isinstance(prompt, str) and len(prompt) == 1:
         return prompt[0].content
     return prompt_text(prompt)
@@ -60,18 +60,18 @@ def _join_prompt(prompt: Prompt) -> str:
 
 def _prompt_completion(prompt: Prompt, completion: str) -> Row:
     if not isinstance(prompt, str) and len(prompt) > 1:
-        raise DataError("format = 'prompt-completion': an example has several messages, so it is no one text; take messages")
+        raise DataError("format = 'prompt-completion': an example has several messages, not one text; use 'messages'")
     return {"prompt": _join_prompt(prompt), "completion": completion}
 
 
 def _read_pair(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    """A prompt and its completion: texts, or, as TRL has them, lists of messages."""
-    asked, said = row.get(names["question"]), row.get(names["text"])
-    if not isinstance(asked, list) and not isinstance(said, list):
+    """Read a prompt and its completion: texts, or, as in TRL, lists of messages."""
+    source, target = row.get(names["question"]), row.get(names["text"])
+    if not isinstance(source, list) and not isinstance(target, list):
         yield from read_plain(row, names, where)
         return
-    before = turns_of([{"role": "user", "content": asked}] if isinstance(asked, str) else asked, where, PROMPT)
-    after = turns_of([{"role": "assistant", "content": said}] if isinstance(said, str) else said, where, COMPLETION)
+    before = turns_of([{"role": "user", "content": source}] if isinstance(source, str) else source, where, PROMPT)
+    after = turns_of([{"role": "assistant", "content": target}] if isinstance(target, str) else target, where, COMPLETION)
     if isinstance(before, LostRow) or isinstance(after, LostRow):
         yield next(turns for turns in (before, after) if isinstance(turns, LostRow))
         return
@@ -102,13 +102,13 @@ _USUAL = {
 
 
 def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
-    """The row's fields of question, reply and thought: the mapped field, else the most usual field that the row has."""
+    """Return the row's fields of question, reply and thought: the mapped field, else the most usual field that the row has."""
     usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
     return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
 
 
 def _read_usual(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    """The reply of a row, or each of a list of them."""
+    """Read the reply of a row, or each of a list of them."""
     names = _usual_names(row, names)
     replies = row.get(names["text"])
     for reply in replies if isinstance(replies, list) else [replies]:
@@ -167,8 +167,8 @@ ALPACA = FileFormat(
 )
 THINK = FileFormat(
     name="think",
-    needs="a text with <think> or </think> in it, a field 'reasoning_content' beside 'content', or question and reply under usual "
-    "names (problem, instruction, ...; generation, generations, response, ...)",
+    needs="a text with <think> or </think> in it, a field 'reasoning_content' next to 'content', or question and reply under "
+    "usual names (problem, instruction, ...; generation, generations, response, ...)",
     reads=tuple(name for names in _USUAL.values() for name in names),
     fits=_fits,
     read=_read_usual,

@@ -25,7 +25,7 @@ FIELDS: Mapping[str, str] = {
     "path": "path",
 }
 """Our field -> the default field of a row, which a format or the user's mapping may replace. In most formats a field ``answer`` is
-the data set's gold as often as the teacher's answer, so it is read only where it is mapped."""
+the data set's gold as often as the teacher's answer, so it is read only if it is mapped."""
 
 TEACHERS = ("model_name", "generation_model")
 """Other fields with the name of the model that wrote a reply (distilabel)."""
@@ -66,7 +66,7 @@ class LostRow(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A request in the input file of a batch. Its answers come in another file."""
+    """A request in the input file of a batch. Its answers are in another file."""
 
     where: str
     id: str
@@ -83,10 +83,10 @@ Read = Record | LostRow | BatchRequest
 class FileFormat:
     """One layout of rows. ``needs`` tells the user which fields its rows must have.
 
-    ``fits(rows, names)`` says whether the rows may be in this format. ``read(row, names, where)`` gives what a row holds, and
-    raises DataError where the row is damaged. ``write(problem, chain)`` makes the row of a chain, and ``pair(prompt,
-    completion)`` the row of a training example. ``names`` are the format's names of our `FIELDS`. ``mapped``: its texts are plain
-    fields, which may be mapped. ``reads`` are the fields that it reads besides; all others of a row are kept as they are.
+    ``fits(rows, names)`` says whether the rows may be in this format. ``read(row, names, where)`` yields what a row holds, and
+    raises DataError if the row is damaged. ``write(problem, chain)`` makes the row of a chain, and ``pair(prompt, completion)``
+    the row of a training example. ``names`` are the format's names of our `FIELDS`. ``mapped``: its texts are plain fields, which
+    may be mapped. ``reads`` are the other fields that it reads; all remaining fields of a row are kept as they are.
     """
 
     name: str
@@ -101,14 +101,14 @@ class FileFormat:
 
 
 def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Record]:
-    """The record of a row of plain fields. The question is the prompt."""
+    """Read the record of a row of plain fields. The question is the prompt."""
     text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
     question = text_of(row, names, "question", where) if names["question"] in row else ""
     yield Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
 
 
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
-    """The arguments of a `Record` that a row of any format gives, besides question and reply."""
+    """Return the arguments of a `Record` that a row of any format gives, besides question and reply."""
     metadata = object_in(row, "metadata")
     answer = row.get(names["answer"])
     tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
@@ -128,12 +128,12 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
 
 
 def name_of(value: Any) -> str:
-    """An id or an answer as a text; 5.0, as a table writes a whole number beside empty cells, is 5."""
+    """Return an id or an answer as a text. 5.0, as a table writes a whole number in a column with empty cells, is 5."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
-    """The finish of a reply, ``stop`` where the row does not say. Raises DataError for an unknown word."""
+    """Return the finish of a reply, ``stop`` if the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     finish = row.get(name) or "stop"
     if not isinstance(finish, str) or finish.lower() not in FINISHES:
@@ -142,7 +142,7 @@ def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
 
 
 def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
-    """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
+    """Return the text in our field ``name``, "" if it is empty. Raises DataError if the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
         raise DataError(f"{where}: no field {with_known(theirs, row, 'the row has')} for {name}; map it with {name}=FIELD")
@@ -156,7 +156,7 @@ def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float 
     value, least = row.get(names[name]), {"logprob": -(2**53), "path": GREEDY_PATH}.get(name, 0)
     if value is None:
         return None
-    if isinstance(value, str):  # of a table
+    if isinstance(value, str):  # from a table
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 2**53:

@@ -54,23 +54,24 @@ class Diary:
     """A procedural world of word problems about a week. No question is in two splits."""
 
     train: Annotated[int, Field(ge=0)] = 1000
-    """The number of problems, of 1 to ``max_steps`` steps, with equally many of each."""
+    """The number of problems, with 1 to ``max_steps`` steps, equally many of each."""
     dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
     test: Annotated[int, Field(ge=0)] = 1000
     """As for train."""
     longer_test: Annotated[int, Field(ge=0)] = 300
-    """The number of problems with one and two steps more, in the split "test-longer"."""
+    """The number of problems with one or two steps more than ``max_steps``, in the split "test-longer"."""
     contrast: Annotated[int, Field(ge=0)] = 0
-    """So many problems of test come changed, too, in the split "contrast": one thing more at the start, and so at the end. Both
-    versions have the field ``pair``."""
+    """The number of test problems that also appear changed, in the split "contrast": one thing more at the start, and so at the
+    end. Both versions have the field ``pair``."""
     max_steps: Annotated[int, Field(ge=1, le=len(DAYS) - 3)] = 4
-    """Most steps of a problem in train, one step a day. Longer problems need two more days, and distractors one."""
+    """The maximum number of steps of a problem in train, one step per day. Longer problems need two more days, and distractors
+    one."""
     distractor: Annotated[float, Field(ge=0, le=1)] = 0.25
     """The share of problems with an entry about somebody else, which does not count."""
 
     def problems(self, *, seed: int) -> list[Problem]:
-        """The problems of every split: a function of ``seed`` and the options."""
+        """Return the problems of every split. They depend only on ``seed`` and the options."""
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
         drawn = draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
         known = {problem.question for problem in drawn}
@@ -82,7 +83,7 @@ class Diary:
         return [*(replace(p, meta={**p.meta, "pair": p.id}) if p.id in first else p for p in drawn), *changed]
 
     def _change(self, problem: Problem) -> Problem:
-        question = _START.sub(lambda found: f"{found[1]} has {int(found[2]) + 1} {found[3]}.", problem.question, count=1)
+        question = _START.sub(lambda match: f"{match[1]} has {int(match[2]) + 1} {match[3]}.", problem.question, count=1)
         answer = str(int(problem.answer or "") + 1)
         changed = replace(problem, id=f"{problem.id}-changed", question=question, answer=answer, split="contrast")
         return replace(changed, meta={**solve(self, changed), "pair": problem.id})
@@ -90,46 +91,46 @@ class Diary:
     def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
         name, other = rng.sample(NAMES, 2)
         thing = rng.choice(THINGS)
-        has = start = rng.randint(1, 9)
+        total = start = rng.randint(1, 9)
         days = rng.sample(range(len(DAYS)), steps + 1)
         entries = []
         for day in sorted(days[:steps]):
-            gain = has == 0 or (has < LARGEST and rng.random() < 0.5)
-            amount = rng.randint(1, min(9, LARGEST - has if gain else has))
+            gain = total == 0 or (total < LARGEST and rng.random() < 0.5)
+            amount = rng.randint(1, min(9, LARGEST - total if gain else total))
             entries.append(Entry(day, None, rng.choice(GAINS if gain else LOSSES), amount))
-            has += amount if gain else -amount
+            total += amount if gain else -amount
         if rng.random() < self.distractor:
             entries.append(Entry(days[steps], other, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
         rng.shuffle(entries)
         story = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
-        return Problem("", f"{name} has {start} {thing}.{story} How many {thing} does {name} have?", "number", str(has))
+        return Problem("", f"{name} has {start} {thing}.{story} How many {thing} does {name} have?", "number", str(total))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of four styles (`core.worlds`).
 
-        ``slip`` is the chance that a step's result is one off. ``misread`` is the chance that this solution takes "gives" for a
+        ``slip`` is the chance that a step's result is off by one. ``misread`` is the chance that this solution takes "gives" for a
         gain.
         """
         name, start, thing, entries = _read(question)
         style = rng.choice(list(_STYLES))
         gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
-        has = start
+        total = start
         sentences = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
         entries.sort(key=lambda e: e.day)
         for entry in entries:
             sign, word = ("+", "plus") if entry.verb in gains else ("-", "minus")
-            before, has = has, has + (entry.amount if sign == "+" else -entry.amount)
+            before, total = total, total + (entry.amount if sign == "+" else -entry.amount)
             if rng.random() < slip:
-                has += rng.choice((-1, 1))
+                total += rng.choice((-1, 1))
             values = {"day": DAYS[entry.day], "verb": entry.verb, "amount": entry.amount, "sign": sign, "word": word}
-            sentences.append(_STYLES[style].format(before=before, after=has, **values))
+            sentences.append(_STYLES[style].format(before=before, after=total, **values))
         sentences[:2] = [f"{sentences[0]} {sentences[1]}"]
         questions = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
-        return WorldSolution.of(list(zip(sentences, questions, strict=True)), str(has), "number", rng)
+        return WorldSolution.of(list(zip(sentences, questions, strict=True)), str(total), "number", rng)
 
 
 def _read(question: str) -> tuple[str, int, str, list[Entry]]:
-    """The person in the question, how many things they have at first, which things, and the entries that count."""
+    """Return the person in the question, how many things they have at first, which things, and the entries that count."""
     start = _START.match(question)
     if start is None or "How many" not in question:
         raise ValueError("it must look like: Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?")

@@ -1,4 +1,4 @@
-"""The problems of a procedural world: new questions for every split, each with its exact solution."""
+"""Draw the problems of a procedural world: new questions for every split, each with its exact solution."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -11,19 +11,19 @@ from understudy.core.values import Problem
 from understudy.core.worlds import World
 
 TRIES = 2000
-"""After so many draws in a row of known questions, the world almost surely has no more."""
+"""After this many draws of known questions in a row, the world almost surely has no more new ones."""
 
 Draw = Callable[[random.Random, int, int], Problem]
-"""(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the
-split, so that a world can let its answers alternate."""
+"""(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the split,
+so that a world can alternate its answers."""
 
 
 def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence[int], longer: Sequence[int] = ()) -> list[Problem]:
-    """The problems of all splits: as many as the ``world``'s options of their names say, their numbers of steps alternating between
-    ``steps``, and between ``longer`` in the split "test-longer", which a world may have.
+    """Draw the problems of all splits. The ``world``'s options named after the splits say how many. The number of steps alternates
+    over ``steps``, and over ``longer`` in the optional split "test-longer".
 
-    No question comes twice, and no set of options. ``meta`` is the exact solution: the number of ``steps``, the ``rationale``,
-    and the ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.
+    No question occurs twice, and no set of options. ``meta`` is the exact solution: the number of ``steps``, the ``rationale``,
+    and the ``subquestions``, each with the step that answers it. Raises StudyError if the world has too few problems.
     """
     seen: set[frozenset[str]] = set()
     problems = []
@@ -35,7 +35,7 @@ def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence
             drawn = (draw(rng, k, turn) for _ in range(TRIES))
             problem = next((p for p in drawn if _key(p) not in seen), None)
             if problem is None:
-                raise StudyError(f"task: {split} = {n}: {name} has no more problems of {k} steps after {i}; ask for fewer")
+                raise StudyError(f"task: {split} = {n}: after {i} problems {name} has no new ones of {k} steps; ask for fewer")
             seen.add(_key(problem))
             problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=solve(world, problem)))
     return problems
@@ -46,7 +46,7 @@ def _key(problem: Problem) -> frozenset[str]:
 
 
 def solve(world: World, problem: Problem) -> dict[str, object]:
-    """The exact solution of ``problem`` as its ``meta``."""
+    """Return the exact solution of ``problem`` as its ``meta``."""
     worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
     subquestions = [{"question": step.question, "answer": step.text} for step in worked.steps]
     return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": subquestions}

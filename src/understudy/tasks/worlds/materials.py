@@ -6,7 +6,7 @@
     (b) a key
     (c) a vase
 
-A student learns from chains what things are made of, what materials are like and what they are good for. The same facts come in
+From chains a student learns what things are made of, what materials are like and what they are good for. The same facts occur in
 many questions, each about another set of things. A careless reader does not see the "not" of a question. A chain takes one step
 per fact and concludes::
 
@@ -74,19 +74,19 @@ _CONCLUSIONS = ("So it is a {}.", "That leaves a {}.", "It must be a {}.")
 
 @dataclass(frozen=True)
 class Materials:
-    """A procedural world of multiple choice about what things are made of, and what follows. No question states the facts. No set
-    of options comes twice, so none is in two splits."""
+    """A procedural world of multiple choice about what things are made of, and what follows from that. No question states the
+    facts. No set of options occurs twice, so none is in two splits."""
 
     train: Annotated[int, Field(ge=0)] = 1000
-    """The number of problems, of 2 to 4 steps, with equally many of each: what things are made of, what that is like, what it is
-    good for."""
+    """The number of problems, with 2 to 4 steps, equally many of each: what things are made of, what that is like, what it is good
+    for."""
     dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
     test: Annotated[int, Field(ge=0)] = 500
     """As for train."""
 
     def problems(self, *, seed: int) -> list[Problem]:
-        """The problems of every split: a function of ``seed`` and the options."""
+        """Return the problems of every split. They depend only on ``seed`` and the options."""
         return draw_splits(self, _problem, name="materials", seed=seed, steps=range(2, 5))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
@@ -134,10 +134,10 @@ def _fits(thing: str, subject: str) -> bool:
 
 
 def _read(question: str) -> tuple[str, bool, list[str]]:
-    """The subject, whether it is negated, and the things to choose from."""
+    """Return the subject, whether it is negated, and the things to choose from."""
     match, things = _QUESTION.match(question), _OPTION.findall(question)
     if match is None or not things:
-        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, on lines of their own")
+        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, each on its own line")
     unknown = [thing for thing in things if thing not in MADE_OF]
     if unknown or not any(match[2] in subjects for subjects in SUBJECTS.values()):
         raise ValueError(f"this world has no {unknown[0] if unknown else match[2]!r}")
@@ -145,7 +145,7 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
 
 
 def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
-    """``right``, or after a slip another one of ``known``."""
+    """Return ``right``, or after a slip another one of ``known``."""
     return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
 
 

@@ -33,11 +33,11 @@ THINGS = (
 WEIGHT = {thing: weight for weight, things in enumerate(THINGS, 1) for thing in things.split()}
 """The weights in one unit, from 1 to 9."""
 SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
-"""The numbers of things on the left and on the right, by the number of steps that they take. A side without things has a weight."""
+"""The numbers of things on the left and on the right, by the number of steps that they take. A side without things is a weight."""
 CLOSE = 3
 """The sides differ by 1 to this much."""
 PAIRED = 0.25
-"""The chance that a thing with a weight of at most 5 comes twice."""
+"""The chance that a thing with a weight of at most 5 occurs twice."""
 
 Term = tuple[int, str]
 """How many (1 or 2) of which thing; (n, "") is a weight of n."""
@@ -48,27 +48,27 @@ _TERM = re.compile(r"a weight of (\d+)|(a|two) ([a-z]+?)(s?)")
 
 @dataclass(frozen=True)
 class Scales:
-    """A procedural world of yes/no questions that must be decomposed: which side is heavier. No question states a weight of a
+    """A procedural world of yes/no questions that must be decomposed: which side is heavier. No question states the weight of a
     thing. No question is in two splits."""
 
     train: Annotated[int, Field(ge=0)] = 900
-    """The number of problems, of 2 to 4 steps, with equally many of each: one to three things to weigh, and the comparison. Half
-    of the answers are yes."""
+    """The number of problems, with 2 to 4 steps, equally many of each: one to three things to weigh, and the comparison. Half of
+    the answers are yes."""
     dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
     test: Annotated[int, Field(ge=0)] = 500
     """As for train."""
     longer_test: Annotated[int, Field(ge=0)] = 200
-    """The number of problems with one step more, in the split "test-longer"."""
+    """The number of problems with five steps, one more than in train, in the split "test-longer"."""
 
     def problems(self, *, seed: int) -> list[Problem]:
-        """The problems of every split: a function of ``seed`` and the options."""
+        """Return the problems of every split. They depend only on ``seed`` and the options."""
         return draw_splits(self, _problem, name="scales", seed=seed, steps=range(2, 5), longer=(5,))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of three styles (`core.worlds`).
 
-        ``slip`` is the chance that a step's number is one or two off. ``misread`` is the chance that it takes "heavier" for
+        ``slip`` is the chance that a step's number is off by one or two. ``misread`` is the chance that it takes "heavier" for
         "lighter".
         """
         left, relation, right = _read(question)
@@ -78,13 +78,13 @@ class Scales:
         sentences: list[WordedStep] = []
         sums = []
         for side in (left, right):
-            has = None
+            weight = None
             for i, (n, thing) in enumerate(side):
-                before, has = has, (has or 0) + (n * WEIGHT[thing] if thing else n)
+                before, weight = weight, (weight or 0) + (n * WEIGHT[thing] if thing else n)
                 if thing:
-                    has += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
-                    sentences.append((_write_weighing(style, (n, thing), before, has), _wordings(side[:i], (n, thing))))
-            sums.append(has or 0)
+                    weight += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
+                    sentences.append((_write_weighing(style, (n, thing), before, weight), _wordings(side[:i], (n, thing))))
+            sums.append(weight or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
         asks = (f"Is it {relation}, then?", f"So is it {relation}?")
         sentences.append((_write_comparison(style, sums[0], sums[1], relation, yes), asks))
@@ -140,7 +140,7 @@ _WORDS = {
 
 
 def _write_weighing(style: str, term: Term, before: int | None, after: int) -> str:
-    """The step that puts ``term`` on a side, which weighs ``before`` (None: it is empty) and then ``after``."""
+    """Write the step that puts ``term`` on a side, which weighs ``before`` (None: it is empty) and then ``after``."""
     (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
     lines = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
     if n == 2:
@@ -160,7 +160,7 @@ def _write_comparison(style: str, left: int, right: int, relation: str, yes: boo
 
 
 def _wordings(others: list[Term], term: Term) -> tuple[str, ...]:
-    """The ways to ask for the weight of a side that has ``others`` and now ``term``."""
+    """Return the ways to ask for the weight of a side that has ``others`` and now ``term``."""
     if others:
         together = _write_side([*others, term])
         return (f"How heavy are {together} together?", f"How heavy is it with {_write_side([term])}?", f"What do {together} weigh?")
