@@ -28,4 +28,4 @@ def test_every_real_chain_feeds_every_method_and_comes_back_but_one_whose_answer
         for tally in tallies.values()
         for kind, n in tally.lost.items()
     }
-    assert lost == {("gsm8k-fewshot/chains-cot-6models", "number, nothing found"): 1}
+    assert lost == {("gsm8k-fewshot/chains-cot-6models", "number, marker"): 1}
