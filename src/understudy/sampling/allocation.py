@@ -24,7 +24,7 @@ from understudy.core.values import digest
 
 @dataclass(frozen=True)
 class Allocation:
-    """Ask for more chains where they help, for as many in all as ``samples`` of each question would be (docs/allocation.md)."""
+    """Ask for more chains where they help; in all, as many as ``samples`` for each question (docs/allocation.md)."""
 
     first: Annotated[int, Field(ge=1)] = 4
     """Chains of every question before any gets more, and of every further block. Four is the smallest number that, if all agree,

@@ -19,9 +19,9 @@ class Price:
     """The price of what an endpoint reads and writes, in any currency."""
 
     input: Annotated[float, Field(ge=0)]
-    """For a million tokens read: the prompts."""
+    """Per million tokens read: the prompts."""
     output: Annotated[float, Field(ge=0)]
-    """For a million tokens written: the replies."""
+    """Per million tokens written: the replies."""
 
     def of(self, read: float, written: float) -> float:
         """Return the price of so many tokens."""
