@@ -230,7 +230,7 @@ class BatchEngine:
             state = await self._insist(job, lambda api: api.get(job.id), patient=True)
         except DeniedError as error:
             if not single:
-                reason = f"{error}; {job.size} are in {job}: is this the key of the account that made it (teacher.key_env)? If"
+                reason = f"{error}; {job.size} are in {job} there: is this the key of its account (teacher.key_env)? If"
                 raise StudyError(f"{reason} the batch is gone for good, teacher.batch = false asks for them one by one") from None
             self._lose(job, f"{job} is gone: {error}")
             return
