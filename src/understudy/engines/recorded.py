@@ -37,7 +37,7 @@ class Recorded(EngineOptions):
     asks: ClassVar[bool] = False
 
     def open(self, *, task: Any, seed: int) -> Engine:
-        raise NotImplementedError("recorded chains answer nobody")
+        raise NotImplementedError("recorded chains cannot be asked")
 
     def prepare(self, root: Path, *, chats: bool) -> Self:  # noqa: ARG002 - as the protocol has it
         """Return the same options with absolute paths."""

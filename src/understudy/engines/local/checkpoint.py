@@ -199,9 +199,9 @@ def _check_adapter(directory: Path, base: Path) -> None:
     if not (directory / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"{directory}: has {ADAPTER} but no adapter_model.safetensors; save the adapter as safetensors")
     if importlib.util.find_spec("peft") is None:
-        raise CheckpointError(f"{directory}: an adapter needs peft: pip install 'understudy[lora]'")
+        raise CheckpointError(f"{directory}: is an adapter, which needs peft: pip install 'understudy[lora]'")
     if base_of(base) is not None:
-        raise CheckpointError(f"{directory}: an adapter of another adapter ({base}); merge that one into its model first")
+        raise CheckpointError(f"{directory}: is an adapter of another adapter ({base}); merge that one into its model first")
     try:
         check_checkpoint(base)
     except CheckpointError as error:
@@ -246,7 +246,7 @@ def _read_header(path: Path) -> dict[str, int]:
         with safe_open(path, framework="np") as file:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        damaged = f"{path}: not a complete safetensors file ({path.stat().st_size:,} bytes; {error})"
+        damaged = f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error})"
         raise CheckpointError(f"{damaged}; copy it again, or, if it came by git, fetch it: git lfs pull") from error
 
 
