@@ -88,7 +88,7 @@ def test_a_file_of_sentence_pieces_alone_needs_two_packages(good, tmp_path, lack
     shutil.copytree(good, directory)
     pieces_alone(directory)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == lacks else name)
-    with pytest.raises(CheckpointError, match=r"spiece\.model alone, which needs pip install sentencepiece protobuf"):
+    with pytest.raises(CheckpointError, match=r"only tokenizer file is spiece\.model: pip install sentencepiece protobuf"):
         check_checkpoint(directory)
 
 

@@ -124,7 +124,7 @@ def test_a_model_that_it_reads_otherwise_is_refused_and_nothing_is_left(tmp_path
         spec.beta = module.bias + 0.01
 
     monkeypatch.setattr(loader, "set_layer_norm", shifted)
-    with pytest.raises(CheckpointError, match=r"other log-probabilities than transformers, by up to .*understudy serve"):
+    with pytest.raises(CheckpointError, match=r"log-probabilities differ from those of transformers by up to .*understudy serve"):
         export_student(made, tmp_path / "out", format="ctranslate2")
     monkeypatch.undo()
     monkeypatch.setattr(loader, "get_model_spec", lambda _: {}["activation"])

@@ -198,7 +198,7 @@ def endless(whole):
         (lambda path: write_gguf(path, said={"tokenizer.ggml.eos_token_id": 9999}), "eos_token_id is 9999 of 266 tokens"),
         (
             lambda path: write_gguf(path, tokens=["<|pad|>" if token == "<|endoftext|>" else token for token in TOKENS]),
-            r"its 266 tokens lack <\|endoftext\|>, which transformers adds, and there are 266 embeddings",
+            r"its 266 tokens lack <\|endoftext\|>, which transformers adds, but it has only 266 embeddings",
         ),
     ],
 )

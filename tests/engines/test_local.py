@@ -406,14 +406,14 @@ def test_a_reply_that_leaves_no_room_once_begun_fails_alone(checkpoint):
     long = dataclasses.replace(call("x"), begun=" Bob finds 3 more." * 60)
     queue = Queue([long, call("Bob finds")])
     TransformersEngine(checkpoint("llama")).serve(queue)
-    assert "no room after what is begun" in str(queue.errors[0])
+    assert "the reply's given beginning fills the context" in str(queue.errors[0])
     assert queue.replies.keys() == {1}
 
 
 def test_memory_that_does_not_suffice_for_one_row_or_for_the_weights_is_told(checkpoint, monkeypatch):
     Cramped(monkeypatch, rows=0)
     engine = TransformersEngine(checkpoint("llama"), batch_size=4)
-    with pytest.raises(EngineError, match=": out of memory while one request was answered: take a smaller model"):
+    with pytest.raises(EngineError, match=": out of memory while one request was answered: use a smaller model"):
         engine.serve(Queue([call("x")]))
     monkeypatch.setattr("understudy.engines.local.load.load_model", raising(torch.OutOfMemoryError("CUDA out of memory.")))
     with pytest.raises(EngineError, match=r"out of memory while its weights were loaded: .* \(--workers 1\)"):

@@ -345,7 +345,7 @@ def test_a_proxy_that_is_not_there_or_of_another_kind_is_named(monkeypatch):
     with pytest.raises(AgainError, match=r"no connection .*through the proxy 127\.0\.0\.1:9 of the environment"):
         asyncio.run(run())
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
-    with pytest.raises(StudyError, match=r"a proxy of the kind 'socks5'; only http.*put a proxy of HTTP before it.*NO_PROXY="):
+    with pytest.raises(StudyError, match=r"a proxy of the kind 'socks5'; only http.*put an HTTP proxy in front of it.*NO_PROXY="):
         asyncio.run(run())
 
 

@@ -40,7 +40,7 @@ def test_without_a_gpu_auto_is_the_processor_and_a_gpu_that_is_named_is_an_error
 def test_with_a_gpu_auto_is_that_one_and_another_kind_is_an_error(monkeypatch):
     monkeypatch.setattr(device, "_find_gpu", lambda: "cuda")
     assert (settle_device("auto"), settle_device("cuda"), settle_device("cpu")) == ("cuda", "cuda", "cpu")
-    with pytest.raises(StudyError, match="device = 'mps': the one here is 'cuda'"):
+    with pytest.raises(StudyError, match="device = 'mps': this machine's device is 'cuda'"):
         settle_device("mps")
 
 

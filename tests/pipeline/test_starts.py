@@ -169,7 +169,7 @@ def test_a_dry_run_plans_with_models_of_the_hub_that_are_not_here_names_each_onc
     dry_run(study, root / "run", "student", Screen())
     said = " ".join(capsys.readouterr().out.split())
     assert re.findall(r"memory is not estimated: '(\S+)': there is no directory", said) == ["acme/small", "acme/large"]
-    assert "which a run downloads" in said
+    assert "a run would download it" in said
     with pytest.raises(StudyError, match=r"checkpoint = 'acme/small': .*cannot be downloaded"):
         make_plan(study)
     (root / "models" / "start" / "config.json").unlink()

@@ -356,8 +356,8 @@ def test_results_may_be_incomplete_doubled_or_of_others(tmp_path):
     with BatchServer(garble=garble) as server:
         done = sampled(tmp_path / "l.sqlite", server.url, 11, flow=one, retries=3, tell=told.append)
     assert [len(server.lines(batch)) for batch in server.batches.values()] == [11, 4, 4, 4]
-    assert sum("without a line of it (4 tries)" in value for value in done.values()) == 4
-    assert told[1].endswith("2 unknown lines are left alone")
+    assert sum("without a line for this request (4 tries)" in value for value in done.values()) == 4
+    assert told[1].endswith("2 unknown lines are ignored")
     assert "7 of 11 requests answered, 4 go into the next" in told[2]
 
 

@@ -35,7 +35,7 @@ def test_a_ledger_that_another_program_locks_is_named(tmp_path, monkeypatch):
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(OSError, match="locked by another program, or lies on a file system without locks") as error:
+        with pytest.raises(OSError, match="locked by another program, or is on a file system without locks") as error:
             Ledger(path)
     assert error.value.filename == str(path)
 
@@ -65,7 +65,7 @@ def test_a_damaged_ledger_is_named_and_left_as_it_is(tmp_path, damage):
     }[damage]
     path.write_bytes(damaged)
     for use in (lambda: Ledger(path), lambda: status(tmp_path)):
-        with pytest.raises(DataError, match=r"ledger\.sqlite: is not a ledger, or is damaged .*bring back a copy") as error:
+        with pytest.raises(DataError, match=r"ledger\.sqlite: is not a ledger, or is damaged .*restore a copy") as error:
             use()
         assert "move it away" not in str(error.value)
     assert path.read_bytes() == damaged

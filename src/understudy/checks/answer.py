@@ -1,4 +1,4 @@
-"""The check ``answer``: a chain is correct where its answer is the gold answer, or one of the accepted ones."""
+"""The check ``answer``: a chain is correct if its answer is the gold answer, or one of the accepted ones."""
 
 from understudy.checks.judge import by_answer
 from understudy.core.answers import compare

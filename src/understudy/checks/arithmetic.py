@@ -1,4 +1,4 @@
-"""The check ``arithmetic``: every calculation that a chain writes down comes out as it says."""
+"""The check ``arithmetic``: every calculation that a chain writes down has the result that it states."""
 
 import re
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 _MARK = re.compile(r"<<([^<>\n]{1,200})>>")
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
 _DONE = r"[-+*/x×÷] ?[$(]?[0-9.,]{1,15}%?\)? ?= ?[$]?[0-9.,]{1,15}"
-"""What it came to is not calculated on: "60 / 4 = 15 times $5"."""
+"""A finished calculation, whose result is not calculated with: "60 / 4 = 15 times $5"."""
 _SAID = re.compile(rf"(?:{_DONE}|(?<=[0-9)])) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
 _IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]|% of [$€£]?) ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
-"""After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
+"""After a calculation these words state its result; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
 
 class Calculation(NamedTuple):
@@ -28,9 +28,9 @@ class Calculation(NamedTuple):
 
 
 def arithmetic(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG with the first step whose calculation does not hold, CORRECT where all hold, UNDECIDABLE where none is written.
+    """Return WRONG with the first step whose calculation does not hold, CORRECT if all hold, UNDECIDABLE if none is written.
 
-    Nothing is known of a step that calculates in its head, or from the wrong numbers.
+    It cannot see a calculation that is not written down, or one from the wrong numbers.
     """
     seen = list(find_calculations(problem, chain))
     if wrong := next((one for one in seen if not one.holds), None):
@@ -41,16 +41,16 @@ def arithmetic(problem: Problem, chain: Chain) -> Verdict:
 
 
 def find_calculations(problem: Problem, chain: Chain) -> Iterator[Calculation]:
-    """Every calculation that the steps of ``chain`` write down: equations ("4 + 3 = 7", sides of several), GSM8K's marks
+    """Yield every calculation that the steps of ``chain`` write down: equations ("4 + 3 = 7", sides of several), GSM8K's marks
     ("<<4+3=7>>") and those in words ("4 plus 3 is 7")."""
     steps = [step.text for step in steps_of(chain)] or split_sentences(chain.rationale)
     for number, step in enumerate(steps, 1):
-        said = to_point(step, problem.form)
-        for text in [_in_signs(_MARK.sub("", said)), *_MARK.findall(said)]:
+        pointed = to_point(step, problem.form)
+        for text in [_in_signs(_MARK.sub("", pointed)), *_MARK.findall(pointed)]:
             for equation in find_equations(text):
                 yield Calculation(number, step, equation.value is not None)
 
 
 def _in_signs(step: str) -> str:
-    signs = _SAID.sub(lambda found: f" {_WORDS[said]} " if (said := found[0].strip()) in _WORDS else found[0], step)
+    signs = _SAID.sub(lambda match: f" {_WORDS[word]} " if (word := match[0].strip()) in _WORDS else match[0], step)
     return _IS.sub(r"\1 = ", signs)

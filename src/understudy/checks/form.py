@@ -1,23 +1,23 @@
-"""The check ``form``: there is reasoning, and it does not go round in circles."""
+"""The check ``form``: there is reasoning, and it does not repeat itself."""
 
 from collections import defaultdict
 
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 GRAM, OFTEN = 8, 4
-"""A block of words that begins with so many equal ones, and comes so often one after the other, is a circle. Where other words
-stand between them, a chain lists cases."""
+"""A repetition is a block of words that comes `OFTEN` times in a row, with its first `GRAM` words equal. With other words in
+between, a chain lists cases."""
 
 
 def form(_problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where there is no rationale, or where it says the same block of words `OFTEN` times in a row; else CORRECT."""
+    """Return WRONG if there is no rationale, or if it says the same block of words `OFTEN` times in a row; else CORRECT."""
     words = chain.rationale.split()
     if not words:
         return Verdict(chain.id, Outcome.WRONG, "no rationale")
     places: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i in range(len(words) - GRAM + 1):
         at = places[tuple(words[i : i + GRAM])]
-        if not at or i - at[-1] >= GRAM:  # "1 + 1 + 1" is no circle
+        if not at or i - at[-1] >= GRAM:  # "1 + 1 + 1" is not a repetition
             at.append(i)
     for at in places.values():
         for first, last in zip(at, at[OFTEN - 1 :], strict=False):

@@ -1,4 +1,4 @@
-"""Ask a check for its verdict. The teacher's chains, the checkpoints and the students' answers all come this way.
+"""Asks a check for its verdict. The teacher's chains, the checkpoints and the students' answers are all judged here.
 
 judge(problem, chain, same_answer, "answer")       # Verdict(chain.id, Outcome.CORRECT, "answer '5' (marker), gold '5'", "answer")
 even = by_answer(lambda problem, answer: Outcome.CORRECT if answer[-1] in "02468" else Outcome.WRONG)       # a check
@@ -17,11 +17,11 @@ _MAY_SAY = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSE
 
 
 def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdict:
-    """The verdict of ``check``, registered as ``name``, on ``chain``.
+    """Return the verdict of ``check``, registered as ``name``, on ``chain``.
 
-    A chain that was refused, cut off, or holds a thought and nothing else is never correct: the check is not asked. Raises
-    StudyError where the check returns anything but a Verdict whose outcome is CORRECT, WRONG, UNDECIDABLE, UNPARSED or ABSTAINED
-    (or NO_GOLD, for a problem without a gold answer).
+    A chain that was refused, cut off, or holds only a thought is never correct: the check is not asked. Raises StudyError if the
+    check returns anything but a Verdict whose outcome is CORRECT, WRONG, UNDECIDABLE, UNPARSED or ABSTAINED (or NO_GOLD, for a
+    problem without a gold answer).
     """
     if chain.finish == "refused":
         return Verdict(chain.id, Outcome.REFUSED, _read(problem, chain), name)
@@ -33,20 +33,20 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
     if not isinstance(verdict, Verdict):
         raise StudyError(
             f"check {name or check!r}: it returned {verdict!r} for problem {problem.id!r}; a check takes (problem, chain) and "
-            "returns a Verdict; understudy.checks.judge.by_answer makes one of a function (problem, answer) -> Outcome"
+            "returns a Verdict; understudy.checks.judge.by_answer makes one from a function (problem, answer) -> Outcome"
         )
     may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
     if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
         known = ", ".join(f"Outcome.{outcome.name}" for outcome in may_say)
-        said = f"its verdict on problem {problem.id!r} is {verdict.outcome!r}"
-        raise StudyError(f"check {name or check!r}: {said}; it must be one of {known}")
+        reason = f"its verdict on problem {problem.id!r} is {verdict.outcome!r}"
+        raise StudyError(f"check {name or check!r}: {reason}; it must be one of {known}")
     return replace(verdict, chain=chain.id, check=name)
 
 
 @dataclass(frozen=True)
 class AmongOthers:
     """A check that compares a chain with the other chains of its problem. ``prepare`` takes the problem with all its chains and
-    returns the check of each of them; called as an ordinary check, it sees a chain alone."""
+    returns the check for each of them. Called as an ordinary check, it sees only one chain."""
 
     prepare: Callable[[Problem, Sequence[Chain]], Check]
 
@@ -55,16 +55,16 @@ class AmongOthers:
 
 
 def judge_all(problem: Problem, chains: Sequence[Chain], check: Check, name: str = "") -> list[Verdict]:
-    """The verdicts of ``check`` on all ``chains`` of ``problem``; see `judge`."""
+    """Return the verdicts of ``check`` on all ``chains`` of ``problem``; see `judge`."""
     prepared = check.prepare(problem, chains) if isinstance(check, AmongOthers) else check
     return [judge(problem, chain, prepared, name) for chain in chains]
 
 
 def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
-    """A check that looks at nothing but the answer, in canonical form.
+    """Make a check that looks only at the answer, in canonical form.
 
-    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer (UNPARSED), says that there is
-    none (ABSTAINED), or the problem has no gold one (NO_GOLD).
+    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not called if the chain has no answer (UNPARSED), says that there is none
+    (ABSTAINED), or the problem has no gold answer (NO_GOLD).
     """
 
     @functools.wraps(compare)
@@ -81,6 +81,6 @@ def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
 
 
 def _read(problem: Problem, chain: Chain) -> str:
-    """What was read of the chain, beside what is right."""
+    """Describe the answer that was read from the chain, and the gold answer."""
     stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"
     return f"{stated}, gold {' or '.join(map(repr, problem.golds)) or 'unknown'}"

@@ -1,4 +1,4 @@
-"""The check ``leak``: a chain does not state its answer before it has reasoned, as one does that was written to a known answer."""
+"""The check ``leak``: a chain does not state its answer before its reasoning, as one does that was written for a known answer."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _STATED = ("marker", "boxed", "hashes", "arrow", "label")
 _IN_PART = re.compile(r"[QA]\d|if\b", re.I)
-"""How an answer to a sub-question, or in one case of several, begins."""
+"""The beginning of an answer to a sub-question, or to one case of several."""
 _OPENS = re.compile(r"(?!\d+[.):])[^\w-]*(-?\d[\d.,]*?)(?:\W{0,4}(?:$|(?:because|since|as)\b)|[,;] (?=[a-z]))", re.I)
 """A chain that opens with a number: "7, because ...", or "**7**" on a line of its own. "1." begins a list."""
 _REASON = re.compile(r"\b(?:because|since)\b", re.I)
@@ -17,9 +17,9 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, the chain opens with it and does not go through
-    the options one by one, or a sub-question has the number of the gold answer, which stands nowhere before; CORRECT where none
-    does, UNDECIDABLE where there is no gold answer or fewer than two steps."""
+    """Return WRONG if a step of the first half states the gold answer as the answer, or the chain opens with it and does not go
+    through the options one by one, or a sub-question has the number of the gold answer, which stands nowhere before; else CORRECT.
+    UNDECIDABLE if there is no gold answer or there are fewer than two steps."""
     steps = split_sentences(chain.rationale)
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
@@ -41,11 +41,12 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
 
 
 def _goes_through_options(problem: Problem, steps: Sequence[str]) -> bool:
-    """Whether a chain looks at one option after the other: its steps open with several, in order, and the first gives no reason."""
-    found = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
-    opened = list(dict.fromkeys(one.value for one in found if one.value and one.layer == "opening"))
+    """Tell whether a chain looks at one option after the other: its steps open with several, in order, and the first gives no
+    reason."""
+    answers = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
+    opened = list(dict.fromkeys(one.value for one in answers if one.value and one.layer == "opening"))
     return bool(problem.choices) and len(opened) > 1 and opened == sorted(opened) and not _REASON.search(steps[0])
 
 
 def _find_numbers(text: str) -> set[str]:
-    return {found.replace(",", "") for found in _NUMBER.findall(text)}
+    return {number.replace(",", "") for number in _NUMBER.findall(text)}

@@ -8,13 +8,13 @@ from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 LEAST = 4
-"""The least likely one in so many chains is wrong: a quarter of them. Problems with fewer chains are undecidable."""
+"""The least likely one of this many chains is wrong: a quarter of them. Problems with fewer chains are undecidable."""
 
 
 @AmongOthers
 def likelihood(_problem: Problem, chains: Sequence[Chain]) -> Check:
-    """WRONG for the quarter of the chains with the lowest mean log-probability per token, CORRECT for the others, UNDECIDABLE where
-    it is unknown, or known of fewer than `LEAST` chains. A greedy chain is judged by the sampled ones."""
+    """Make the check of one problem: WRONG for the quarter of the chains with the lowest mean log-probability per token, CORRECT
+    for the others, UNDECIDABLE if it is unknown, or known for fewer than `LEAST` chains. The sampled ones judge a greedy chain."""
     known = sorted(chain.logprob for chain in chains if chain.logprob is not None and chain.path != GREEDY_PATH)
 
     def likely(_problem: Problem, chain: Chain) -> Verdict:

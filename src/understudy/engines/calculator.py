@@ -1,14 +1,14 @@
 """The calculator for GSM8K's marks while a reply is being written: ``48/2 = <<48/2=`` becomes ``48/2 = <<48/2=24>>``.
 
 The paper's calculator (Cobbe et al. 2021, arXiv 2110.14168; openai/grade-school-math, calculator.py) is an ``eval``. This one is
-the evaluator that also reads answers, so text of a model is never run. The model itself completes a mark that has no value.
+the evaluator that also reads answers, so a model's text is never run. The model itself completes a mark that has no value.
 """
 
 from understudy.core.answers.arithmetic import evaluate, write_number
 
 
 def fill_value(text: str, new: int = 0) -> str | None:
-    """``text`` up to its first ``<<expression=``, then the expression's value and ``>>``; None where no expression has a value.
+    """Return ``text`` up to its first ``<<expression=``, then the expression's value and ``>>``; None if no expression has a value.
 
     Only marks whose "=" is at ``new`` or later count.
     """

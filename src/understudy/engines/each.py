@@ -1,4 +1,4 @@
-"""Serving for engines that answer each request on its own."""
+"""Serving for engines that answer one request at a time."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from understudy.core.protocols import Source
 
 
 def serve_each(source: Source, reply: Callable[[Request], Reply]) -> None:
-    """Answer every request of ``source`` with ``reply``. An EngineError of ``reply`` fails only its own request."""
+    """Answer every request of ``source`` with ``reply``. An EngineError from ``reply`` fails only its own request."""
     while waiting := source.take(256):
         for ticket, request in waiting:
             try:

@@ -26,9 +26,8 @@
     The right answer is: 7                        Start 4. Mon 4 + 3 = 7.
     A:
 
-Zero-shot prompts (`methods.zero_shot`): the reply to ``A: Let's think step by step.`` is the chain without its answer. The reply
-to that prompt with a chain and ``Therefore, ... is`` is the answer that the chain gives. The reply to ``A: ... is`` is the answer
-alone.
+Zero-shot prompts (`methods.zero_shot`): the reply to ``A: Let's think step by step.`` is the chain without its answer. If a chain
+and ``Therefore, ... is`` follow, the reply is the answer that the chain gives. The reply to ``A: ... is`` is the answer alone.
 """
 
 import re
@@ -52,23 +51,23 @@ _OPTION = re.compile(r"^\([a-z]\) (.+)$", re.M)
 
 
 class WorldTeacher(NamedTuple):
-    """``work`` solves a question, anew and perhaps wrongly at each call. ``work_exactly`` solves it without error."""
+    """Two ways to solve a question. ``work`` draws a solution at each call, perhaps a wrong one; ``work_exactly`` is exact."""
 
     work: Callable[[str], WorldSolution]
     work_exactly: Callable[[str], WorldSolution]
 
 
 def write_reply(prompt: str, teacher: WorldTeacher) -> str:
-    """The text that ``teacher`` writes after ``prompt``. It ignores the text before the last ``Q: `` (instructions, exemplars).
+    """Write what ``teacher`` replies to ``prompt``, ignoring the text before the last ``Q: `` (instructions, exemplars).
 
-    Raises EngineError where the prompt has none of the endings above, ValueError where the question is not of the teacher's world.
+    Raises EngineError if the prompt has none of the endings above, ValueError if the question is not of the teacher's world.
     """
     question = prompt.rpartition("Q: ")[2].rstrip()
     for ending, say in _LAYOUTS.items():
         if match := re.fullmatch(rf"(?P<question>.+?){ending}", question, re.S):
             return say(teacher, match)
     raise EngineError(
-        f"the procedural teacher cannot answer a prompt that ends with {prompt[-80:]!r}; it answers 'Q: ...' and then "
+        f"the procedural teacher cannot answer a prompt that ends with {prompt[-80:]!r}; it answers 'Q: ...' followed by "
         "'A:', 'Q1:', 'Q1: ... A1:', 'A1: ... Q1:', 'Q1: ... Useful 1:', 'The right answer is: ... A:', "
         '"A: Let\'s think step by step." (and what follows it in methods/zero_shot.py)'
     )
@@ -122,12 +121,12 @@ def _conclude(teacher: WorldTeacher, match: re.Match[str]) -> str:
 
 
 def _lines_of(match: re.Match[str]) -> list[str]:
-    """The sub-questions or steps in the prompt, without their numbers."""
+    """List the sub-questions or steps in the prompt, without their numbers."""
     return [line.partition(": ")[2].strip() for line in match["given"].strip().split("\n")]
 
 
 def _number(label: str, lines: list[str]) -> str:
-    """Lines with numbered labels. The first label is left out, because the prompt ends with it."""
+    """Number the lines with labels. The first label is left out, because the prompt ends with it."""
     return number_lines(label, lines).removeprefix(f"{label}1:")
 
 
@@ -137,7 +136,7 @@ def _answer(worked: WorldSolution) -> str:
 
 _THINKING = r"\nA: Let's think step by step\."
 _LAYOUTS: dict[str, Callable[[WorldTeacher, re.Match[str]], str]] = {
-    # Beware: a longer ending stands before the shorter ending that it contains.
+    # Beware: a longer ending must come before the shorter ending that it contains.
     r"\nThe right answer is: (?P<answer>[^\n]+)\nA:": _explain,
     r"(?P<given>(?:\nQ\d+: [^\n]*)+)\nA1:": _answer_questions,
     r"(?P<given>(?:\nA\d+: [^\n]*)+)\nQ1:": _ask_questions,

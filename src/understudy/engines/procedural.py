@@ -27,21 +27,21 @@ class Procedural(EngineOptions):
     slip: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Chance of a wrong result in a step."""
     misread: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Chance that a chain reads the world's treacherous word the wrong way."""
+    """Chance that a chain misreads the world's ambiguous word."""
 
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
-        """Raise ValueError where the task is no world."""
+        """Raise ValueError if the task is not a world."""
         if not hasattr(task, "work"):
-            said = f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural"
-            raise ValueError(f"{said} teacher; take recorded chains, an endpoint or a transformers model")
+            reason = f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural"
+            raise ValueError(f"{reason} teacher; use recorded chains, an endpoint or a transformers model")
 
     def open(self, *, task: Any, seed: int) -> ProceduralEngine:
-        """The engine of the world ``task``."""
+        """Open the engine of the world ``task``."""
         return ProceduralEngine(task, slip=self.slip, misread=self.misread, seed=seed)
 
 
 class ProceduralEngine:
-    """Answers raw prompts. The end of a prompt decides what the reply is: see `engines.layouts`.
+    """Answers raw prompts. The end of a prompt decides the form of the reply (`engines.layouts`).
 
     ``slip`` is the chance of a wrong result per step. ``misread`` is the chance that a chain misreads the world's ambiguous word.
     The temperature has no effect: paths differ by their noise, which is a function of (seed, request, path).
@@ -59,7 +59,7 @@ class ProceduralEngine:
         if not isinstance(prompt, str):
             raise EngineError('the procedural teacher answers raw prompts, not messages; set format.style = "raw"')
         if request.decoding.beams > 1 or request.decoding.calculator:
-            raise EngineError(f"the procedural teacher supports neither beams nor a calculator, not {request.decoding}")
+            raise EngineError(f"the procedural teacher supports neither beams nor a calculator: {request.decoding}")
         work = partial(self.world.work, rng=random.Random(request.noise(self.seed)), slip=self.slip, misread=self.misread)
         teacher = WorldTeacher(work, lambda question: self.world.work(question, random.Random(0), slip=0.0, misread=0.0))
         try:

@@ -1,4 +1,4 @@
-"""The keys of [teacher] for ``engine = "recorded"``: chains that somebody already has."""
+"""The keys of [teacher] for ``engine = "recorded"``: chains that already exist."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,16 +16,16 @@ from understudy.corpus.spool import Spool
 
 @dataclass(frozen=True)
 class Recorded(EngineOptions):
-    """Files of chains; nothing is sampled, and nobody can be asked."""
+    """Files of chains. Nothing is sampled, and this teacher cannot be asked."""
 
     chains: tuple[str, ...] = unkeyed()
     """The files, in any of the formats of docs/corpus.md; relative to the study file."""
     format: str = ""
-    """The name of their format; by default it is read off each file."""
+    """The name of their format; by default it is recognised for each file."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Our field -> the rows' field, where the names differ."""
     prefer: Literal["text", "recorded"] = "text"
-    """Which answer counts where the text states another than the row does. With ``recorded`` the last sentence of a text that does
+    """Which answer counts if the text and the row state different ones. With ``recorded`` the last sentence of a text that does
     not plainly state its answer ("he has 8 - 5 = 3 left") is part of the rationale, too: the answer comes from the row."""
 
     def __post_init__(self) -> None:
@@ -37,18 +37,18 @@ class Recorded(EngineOptions):
     asks: ClassVar[bool] = False
 
     def open(self, *, task: Any, seed: int) -> Engine:
-        raise NotImplementedError("recorded chains answer nobody")
+        raise NotImplementedError("recorded chains cannot be asked")
 
     def prepare(self, root: Path, *, chats: bool) -> Self:  # noqa: ARG002 - as the protocol has it
-        """The same with paths that can be opened."""
+        """Return the same options with absolute paths."""
         return replace(self, chains=tuple(str((root / name).resolve()) for name in self.chains))
 
     def files(self) -> list[Path]:
-        """What is read."""
+        """List the files that are read."""
         return [file for name in self.chains for file in files_of(Path(name))]
 
     def read(self, problems: Mapping[str, Problem]) -> tuple[Spool, Report]:
-        """The chains of the training problems among ``problems`` (by id), and what became of the rows. Raises
+        """Read the chains of the training problems among ``problems`` (by id), and report what became of the rows. Raises
         DataError naming file, line and field."""
         paths = [Path(name) for name in self.chains]
         return import_chains(paths, problems=problems, fields=self.fields, prefer=self.prefer, format=self.format, split="train")

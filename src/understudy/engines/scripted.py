@@ -1,4 +1,4 @@
-"""An engine that says what a script tells it: the public fake for tests of methods, yours too.
+"""An engine that replies from a script: the public fake for tests of methods, yours too.
 
 engine = ScriptedEngine({"Q: 2 + 2\\nA:": " So the answer is: 4"})
 engine = ScriptedEngine(lambda request: f" {request.path}")          # any function of the request
@@ -18,9 +18,9 @@ Script = Mapping[str, str] | Callable[[Request], str | Reply]
 class ScriptedEngine:
     """Plays any role, local or over a "network" (`serve`, `replies`). ``asked`` lists every request it got, in order.
 
-    ``script`` maps a prompt to its reply text, or is a function from the `Request` to a text or a whole `Reply`. A text, which
-    stands behind what the request has begun, is cut at its first stop string, and its words are counted as tokens. Raises
-    EngineError for a prompt that the script does not have.
+    ``script`` maps a prompt to its reply text, or is a function from the `Request` to a text or a whole `Reply`. A text is cut at
+    its first stop string and follows what the request has begun; its words count as tokens. Raises EngineError for a prompt that is
+    not in the script.
     """
 
     concurrency, n = 64, 1

@@ -1,7 +1,7 @@
-"""Engines in the place of a part of a method: gold, and a rationale that is given.
+"""Engines that take the place of one part of a method: gold solutions, or given rationales.
 
-Gold replies with what the data set's own solution says at that point of the conversation. A student whose rationale is given is
-asked only for what comes after.
+Gold replies with what the data set's own solution says at that point of the conversation. A student with a given rationale is
+asked only for what comes after it.
 """
 
 from collections.abc import Mapping
@@ -35,8 +35,8 @@ class GoldEngine:
 
 
 class ProbeEngine:
-    """Plays a part of ``method`` that writes the rationale: ``rationales`` (problem id -> text) stand in its place, and the
-    ``student`` goes on from there where it states the answer."""
+    """Plays a part of ``method`` that writes the rationale: ``rationales`` (problem id -> text) take its place. If the part also
+    states the answer, the ``student`` continues from there."""
 
     def __init__(self, student: LocalEngine, method: MethodWithRationale, rationales: Mapping[str, str], name: str) -> None:
         self.student, self.method, self.rationales = student, method, rationales
@@ -55,18 +55,18 @@ class _AfterRationale:
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         while waiting := self.source.take(n):
-            if left := [(ticket, given) for ticket, request in waiting if (given := self._give(ticket, request)) is not None]:
+            if left := [(ticket, begun) for ticket, request in waiting if (begun := self._give(ticket, request)) is not None]:
                 return left
         return []
 
     def _give(self, ticket: int, request: Request) -> Request | None:
-        """What the student is asked; None where the rationale alone is the reply."""
+        """Return what the student is asked; None if the rationale alone is the reply."""
         rationale = self.probe.rationales.get(request.problem or "")
         if rationale is None:
-            self.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
+            self.fail(ticket, EngineError("this problem has no rationale to alter"))
             return None
-        text, goes_on = self.probe.method.put_rationale(rationale, request.ask)
-        if goes_on:
+        text, continues = self.probe.method.put_rationale(rationale, request.ask)
+        if continues:
             return replace(request, begun=text)
         self.give(ticket, Reply(text, tokens=0, prompt_tokens=0))
         return None

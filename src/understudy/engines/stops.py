@@ -1,4 +1,4 @@
-"""Stop strings and written values are matched in text, not in tokens, wherever the token boundaries are."""
+"""Matching of stop strings and written values in text, not in tokens, wherever the token boundaries are."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -17,23 +17,23 @@ class StopStrings:
         self._special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
     def split(self, stop: Sequence[str]) -> tuple[tuple[str, ...], frozenset[int]]:
-        """The stop strings to look for in the text, and the special tokens among them, which no text ever shows."""
+        """Return the stop strings to look for in the text, and the special tokens among them, which no text ever shows."""
         special = frozenset(self._special[s] for s in stop if s in self._special)
         return tuple(s for s in stop if s and s not in self._special), special
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of ``tokens`` without special tokens, exactly as it was written."""
+        """Return the text of ``tokens`` without special tokens, exactly as it was written."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def contains_stop(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        """Whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
+        """Tell whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
         return self._may_end(stop, tokens[-1]) and find_stop(self.text(tokens), stop) is not None
 
     def find_rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
-        """The tokens that extend the text of ``tokens`` to ``whole``, None where there are none.
+        """Find the tokens that extend the text of ``tokens`` to ``whole``; None if there are none.
 
-        Many tokenizers write the beginning of a text otherwise than its middle (a blank before the first word). So the missing
-        tokens are first sought behind their context, from the mark on, and each attempt is decoded.
+        Many tokenizers write the beginning of a text differently from its middle (a blank before the first word). So look for the
+        missing tokens first with their context, from the mark on, and decode each attempt.
         """
         before = self.text(tokens)
         if not whole.startswith(before):
@@ -46,9 +46,9 @@ class StopStrings:
         return None
 
     def _could_complete(self, stop: tuple[str, ...], token: int) -> bool:
-        """Whether this token may complete a stop string. The answer is never False where it can.
+        """Tell whether this token may complete a stop string; never False if it can.
 
-        A token adds its own characters to a text, a blank that joins words, and characters whose last bytes it holds (alone they
+        A token adds to a text its own characters, a blank that joins words, and characters whose last bytes it holds (alone they
         decode to U+FFFD). So a stop string's last character must be among those.
         """
         alone = self.text([token])
@@ -56,5 +56,5 @@ class StopStrings:
 
 
 def find_stop(text: str, stop: Sequence[str]) -> int | None:
-    """The place where the first stop string in ``text`` begins, None where there is none."""
+    """Find where the first stop string in ``text`` begins; None if there is none."""
     return min((at for s in stop if (at := text.find(s)) >= 0), default=None)

@@ -1,4 +1,4 @@
-"""How far a sampling is: shown to whoever runs it, and written to a file for whoever looks from outside."""
+"""The progress of a sampling, shown to whoever runs it and written to a file for other processes."""
 
 import json
 import time
@@ -14,15 +14,14 @@ RECENT = 60.0
 EVERY = 0.5
 """Seconds between two writings of the file."""
 FILE = "sampling.json"
-"""Beside the ledger."""
+"""The file, next to the ledger."""
 SOME = 20
-"""An estimate of the total cost is made once so many chains are bought."""
+"""Bought chains from which on the total cost is estimated."""
 
 
 class Account:
-    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those that
-    ``failed``, and those that were not asked for (``unasked``), since the budget was spent or the teacher stopped answering. Use it
-    as a context."""
+    """Counts the ``total`` chains of one sampling over ``store`` as they end: those that ``came``, those that ``failed``, and those
+    that were not asked for (``unasked``) because the budget was spent or the teacher stopped answering. Use it as a context."""
 
     def __init__(self, store: Ledger, total: int) -> None:
         self.store, self.total = store, total
@@ -42,11 +41,11 @@ class Account:
         return self.total - self.done - self.unasked
 
     def begin(self) -> None:
-        """Begin to count: what the store has spent so far, on a probe for instance, was not spent on chains."""
+        """Begin to count: what the store has spent so far, for instance on a probe, was not spent on chains."""
         self._before = self._now = self.store.settled
 
     def note(self, done: Done[Any]) -> None:
-        """One more chain has come or failed, or was not asked for."""
+        """Note one more chain that came, failed or was not asked for."""
         self._estimate()
         self.came += done.value is not None
         self.unasked += done.unasked
@@ -56,10 +55,10 @@ class Account:
             self._write()
 
     def _estimate(self) -> None:
-        """Estimate the total cost. Replies come many at once, and their chains end one by one after all of them are paid: what
-        was spent and what was bought belong together only just before the next are paid."""
+        """Estimate the total cost. Many replies arrive at once, and their chains end one by one after all of them are paid for. So
+        the sums of money and of chains match only just before the next replies are paid for."""
         settled = self.store.settled
-        if settled.requests < self._now.requests:  # a batch of an earlier process is continued: it is under way again
+        if settled.requests < self._now.requests:  # a batch of an earlier process is continued, so it is under way again
             self._before += settled - self._now
             self._now = settled
         if settled != self._now:
@@ -72,7 +71,7 @@ class Account:
         return spend.tokens if self.store.price is None else spend.money
 
     def summary(self) -> str:
-        """What is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
+        """Say what is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
         parts, priced = [], self.store.price is not None
         if self.store.settled.requests:
             parts.append(f"{amount(self._measure(self.store.settled))} {'money' if priced else 'tokens'}")

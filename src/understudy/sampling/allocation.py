@@ -1,13 +1,13 @@
-"""Share out a fixed number of chains: a few for each question, then more where the answers disagree, or no right one came.
+"""Allocates a fixed number of chains: a few for each question, then more where the answers disagree or none is right.
 
     asking = rounds(["p1", "p2"], total=20, options=Allocation(first=4))
     next(asking)                                          # {"p1": range(0, 4), "p2": range(0, 4)}
     asking.send({"p1": [...], "p2": [...]})               # the draws of these paths; {"p2": range(4, 8)}, and so on
 
 Chains are asked for in blocks of ``first``. Each block has a place in one order of all blocks: the more doubtful question first,
-then the one with fewer chains, then by a hash of its id. The place depends on the question's own earlier chains alone, and
-``total`` says where the order ends. So the same replies give the same allocation, in whatever order they come; a larger total
-asks for the same chains and more; and one more question takes no more than its own chains.
+then the one with fewer chains, then by a hash of its id. The place depends only on the question's own earlier chains, and
+``total`` says where the order ends. So the same replies give the same allocation, in whatever order they arrive; a larger total
+asks for the same chains and more; and one more question takes only its own chains.
 """
 
 import math
@@ -24,17 +24,17 @@ from understudy.core.values import digest
 
 @dataclass(frozen=True)
 class Allocation:
-    """More chains where they help, as many in all as ``samples`` for each question would be (docs/allocation.md)."""
+    """Ask for more chains where they help; in all, as many as ``samples`` for each question (docs/allocation.md)."""
 
     first: Annotated[int, Field(ge=1)] = 4
-    """Chains of every question before any gets more, and of every further block. Four are the fewest of which it can be said, if
-    they agree, that another answer leads with a chance of at most .05, the threshold of Adaptive-Consistency (arXiv 2305.11860)."""
+    """Chains of every question before any gets more, and of every further block. Four is the smallest number that, if all agree,
+    leaves a chance of at most .05 that another answer leads, the threshold of Adaptive-Consistency (arXiv 2305.11860)."""
     most: int = 120
-    """Chains of one question at the most: four times SCoTD's 30, so that a question that nobody can answer does not take it all.
-    Default chosen by this project: in the replays of docs/allocation.md it matters little."""
+    """Most chains of one question: four times SCoTD's 30, so that a question that nobody can answer does not take them all. Default
+    chosen by this project: in the replays of docs/allocation.md it matters little."""
     right: Annotated[int, Field(ge=0)] = 0
-    """Questions are asked on until they have so many right chains by the study's check, those with fewest chains first, then the
-    others, as DART does (arXiv 2407.13690). 0: gold answers are not looked at, and disagreement decides."""
+    """Ask first for the questions with fewer than this many chains that the study's check finds right, those with fewest chains
+    first; then for the others, as DART does (arXiv 2407.13690). 0: gold answers are not used, and disagreement decides."""
 
     def __post_init__(self) -> None:
         if self.most < self.first:
@@ -42,7 +42,7 @@ class Allocation:
 
 
 class Draw(NamedTuple):
-    """One chain of a question: its ``answer``, None where it has none, was cut off or failed; and whether the check found it
+    """One chain of a question: its ``answer``, None if it has none, was cut off or failed; and whether the check found it
     ``right``."""
 
     answer: str | None
@@ -56,7 +56,7 @@ def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     """Yield which paths of which questions to ask for, and receive the draw of each, until ``total`` are asked for or every
     question has ``options.most``."""
     draws: dict[str, list[Draw]] = {name: [] for name in problems}
-    # The lowest that a question's chains have shown; it is not asked before those of a higher level. 1: there are none yet.
+    # The lowest level that a question's chains have shown; 1: no chains yet. Questions of a higher level are asked first.
     levels = dict.fromkeys(draws, 1)
     hashes = {name: digest(["allocation", name]) for name in problems}
 
@@ -80,20 +80,20 @@ def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
 
 
 def _level(draws: Sequence[Draw], right: int) -> int:
-    """How much a question wants more chains: the power of two below its doubt, or 0 until it has as many ``right`` ones as are
-    wanted and -1 then."""
+    """Return how much a question needs more chains: the floor of log2 of its doubt, or, with ``right``, 0 until it has that many
+    right ones and then -1."""
     if right:
         return 0 if sum(one.right for one in draws) < right else -1
     votes = Counter(one.answer for one in draws if one.answer is not None)
-    # A teacher that never answers a question is taken to agree with itself: it is not asked for ever.
+    # A teacher that never answers a question counts as agreeing with itself, so that it is not asked forever.
     ranked = [*sorted(votes.values(), reverse=True), 0, 0] if votes else [len(draws), 0]
     return _halvings(ranked[0], ranked[1])
 
 
 @cache
 def _halvings(leading: int, second: int) -> int:
-    """floor(log2(doubt)), exactly. The doubt: the chance that of the two most frequent answers the ``second`` is the more probable
-    one, under a uniform prior, I(1/2; leading + 1, second + 1) (Adaptive-Consistency, arXiv 2305.11860, its Beta criterion); for
-    whole numbers that is a binomial tail."""
+    """Compute floor(log2(doubt)) exactly. The doubt is the chance, under a uniform prior, that the ``second`` of the two most
+    frequent answers is the more probable one: I(1/2; leading + 1, second + 1) (Adaptive-Consistency, arXiv 2305.11860, its Beta
+    criterion). For whole numbers that is a binomial tail."""
     tosses = leading + second + 1
     return sum(math.comb(tosses, heads) for heads in range(leading + 1, tosses + 1)).bit_length() - 1 - tosses

@@ -1,4 +1,4 @@
-"""What asking costs: a price, what was spent, what a request may take at the most, and a cap on all of it."""
+"""What asking costs: a price, what was spent, the most that a request may cost, and a cap on the sum."""
 
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -8,28 +8,28 @@ from pydantic import Field
 from understudy.core.asks import Request, prompt_bytes
 
 TEMPLATE = 64
-"""Tokens that a server's chat template may put around a prompt (a default system message, the date); the number was chosen by this
+"""Tokens that a server's chat template may put around a prompt (a default system message, the date). The number was chosen by this
 project."""
 BYTES_PER_TOKEN = 4
-"""Of English prose, about: how long a prompt is expected to be, where no reply has told."""
+"""About that of English prose. It gives the expected length of a prompt until a reply says it."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Money for what an endpoint reads and writes, in whatever currency."""
+    """The price of what an endpoint reads and writes, in any currency."""
 
     input: Annotated[float, Field(ge=0)]
-    """Per million tokens that are read: the prompts."""
+    """Per million tokens read: the prompts."""
     output: Annotated[float, Field(ge=0)]
-    """Per million tokens that are written: the replies."""
+    """Per million tokens written: the replies."""
 
     def of(self, read: float, written: float) -> float:
-        """What so many tokens cost."""
+        """Return the price of so many tokens."""
         return (read * self.input + written * self.output) / 1e6
 
 
 class Spend(NamedTuple):
-    """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 where there was no price)."""
+    """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 without a price)."""
 
     requests: int = 0
     read: int = 0
@@ -52,28 +52,28 @@ NOTHING = Spend()
 
 @dataclass(frozen=True)
 class Budget:
-    """A cap on what a run's ledger may ever hold, over all runs of the command; whatever is not given is not capped.
+    """A cap on the total cost in a run's ledger, over all runs of the command. What is not given is not capped.
 
-    What a request may take at the most is set aside before it is sent.
+    The most that a request may take is set aside before it is sent.
     """
 
     money: Annotated[float, Field(gt=0)] | None = None
-    """In the currency of ``price``, which must be given then."""
+    """In the currency of ``price``, which must then be given."""
     tokens: Annotated[int, Field(gt=0)] | None = None
-    """Read and written together."""
+    """Tokens read and written together."""
     requests: Annotated[int, Field(gt=0)] | None = None
-    """Whatever became of them: failed ones count too."""
+    """All requests, including failed ones."""
 
     def covers(self, spend: Spend) -> bool:
-        """Whether ``spend`` is within every cap."""
+        """Tell whether ``spend`` is within every cap."""
         return all(_within(getattr(spend, name), cap) for name, cap in self._caps())
 
     def describe(self, spend: Spend) -> str:
-        """The part of each cap that is spent, in words."""
+        """Describe how much of each cap is spent."""
         return ", ".join(f"{amount(getattr(spend, name))} of {amount(cap)} {name}" for name, cap in self._caps())
 
     def explain(self, spend: Spend, most: Spend) -> str:
-        """Each cap that has no room for ``most`` besides ``spend``, in words."""
+        """Describe each cap that has no room for ``most`` on top of ``spend``."""
         return "; ".join(
             f"{name}: it may take {amount(getattr(most, name))}, and {amount(getattr(spend, name))} of {amount(cap)} are spent"
             for name, cap in self._caps()
@@ -89,16 +89,16 @@ def _within(spent: float, cap: float) -> bool:
 
 
 def amount(number: float) -> str:
-    """Money or a count, for people."""
+    """Write money or a count for people."""
     if isinstance(number, int):
         return f"{number:,}"
     return f"{number:,.2f}" if number >= 1 or number == 0 else f"{number:.2g}"
 
 
 def worst(request: Request, price: Price | None) -> Spend:
-    """What ``request`` may cost at most: a token for every byte of its prompt and `TEMPLATE` around it, and ``max_tokens``.
+    """Return the most that ``request`` may cost: a token for every byte of its prompt, `TEMPLATE` around it, and ``max_tokens``.
 
-    No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens of a text than it has bytes.
+    No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens from a text than it has bytes.
     """
     read = prompt_bytes(request.ask.prompt) + TEMPLATE
     written = request.ask.max_tokens

@@ -12,36 +12,36 @@ from understudy.core.errors import DataError
 VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
 PATIENCE = 30.0
-"""Seconds for which a lock of another program is waited for."""
+"""Seconds to wait for another program's lock."""
 BEFORE = "6b91b0b"
 """The last commit that brings older ledgers up to this version."""
 
 
 def lock_of(path: Path) -> Path:
-    """The file that whoever writes to the ledger ``path`` holds."""
+    """Return the lock file that a writer of the ledger ``path`` holds."""
     return path.with_name(path.name + ".lock")
 
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors become DataError where the file ``path`` is no ledger, OSError where it cannot be used now. It was paid for,
-    so nobody is told to remove it."""
+    """Turn SQLite's errors into DataError if the file ``path`` is no ledger, OSError if it cannot be used now. The ledger was paid
+    for, so no message says to remove it."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "")
         if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-            hint = "nothing was changed: bring back a copy of it, or give another run directory"
+            hint = "nothing was changed: restore a copy of it, or use another run directory"
             raise DataError(f"{path}: is not a ledger, or is damaged ({error}); {hint}") from error
         why = f"cannot be used ({error}); is the disk full? is it read-only?"
         if re.match("SQLITE_(BUSY|LOCKED|PROTOCOL|IOERR_.*LOCK)", name):
-            why = f"is locked by another program, or lies on a file system without locks ({error})"
+            why = f"is locked by another program, or is on a file system without locks ({error})"
         raise OSError(None, why, str(path)) from error
 
 
 def open_database(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the file, so that every commit is durable; a new one gets its tables. Raises the errors of `named_errors`, and DataError
-    where it is a ledger of another version."""
+    if it is a ledger of another version."""
     with named_errors(path):
         try:
             return _connect(path, "mode=ro" if readonly else "mode=rwc")
@@ -49,7 +49,7 @@ def open_database(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
             behind = path.with_name(f"{path.name}-wal")
             if not readonly or not path.is_file() or (behind.is_file() and behind.stat().st_size):
                 raise
-            # In a directory where nothing can be made, SQLite cannot make its own files either, and needs none.
+            # In a read-only directory, SQLite cannot make its own files either, and needs none.
             return _connect(path, "mode=ro&immutable=1")
 
 
@@ -61,23 +61,23 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
         if how == "mode=rwc":
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
+            connection.execute("PRAGMA wal_autocheckpoint=4000")  # a page that is written many times is copied once
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 tables = (files("understudy.sampling") / "ledger.sql").read_text(encoding="utf-8")
                 connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        said = f"ledger version {version}, this one knows {VERSION}"
+        detail = f"ledger version {version}, this one knows {VERSION}"
         if version > VERSION:
-            raise DataError(f"{path}: written by a later Understudy ({said}); update it")
+            raise DataError(f"{path}: written by a later Understudy ({detail}); update Understudy")
         if version < VERSION:
-            raise DataError(f"{path}: written by an earlier Understudy ({said}); run `understudy sample` of commit {BEFORE} once")
+            raise DataError(f"{path}: written by an earlier Understudy ({detail}); run `understudy sample` of commit {BEFORE} once")
         where_it_fails.pop_all()
     return connection
 
 
 def close_intents(connection: sqlite3.Connection, at: float) -> None:
-    """Say what became of the requests that were under way when their process ended: those in batches still are, those that were to
-    go into one were not sent, all others are lost."""
+    """Settle the requests that were under way when their process ended: those in batches still are, those that were meant for one
+    were not sent, all others are lost."""
     held = "outcome IS NULL AND key NOT IN (SELECT key FROM batched)"
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -91,8 +91,8 @@ def close_intents(connection: sqlite3.Connection, at: float) -> None:
 
 
 def read_capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
-    """What was found of endpoints: engine -> url -> name -> value, each by name."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    """Read what was found out about endpoints: engine -> url -> name -> value, each in order of names."""
+    facts: dict[str, dict[str, dict[str, str]]] = {}
     for engine, url, name, value in reader.execute("SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name"):
-        found.setdefault(engine, {}).setdefault(url, {})[name] = value
-    return found
+        facts.setdefault(engine, {}).setdefault(url, {})[name] = value
+    return facts

@@ -1,4 +1,4 @@
-"""Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
+"""Looks at the first replies of a teacher before many are bought: what they are like, and whether to continue."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,25 +12,25 @@ Judge = Callable[[Problem, Chain], Verdict]
 """Gives the verdict on a chain."""
 
 USELESS = 0.9
-"""The sampling stops where more than this share of the first replies cannot become a training example."""
+"""The share of the first replies above which sampling stops if they cannot become training examples."""
 ENOUGH = 10
-"""So many replies say something about the others."""
-_EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
+"""Replies that are enough to judge the others by."""
+_EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: use format = { style = "messages" }. '
 _HIDDEN = (
-    "A model that hides its thought has nothing to teach from: ask it to reason in its reply, or have the thought sent along. "
+    "A model that hides its thoughts gives nothing to train on: ask it to reason in its reply, or have the thoughts sent along. "
 )
 _WITHOUT = (Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.REFUSED, Outcome.ONLY_THOUGHT, Outcome.ABSTAINED)
-"""Counted by these already."""
+"""Outcomes that are counted already, so their chains do not also count as without a rationale."""
 
 
 def first_look(
     chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], judge: Judge, *, drawn: bool, rationales: bool
 ) -> str:
-    """One line about the first replies: the ``chains`` that came, by their verdicts, and the errors of those that ``failed``.
-    ``drawn``: at a temperature, so that equal prompts may get different replies. ``rationales`` are wanted.
+    """Describe the first replies in one line: the ``chains`` that came, by their verdicts, and the errors of those that ``failed``.
+    ``drawn``: at a temperature, so that equal prompts may get different replies. ``rationales``: whether they are needed.
 
-    Accuracy against gold, unparsed, cut off, refused, failed, without a rationale, disagreement. Raises StudyError, saying what to
-    look at, where nearly all of at least `ENOUGH` are useless, EngineError where all failed.
+    It counts accuracy against gold, unparsed, cut off, refused, failed, without a rationale, and disagreement. Raises StudyError,
+    saying what to look at, if nearly all of at least `ENOUGH` are useless, EngineError if all failed.
     """
     if not chains:
         raise EngineError(f"the teacher wrote no chain at all; its first error: {failed[0]}")
@@ -52,7 +52,7 @@ def first_look(
             f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"
             "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
-            f"{_EMPTY_LINES if thought else ''}{_HIDDEN if bare else ''}teacher.first_look = 0 continues anyway"
+            f"{_EMPTY_LINES if thought else ''}{_HIDDEN if bare else ''}To continue anyway, set teacher.first_look = 0"
         )
     if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
@@ -62,20 +62,20 @@ def first_look(
 
 
 def _count_copies(chains: Sequence[Chain]) -> int:
-    """How many replies came to prompts that have several, where those of each are all alike and there are enough; else 0. Some
+    """Count the replies to prompts that have several, if those of each prompt are all alike and there are enough; else 0. Some
     servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
     several = _find_several(((chain.problem, chain.prompt), chain.text) for chain in chains)
     total = sum(map(len, several))
-    return total if total >= ENOUGH and all(len(set(found)) == 1 for found in several) else 0
+    return total if total >= ENOUGH and all(len(set(texts)) == 1 for texts in several) else 0
 
 
 def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
-    """The share of answers that are not their question's most frequent one, over questions with several answers."""
+    """Return the share of answers that are not their question's most frequent one, over questions with several answers."""
     several = _find_several((chain.problem, answer_key(chain.answer)) for chain in chains if chain.answer is not None)
     total = sum(map(len, several))
-    return None if not total else 1 - sum(max(Counter(found).values()) for found in several) / total
+    return None if not total else 1 - sum(max(Counter(answers).values()) for answers in several) / total
 
 
 def _find_several(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
-    """The texts of each key that has more than one."""
-    return [found for found in grouped(texts).values() if len(found) > 1]
+    """List the texts of each key that has more than one."""
+    return [group for group in grouped(texts).values() if len(group) > 1]

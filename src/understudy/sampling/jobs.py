@@ -1,4 +1,4 @@
-"""Batches in the ledger: each is noted before it is made, with the requests that it holds, so that none is bought twice."""
+"""Batches in the ledger. Each is noted before it is made, with the requests that it holds, so that none is bought twice."""
 
 import json
 import time
@@ -13,9 +13,9 @@ from understudy.sampling.ledger import Ledger
 
 @dataclass(eq=False)
 class Job:
-    """A batch of the engine ``engine`` at ``url``, by the ``tag`` that we gave it. The server's ids of its ``file`` of requests and
-    of the batch itself (``id``) are "" until they are known. ``at`` is the time when it was noted. ``lines`` maps the name of each
-    line to its requests by their ledger keys, in the order of their paths."""
+    """A batch of the engine ``engine`` at ``url``, with the ``tag`` that we gave it. The server's ids of its ``file`` of requests
+    and of the batch itself (``id``) are "" until they are known. ``at`` is the time when it was noted. ``lines`` maps the name of
+    each line to its requests by their ledger keys, in the order of their paths."""
 
     engine: str
     url: str
@@ -40,7 +40,7 @@ class Job:
 
 
 def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
-    """The batches of ``engine`` at ``urls`` that have not ended; what was set aside for their requests stays so."""
+    """Read the batches of ``engine`` at ``urls`` that have not ended; what was set aside for their requests stays set aside."""
     with ledger.reading() as reader:
         rows = reader.execute("SELECT engine, url, tag, file, id, at FROM batches WHERE ended IS NULL ORDER BY at").fetchall()
         jobs = [Job(*row) for row in rows if row[0] == engine and row[1] in urls]
@@ -52,12 +52,12 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
 
 
 def collect(ledger: Ledger, engine: str) -> None:
-    """Note that requests to ``engine`` go out in batches only from now on: a reserved one that is in no batch was not sent."""
+    """Note that from now on requests to ``engine`` go out only in batches: a reserved one that is in no batch was not sent."""
     ledger.flush(("INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", [(engine,)]))
 
 
 def note(ledger: Ledger, job: Job) -> None:
-    """Keep what is known of the batch; durable on return."""
+    """Store what is known about the batch; durable on return."""
     ledger.flush(
         (
             "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET file = excluded.file, id = excluded.id",
@@ -71,7 +71,7 @@ def note(ledger: Ledger, job: Job) -> None:
 
 
 def end(ledger: Ledger, job: Job) -> None:
-    """The batch has ended. Durable on return, with the replies that came."""
+    """Note that the batch has ended; durable on return, with the replies that came."""
     ledger.flush(
         ("UPDATE batches SET ended = ? WHERE tag = ?", [(time.time(), job.tag)]),
         ("DELETE FROM batched WHERE batch = ?", [(job.tag,)]),
@@ -86,7 +86,7 @@ def _to_row(request: Request) -> tuple[Any, ...]:
 
 
 def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role: str) -> Request:
-    """What `Request.canonical` says, as a request again."""
+    """Make a request again from its `Request.canonical`."""
     body = json.loads(canonical)
     prompt: Prompt = body["prompt"] if isinstance(body["prompt"], str) else tuple(Message(*turn) for turn in body["prompt"])
     decoding = Decoding(body["temperature"], body["top_p"])

@@ -1,11 +1,11 @@
 """The ledger: every request that may cost something and every reply that came, in one SQLite file, durable by group commit.
 
-A request over a network is noted with what it may take at the most (`reserve`), and sent once that is committed; so whatever
-happens, no more was asked for than the ledger says. Its reply counts as received when its group is committed: after at most
-10 ms or 256 replies, or at `flush`. WAL with ``synchronous=FULL``: NORMAL survives kill -9 and loses committed rows at power loss
+A request over a network is noted with the most that it may cost (`reserve`), and sent once that is committed. So whatever happens,
+no more was requested than the ledger says. Its reply counts as received when its group is committed: after at most 10 ms or 256
+replies, or at `flush`. WAL with ``synchronous=FULL``: NORMAL survives kill -9 but loses committed rows at power loss
 (sqlite.org/pragma.html#pragma_synchronous).
 
-One writer: a lock on the file beside it tells a second one so. Readers need no lock.
+There is one writer: a lock on the file next to the ledger stops a second one. Readers need no lock.
 """
 
 import sqlite3
@@ -27,13 +27,13 @@ from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
 from understudy.sampling.database import close_intents, lock_of, named_errors, open_database, read_capabilities
 
 GROUP = 256
-"""Replies per commit at most."""
+"""Most replies per commit."""
 RECENT = 1024
 """Requests whose number is remembered: the paths of one problem follow each other."""
 AHEAD = 255
-"""Replies that are read together with one, at most."""
+"""Most replies that are read ahead with one."""
 WINDOW = 0.010
-"""Seconds from the first reply of a group to its commit at most."""
+"""Most seconds from the first reply of a group to its commit."""
 
 _INTENT = "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, 1)"
 _REQUEST = "INSERT INTO requests VALUES (?, ?)"
@@ -43,8 +43,8 @@ _SETTLE = "UPDATE intents SET requests = ?, read = ?, written = ?, money = ?, ou
 
 @dataclass
 class _Group:
-    """One transaction: the rows of each statement, and the replies among them by key. ``since``: when the first of those rows came
-    that must be committed within the window, 0.0 where there is none."""
+    """One transaction: the rows of each statement, and the replies among them by key. ``since``: the time of the first row that
+    must be committed within the window, 0.0 if there is none."""
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {s: [] for s in (_INTENT, _SETTLE, _REQUEST, _REPLY)})
     replies: dict[str, Reply] = field(default_factory=dict)
@@ -58,13 +58,13 @@ class _Group:
 
 
 class Ledger(AbstractContextManager["Ledger"]):
-    """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget``: of the requests that it is
-    told of from now on, and of earlier ones that had no price. ``settled``: the cost of the requests that have ended. ``refused``:
-    the most that the last request for which `reserve` had no room could have cost.
+    """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget`` hold for the requests that
+    are noted from now on, and for earlier ones that had no price. ``settled``: the cost of the requests that have ended.
+    ``refused``: the most that the last request for which `reserve` had no room could have cost.
 
-    ``readonly``: a reader beside a writer, perhaps. It sees what is committed; ``settled`` is of its opening.
+    ``readonly``: only read, perhaps while another process writes. It sees what is committed; ``settled`` is as of its opening.
 
-    Raises BusyError where another process writes there, DataError where the file is no ledger or of another version.
+    Raises BusyError if another process writes there, DataError if the file is no ledger or of another version.
     """
 
     def __init__(self, path: Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False) -> None:
@@ -76,7 +76,7 @@ class Ledger(AbstractContextManager["Ledger"]):
                 does = "is writing to its ledger; wait for it, or use another run directory"
                 lock.enter_context(hold(lock_of(self.path), does))
             self._connection = open_database(self.path, readonly=readonly)
-            # A reader of its own: what is asked for does not wait for a commit.
+            # A connection of its own, so that reading does not wait for a commit.
             self._reader = open_database(self.path, readonly=True)
             with named_errors(self.path):
                 if not readonly:
@@ -98,7 +98,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._committer.start()
 
     def _sum_spent(self) -> Spend:
-        """The cost of all requests so far; those that had no price are counted at the present one."""
+        """Sum the cost of all requests so far; those that had no price count at the present one."""
         price = self.price or Price(0, 0)
         sums = self._reader.execute(
             """SELECT coalesce(sum(requests), 0), coalesce(sum(read), 0), coalesce(sum(written), 0),
@@ -108,7 +108,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         return Spend(*sums.fetchone())
 
     def get(self, key: str) -> Reply | None:
-        """The reply under ``key``, None where there is none."""
+        """Return the reply under ``key``, None if there is none."""
         body = self._ahead.pop(key, None)
         if body is None:
             with self._guard:
@@ -119,8 +119,8 @@ class Ledger(AbstractContextManager["Ledger"]):
         return None if body is None else _read_reply(body)
 
     def _select(self, key: str) -> str | None:
-        """A committed reply. Whoever asks again for many replies mostly does so in the same order: the more often that is so, the
-        more of the replies that follow are read with it."""
+        """Read a committed reply. A caller that rereads many replies mostly does so in the same order. The longer it does, the more
+        of the following replies are read ahead."""
         with named_errors(self.path):
             row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is None:
@@ -131,10 +131,10 @@ class Ledger(AbstractContextManager["Ledger"]):
             return str(row[1])
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
-        """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
-        One that is noted already stays as it is.
+        """Note that ``request`` is about to be sent, with the most that it may cost; False if the budget has no room for it. One
+        that is noted already stays as it is.
 
-        Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
+        Durable when `flush` returns: only then may it be sent. It counts as that much until `put` or `fail` says otherwise.
         """
         if key in self._open:
             return True
@@ -144,15 +144,15 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self.refused = most
                 return False
             self._number += 1
-            said = (self._number, key, engine, request.problem, request.ask.role, request.path, request.attempt, time.time())
-            self._group.rows[_INTENT].append((*said, most.read, most.written, most.money if self.price else None))
+            fields = (self._number, key, engine, request.problem, request.ask.role, request.path, request.attempt, time.time())
+            self._group.rows[_INTENT].append((*fields, most.read, most.written, most.money if self.price else None))
             self._open[key] = self._number, most
             self._aside += most
         return True
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
-        """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
-        None: one request, and what the reply says itself."""
+        """Accept ``reply``; committed with its group. A key that has a reply keeps its first. ``usage``: what it took; None: one
+        request, and what the reply itself says."""
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
             if self._failed is not None:
@@ -165,51 +165,51 @@ class Ledger(AbstractContextManager["Ledger"]):
             self._wake()
 
     def _write_request(self, request: str) -> int:
-        """Write a canonical request; its number. One that was not used lately is written again."""
+        """Write a canonical request and return its number. One that was not used lately is written again."""
         self._last_request += 1
         self._group.rows[_REQUEST].append((self._last_request, request))
         return int(self._last_request)
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
-        """The request under ``key`` got no reply and cost ``usage``; None: nothing if the endpoint refused it, else what was set
-        aside."""
+        """Note that the request under ``key`` got no reply and cost ``usage``; None: nothing if the endpoint refused it, else what
+        was set aside."""
         with self._guard:
             unpaid = isinstance(error, UnpaidError)
             self._settle(key, "refused" if unpaid else "failed", usage or (Usage(0, 0, 0) if unpaid else Usage()), str(error))
             self._wake()
 
     def resume(self, keys: Iterable[str]) -> None:
-        """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
+        """Reopen requests of an earlier process that a batch still holds: their cost stays set aside until `put` or `fail`."""
         held, price = set(keys), self.price or Price(0, 0)
         with self._guard:
-            found = self._reader.execute("SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL")
-            for key, number, read, written, money in found:
+            rows = self._reader.execute("SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL")
+            for key, number, read, written, money in rows:
                 if key in held and key not in self._open:
                     most = Spend(1, read, written, price.of(read, written) if money is None else money)
                     self._open[key] = number, most
                     self._aside += most
-                    self.settled -= most  # as which it was counted when the ledger was opened
+                    self.settled -= most  # it was counted there when the ledger was opened
 
     def note_lost(self, keys: Iterable[str]) -> None:
-        """Requests whose outcome is not known: they count as what was set aside."""
+        """Note requests whose outcome is unknown: they count as what was set aside."""
         with self._guard:
             for key in keys:
                 self._settle(key, "lost", Usage())
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection that reads what is committed."""
+        """Give the connection that reads what is committed."""
         with self._guard, named_errors(self.path):
             yield self._reader
 
     def _wake(self) -> None:
-        """Have the group committed: within the window, or now where it is full."""
+        """Have the group committed: within the window, or now if it is full."""
         if not self._group.since or len(self._group.replies) == GROUP:
             self._group.since = self._group.since or time.monotonic()
             self._changed.notify()
 
     def _settle(self, key: str, outcome: str, usage: Usage, error: str | None = None) -> None:
-        """What became of a request that was reserved; where a count is not known, it stays what was set aside."""
+        """Note what became of a reserved request; an unknown count stays what was set aside."""
         if key not in self._open:
             return
         number, most = self._open.pop(key)
@@ -222,7 +222,7 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def flush(self, *also: tuple[str, list[tuple[Any, ...]]]) -> None:
         """Commit all that was noted, and ``also`` each statement for each of its rows, in one transaction: when this returns, it
-        survives kill -9 and power loss. OSError where the disk is full."""
+        survives kill -9 and power loss. Raises OSError if the disk is full."""
         with self._writing:
             with self._guard:
                 group = self._committing = self._group
@@ -243,18 +243,18 @@ class Ledger(AbstractContextManager["Ledger"]):
     def _commit_groups(self) -> None:
         while True:
             with self._guard:
-                while not self._closed and (rest := self._rest()) > 0:  # a `flush` meanwhile takes the group
+                while not self._closed and (rest := self._rest()) > 0:  # meanwhile a `flush` may take the group
                     self._changed.wait(rest)
             if self._closed:
                 return
             try:
                 self.flush()
-            except (OSError, DataError) as error:  # the next `put` or `flush` says so, the group is kept
+            except (OSError, DataError) as error:  # the next `put` or `flush` raises it; the group is kept
                 self._failed = error
                 return
 
     def _rest(self) -> float:
-        """Seconds until the group must be committed."""
+        """Return the seconds until the group must be committed."""
         if len(self._group.replies) >= GROUP:
             return 0.0
         return self._group.since + WINDOW - time.monotonic() if self._group.since else threading.TIMEOUT_MAX
@@ -266,8 +266,8 @@ class Ledger(AbstractContextManager["Ledger"]):
             return self.settled + self._aside
 
     def means(self, engine: str) -> tuple[float, float] | None:
-        """Tokens that a request of a study to ``engine`` read and that a reply wrote, on average: replies of one request share its
-        prompt. None where there is no reply that says."""
+        """Return the mean number of tokens that a study's request to ``engine`` read and that a reply wrote: replies of one request
+        share its prompt. None if no reply says."""
         read, written = self._reader.execute(
             """SELECT sum(read) * 1.0 / nullif(sum(requests), 0), avg(written) FROM intents
                 WHERE engine = ? AND role <> 'probe' AND outcome = 'reply'
@@ -277,17 +277,17 @@ class Ledger(AbstractContextManager["Ledger"]):
         return None if read is None or written is None else (read, written)
 
     def identities(self) -> list[str]:
-        """The engines that replied over a network."""
+        """List the engines that replied over a network."""
         with self.reading() as reader:
             return [engine for (engine,) in reader.execute("SELECT DISTINCT engine FROM intents WHERE outcome = 'reply'")]
 
     def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
-        """The facts about each address of ``engine``: url -> name -> value, {} where none was probed."""
+        """Return the facts about each address of ``engine``: url -> name -> value, {} if none was probed."""
         with self.reading() as reader:
             return read_capabilities(reader).get(engine, {})
 
     def note_capabilities(self, engine: str, url: str, facts: Mapping[str, str]) -> None:
-        """Record the ``facts`` about an address of ``engine``; durable when this returns. Raises OSError where the disk is full."""
+        """Record the ``facts`` about an address of ``engine``; durable when this returns. Raises OSError if the disk is full."""
         rows = [(engine, url, name, value, time.time()) for name, value in facts.items()]
         self.flush(("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?)", rows))
 
@@ -300,7 +300,7 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self._closed = True
                 self._changed.notify()
             self._committer.join()
-            # The reader goes first: the last one to leave tidies up, and may write.
+            # Close the reader first: the last connection tidies up, and must be able to write.
             self._reader.close()
             self._connection.close()
             self._lock.close()
@@ -310,7 +310,7 @@ class Ledger(AbstractContextManager["Ledger"]):
 
 
 _EMPTY = Reply("")
-"""It has the fields that an old row lacks."""
+"""Supplies the fields that an old row lacks."""
 
 
 def _read_reply(body: str) -> Reply:

@@ -12,11 +12,11 @@ from understudy.core.values import Chain, Outcome, Problem, grouped
 class StudyPool:
     """The `Pool` of a study.
 
-    ``exemplars`` carry a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
+    ``exemplars`` have a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
     all, in random order (SCoTD shuffles per call and drops down to 3: configs/train.yaml and hf_datasets.__getitem__ of the
-    authors' code). ``least`` None: all; ``shuffle`` False: in the order given. ``prompts``: name -> text. ``chains``: the selected
-    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain. ``seed`` is the study's: it
-    decides, too, which others a path is shown.
+    authors' code). ``least`` None: all; ``shuffle`` False: in the given order. ``prompts``: name -> text. ``chains``: the selected
+    chains of the training problems ``learn``, and ``outcomes`` the verdicts by chain. ``seed`` is the study's. It also decides
+    which others a path is shown.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class StudyPool:
 
     @cached_property
     def _chains(self) -> Mapping[str, list[Chain]]:
-        """By problem. Most methods ask for none when they answer, and then none are read."""
+        """The chains by problem. Most methods use none when they answer, and then none are read."""
         return grouped((chain.problem, chain) for chain in self._given)
 
     @cached_property
@@ -46,7 +46,7 @@ class StudyPool:
         return [name for name in self._problems if name in self._chains]
 
     def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
-        """The solved problems for one prompt of ``path``."""
+        """Choose the solved problems for one prompt of ``path``."""
         if not self._solved:
             return []
         rng, n = path.rng("exemplars"), len(self._solved)
@@ -54,13 +54,13 @@ class StudyPool:
         return [self._solved[i] for i in (chosen if self._shuffle else sorted(chosen))]
 
     def prompt(self, name: str) -> str:
-        """The text of the prompt ``name``."""
+        """Return the text of the prompt ``name``."""
         if name not in self._prompts:
             raise StudyError(f"there is no prompt {name!r}{nearest(name, self._prompts)}: docs/prompts.md lists them")
         return self._prompts[name]
 
     def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
-        """Up to ``n`` other problems with one chain each."""
+        """Choose up to ``n`` other problems with one chain each."""
         rng = path.rng("others", str(self._seed))
         left = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)
         chosen: list[str] = []
@@ -71,11 +71,11 @@ class StudyPool:
         return [(self._problems[name], rng.choice(self._chains[name])) for name in chosen]
 
     def taught(self) -> list[tuple[Problem, list[Chain]]]:
-        """The problems that are trained on, each with its selected chains."""
+        """List the training problems, each with its selected chains."""
         return [(problem, self._chains.get(name, [])) for name, problem in self._problems.items()]
 
     def outcome(self, chain: Chain) -> Outcome:
-        """The verdict on ``chain``."""
+        """Return the verdict on ``chain``."""
         return self._outcomes.get(chain.id, Outcome.NO_GOLD)
 
 

@@ -1,4 +1,4 @@
-"""Sample chains: put problems to a teacher, round by round, and collect the chains that it writes."""
+"""Samples chains: gives problems to a teacher, round by round, and collects the chains that it writes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,16 +19,16 @@ from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
 
 SHOWN = 0.05
-"""Seconds between two messages about the progress, at least."""
+"""Least number of seconds between two progress messages."""
 
 
 class Sampling(NamedTuple):
-    """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``; with
+    """Which chains to sample: ``samples`` for each of ``problems``, or as many in all, distributed by ``allocation``; with
     ``greedy`` one more for each, on the path `GREEDY_PATH`.
 
     ``begin`` begins the flow that writes one chain: a method's `sample` with its pool. ``decoding`` is the teacher's, ``judge``
-    gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains it is said what they are like; 0: never.
-    ``rationales``: a chain without one is of no use."""
+    gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains a line describes them; 0: never.
+    ``rationales``: a chain without one is useless."""
 
     problems: Sequence[Problem]
     begin: Callable[[Problem, SamplePath], Flow[Chain]]
@@ -43,11 +43,11 @@ class Sampling(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Chains in all."""
+        """The number of chains in all."""
         return len(self.problems) * (self.samples + self.greedy)
 
     def rounds(self) -> Rounds:
-        """Which paths of which problems are asked for, round by round; all of them in one round without an allocation."""
+        """Yield which paths of which problems to ask for, round by round; without an allocation, all of them in one round."""
         names = [problem.id for problem in self.problems]
         if self.allocation is None:
             yield dict.fromkeys(names, range(GREEDY_PATH if self.greedy else 0, self.samples))
@@ -55,7 +55,7 @@ class Sampling(NamedTuple):
             yield from rounds(names, self.total, self.allocation)
 
     def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
-        """One flow for each of ``paths`` (problem id -> path indices), begun when it is taken."""
+        """Yield one flow for each of ``paths`` (problem id -> path indices), begun when it is taken."""
         for problem in self.problems:
             for index in paths.get(problem.id, ()):
                 path = SamplePath(problem.id, index, self.seed)
@@ -64,7 +64,7 @@ class Sampling(NamedTuple):
 
 class Sample(NamedTuple):
     """The ``chains`` that a teacher wrote, in the order of problems and paths, and its ``failures``. ``unasked`` chains were not
-    asked for, since the budget was spent or the teacher stopped answering; ``stopped`` says which, and how to go on."""
+    asked for because the budget was spent or the teacher stopped answering; ``stopped`` says which, and how to continue."""
 
     chains: Spool
     failures: list[FailedAsk]
@@ -73,11 +73,11 @@ class Sample(NamedTuple):
 
 
 def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, tell: Progress) -> Sample:
-    """Ask ``engine`` for all chains of ``sampling``; replies that ``store`` has are not asked for again. ``account`` counts them,
-    and ``tell`` shows how far it is.
+    """Ask ``engine`` for all chains of ``sampling``; replies that ``store`` has are not asked for again. ``account`` counts the
+    chains, and ``tell`` shows the progress.
 
-    Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
-    comes at all.
+    Raises StudyError if the budget ends before a single chain has come, or the first chains are useless; EngineError if none comes
+    at all.
     """
     total, shown = sampling.total, 0.0
     first: list[Done[Chain]] = []
@@ -113,8 +113,8 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
 
 
 def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[Chain]]:
-    """Yield every chain as it ends, in one round or in those of an allocation. A round that could not be asked for whole is the
-    last."""
+    """Yield every chain as it ends, in one round or in those of an allocation. If a round could not be asked for completely, it is
+    the last."""
     problems = {problem.id: problem for problem in sampling.problems}
     cast = Cast({"teacher": engine}, {"teacher": sampling.decoding}, store=store, seed=sampling.seed)
     asking = sampling.rounds()
@@ -136,7 +136,7 @@ def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end
 
 
 def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
-    """What the allocation looks at of a chain; None where its call failed."""
+    """Make the draw that the allocation sees of a chain (None: its call failed)."""
     if chain is None or chain.finish != "stop":
         return Draw(None)
     answer = None if chain.answer is None else answer_key(chain.answer)
@@ -154,7 +154,7 @@ def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
 
 
 def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
-    """The error where no chain came."""
+    """Make the error to raise if no chain came."""
     first = f"; the first error: {failures[0].error}" if failures else ""
     if not poor or store.budget is None:
         return EngineError(f"the teacher wrote no chain at all{first}")
@@ -165,8 +165,8 @@ def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool
 
 
 def _say_stopped(store: Ledger, failures: Sequence[FailedAsk], missing: int, total: int, *, poor: bool) -> str:
-    """Why chains are missing, and how to go on."""
-    rest = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to go on,"
+    """Say why chains are missing, and how to continue."""
+    rest = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to continue,"
     if poor and store.budget is not None:
         spent = store.budget.describe(store.spent)
         return f"the budget is spent ({spent}): {rest} raise teacher.budget and run the same command again"

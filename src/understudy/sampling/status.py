@@ -1,4 +1,4 @@
-"""How far a sampling is, seen from another process while it goes on: the ledger is only read."""
+"""The progress of a sampling as another process sees it. The ledger is only read."""
 
 import json
 import sqlite3
@@ -40,14 +40,14 @@ class HeldBatch:
 
 @dataclass(frozen=True)
 class Status:
-    """``writer``: the process to interrupt so that nobody samples, None where nobody does. ``chains`` of ``total`` have come in the
-    sampling that is going on, or was the last; ``chains_failed`` failed, and ``chains_unasked`` were not asked for, since
-    the budget was spent or the teacher stopped answering. All else is of the whole ledger: ``replies`` it holds;
-    ``requests`` that were sent to endpoints, each for one reply or several, those that are under way not among them; replies
-    ``asked`` of endpoints, and what became of them; tokens ``read`` and ``written`` and ``money`` in all, with what is set
-    aside for those in flight. ``in_batches``: the replies of all ``batches``, none of which is ``in_flight``.
-    ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing moves.
-    ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.remote.probe`)."""
+    """``writer``: the process to interrupt to stop sampling, None if there is none. ``chains`` of ``total`` have come in the
+    current sampling, or the last one; ``chains_failed`` failed, and ``chains_unasked`` were not asked for because the budget was
+    spent or the teacher stopped answering. All else is of the whole ledger: ``replies`` in it; ``requests`` that were sent to
+    endpoints, each for one reply or several, without those under way; replies ``asked`` of endpoints, and what became of them;
+    tokens ``read`` and ``written`` and ``money`` in all, including what is set aside for those in flight. ``in_batches``: the
+    replies of all ``batches``, none of which is ``in_flight``. ``rate``: chains a second in the last minute; ``left``: seconds to
+    the end at that rate, None if nothing moves. ``capabilities``: engine -> url -> name -> value, what was found out about each
+    endpoint (`engines.remote.probe`)."""
 
     writer: int | None
     chains: int
@@ -73,11 +73,11 @@ class Status:
 
 
 def status(run: Path) -> Status:
-    """The figures of the run directory ``run``. Raises DataError where nothing was sampled there."""
+    """Read the status of the run directory ``run``. Raises DataError if nothing was sampled there."""
     path = run / "ledger.sqlite"
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
-    at_work = find_holder(lock_of(path))
+    writer = find_holder(lock_of(path))
     with closing(open_database(path, readonly=True)) as reader, named_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
@@ -85,22 +85,22 @@ def status(run: Path) -> Status:
         endpoints, batches = read_capabilities(reader), [HeldBatch(*row) for row in reader.execute(_BATCHES)]
     counts["in_batches"] = sum(batch.replies for batch in batches)
     counts["in_flight"] -= counts["in_batches"]
-    if at_work is None:
+    if writer is None:
         counts["lost"] += counts["in_flight"]
         counts["in_flight"] = 0
     state = _read_progress(run / FILE)
-    rate = state["rate"] = state["rate"] if at_work else 0.0
+    rate = state["rate"] = state["rate"] if writer else 0.0
     to_come = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
     left = to_come / rate if rate else None
-    return Status(writer=at_work, left=left, batches=batches, capabilities=endpoints, **counts, **state)
+    return Status(writer=writer, left=left, batches=batches, capabilities=endpoints, **counts, **state)
 
 
 def _read_progress(path: Path) -> dict[str, Any]:
-    """What the process that samples wrote last (`Account`); the rate of an old file is nothing."""
+    """Read what the sampling process wrote last (`Account`); the rate of an old file is 0."""
     state: dict[str, Any] = dict.fromkeys(("chains", "chains_failed", "chains_unasked", "total", "rate"), 0)
     if path.is_file():
         age = time.time() - path.stat().st_mtime
-        with suppress(ValueError):  # cut off: the next one is whole
+        with suppress(ValueError):  # the file is cut off; the next one will be whole
             written = json.loads(path.read_text(encoding="utf-8"))
             state |= {name: written[name] for name in state.keys() & written.keys()}
         state["rate"] *= age < RECENT

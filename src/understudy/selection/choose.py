@@ -1,10 +1,10 @@
-"""Which k chains of a problem are taken, and which of its chains are copies.
+"""Chooses k chains of a problem, and drops copies among its chains.
 
     CHOICES["diverse"](chains, 5, random.Random(0))      one of each of five clusters
     drop_copies(chains, "near")                          those that resemble no earlier one
 
-Each is a function of the chains of one problem, by their paths, and of a generator. Beware: near copies take the square of a
-problem's chains, and ``diverse`` the cube.
+Each is a function of the chains of one problem, by their paths, and of a generator. Beware: the time for near copies grows with
+the square of a problem's chains, and that of ``diverse`` with the cube.
 """
 
 import importlib.util
@@ -26,34 +26,35 @@ _WORD = re.compile(r"\w+|[-+*/=<>×÷^]")
 
 
 def find_words(text: str) -> list[str]:
-    """The words and signs of calculations in ``text``, whatever their case."""
+    """List the words and signs of calculations in ``text``, ignoring case."""
     return _WORD.findall(text.casefold())
 
 
 Compare = Callable[[Sequence[str]], dict[tuple[int, int], float]]
-"""Gives for every pair of the texts how alike they are, at most 1."""
+"""Returns the similarity of every pair of texts, at most 1."""
 
 
 def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:
-    """How alike every two of ``texts`` are, 0 to 1: the cosine of their sets of runs of three characters, whatever the case, blanks
-    and punctuation. Signs of calculations count."""
+    """Return the similarity of every two of ``texts``, 0 to 1: the cosine of their sets of character trigrams, ignoring case,
+    blanks and punctuation. Signs of calculations count."""
     plain = [f" {' '.join(find_words(text))} " for text in texts]
     grams = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in plain]
     bits = {gram: 1 << i for i, gram in enumerate(set().union(*grams))}
-    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # the intersection of whole numbers is 50 times as fast
+    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # intersecting whole numbers is 50 times as fast as sets
     sizes = list(map(len, grams))
     return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
 
 
 def find_encoder(name: str) -> Path:
-    """The directory of the encoder ``name``: ``model/`` in an installed package, or a directory; a name on the hub is none."""
+    """Return the directory of the encoder ``name``: ``model/`` in an installed package, or a directory; it does not exist for a
+    name on the hub."""
     package = importlib.util.find_spec(name.replace("-", "_")) if name.replace("-", "_").isidentifier() else None
     return Path(name) if package is None or package.origin is None else Path(package.origin).with_name("model")
 
 
 def load_encoder(name: str) -> Compare:
-    """What compares texts by the encoder ``name`` (`find_encoder`), or by one on the hub; SCoTD clustered chains so (arXiv
-    2306.14050, section 4). Raises UserError where there is none."""
+    """Load the encoder ``name`` (`find_encoder`), or one on the hub, to compare texts, as SCoTD did to cluster chains (arXiv
+    2306.14050, section 4). Raises UserError if there is none."""
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -88,20 +89,20 @@ def likeliest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[
 def _logprob(chain: Chain) -> float:
     if chain.logprob is None:
         which = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
-        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; take another teacher, or choose = "random"')
+        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; use another teacher, or choose = "random"')
     return chain.logprob
 
 
 def nearest_length(chains: Sequence[Chain], k: int, _rng: random.Random, *, quantile: float = 0.0) -> Sequence[Chain]:
-    """Those whose place is nearest to ``quantile`` when all stand in the order of the characters of their rationales."""
+    """Choose the chains nearest to ``quantile`` when all are ordered by the number of characters of their rationales."""
     ordered = sorted(chains, key=lambda chain: len(chain.rationale))
     place = quantile * (len(ordered) - 1)
     return [ordered[i] for i in sorted(range(len(ordered)), key=lambda i: abs(i - place))[:k]]
 
 
 def mixed(chains: Sequence[Chain], k: int, rng: random.Random, *, shares: Mapping[str, float]) -> Sequence[Chain]:
-    """Each of ``k`` places goes to a teacher by a draw with these ``shares``, of those that have a chain left, and to one of its
-    chains at random. A teacher without a share has no place."""
+    """Fill each of ``k`` places: draw a teacher, by its share in ``shares``, from those that have a chain left, and one of its
+    chains at random. A teacher without a share gets no place."""
     places = {teacher: iter(draw([c for c in chains if c.teacher == teacher], len(chains), rng)) for teacher in shares}
     chosen: list[Chain] = []
     while len(chosen) < k and places:
@@ -114,13 +115,13 @@ def mixed(chains: Sequence[Chain], k: int, rng: random.Random, *, shares: Mappin
 
 
 def by_equations(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
-    """The first of each sequence of equations; then, where these are too few, the first of the others."""
+    """Choose the first chain of each sequence of equations; if these are too few, then the first of the others."""
     different = {chain.path for chain in drop_copies(chains, "equations")}
     return sorted(chains, key=lambda chain: chain.path not in different)[:k]
 
 
 def farthest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
-    """The first, then each time the text whose edit distance to the nearest chosen one is largest (Gonzalez 1985)."""
+    """Choose the first, then each time the text whose edit distance to the nearest chosen one is largest (Gonzalez 1985)."""
     words = [chain.text.split() for chain in chains]
     chosen, nearest = [0], [math.inf] * len(chains)
     while len(chosen) < min(k, len(chains)):
@@ -130,9 +131,9 @@ def farthest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[C
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many words must be put in, left out or changed to make ``other`` of ``one``.
+    """Count the words that must be inserted, deleted or changed to turn ``one`` into ``other``.
 
-    A column of the table of distances is held in the bits of two numbers, of places where it rises and where it falls (Myers 1999,
+    The bits of two numbers hold a column of the table of distances: the places where it rises, and where it falls (Myers 1999,
     doi:10.1145/316542.316550; Hyyrö 2003).
     """
     places: dict[str, int] = {}
@@ -151,7 +152,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def diverse(chains: Sequence[Chain], k: int, rng: random.Random, *, compare: Compare = compare_characters) -> Sequence[Chain]:
-    """One at random of each of ``k`` clusters: those are joined whose texts are most alike on average, as ``compare`` says."""
+    """Choose one at random from each of ``k`` clusters. Those whose texts are most alike on average, by ``compare``, are joined."""
     if len(chains) <= k:
         return chains
     members = {i: [i] for i in range(len(chains))}
@@ -182,12 +183,12 @@ CHOICES: dict[str, Callable[..., Sequence[Chain]]] = {
     "quantile": nearest_length,
     "mixed": mixed,
 }
-"""``select.choose`` -> what chooses k chains of a problem, with a generator."""
+"""``select.choose`` -> the function that chooses k chains of a problem, with a generator."""
 
 
 def drop_copies(chains: Sequence[Chain], copies: Literal[True, "near", "equations"]) -> list[Chain]:
-    """``chains`` without those that have the text of an earlier one, nearly its text, or its sequence of equations (a chain without
-    equations: its text)."""
+    """Drop those of ``chains`` that have the same text as an earlier one, nearly the same, or the same sequence of equations (a
+    chain without equations: the same text)."""
     if copies != "near":
         firsts: dict[object, Chain] = {}
         for chain in chains:

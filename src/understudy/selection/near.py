@@ -1,8 +1,8 @@
-"""Near copies among the chains of all problems, in time that is linear, and on disk instead of in memory.
+"""Near copies among the chains of all problems, found in linear time, on disk instead of in memory.
 
-A text is compared with those that share a key with it: the least of ten hashes of its runs of three characters, six times
-(MinHash and its bands; Broder 1997, doi:10.1109/SEQUEN.1997.666900; for corpora Lee et al. 2022, arXiv 2107.06499). Beware: so a
-pair that is just alike enough is missed about once in sixteen times, one that is more alike hardly ever, and always the same.
+A text is compared with those that share a key with it. It has six keys, each of ten minimum hashes of its character trigrams
+(MinHash and its bands; Broder 1997, doi:10.1109/SEQUEN.1997.666900; for corpora Lee et al. 2022, arXiv 2107.06499). Beware: a pair
+that is just alike enough is missed about once in sixteen times, and one that is more alike hardly ever, always the same ones.
 """
 
 import hashlib
@@ -16,37 +16,38 @@ from understudy.selection.choose import NEAR, compare_characters, find_words
 
 BANDS, ROWS = 6, 10
 _MOST = 100
-"""A text is compared with no more than so many, so that the time stays linear where all follow one template."""
+"""Most texts that one is compared with, so that the time stays linear if all follow one template."""
 _EQUAL = 0.7 * BANDS * ROWS
-"""Near texts have more equal hashes: 0.9 of them or more on average. It is quicker to see than how alike the texts are."""
+"""Near texts have more equal hashes than this: 0.9 of them or more on average. Counting these is quicker than comparing texts."""
 _FACTORS, _TERMS = np.random.default_rng(0).integers(1, 1 << 63, (2, BANDS * ROWS, 1), dtype=np.uint64) | np.uint64(1)
 
 
 class NearTexts:
-    """Texts of which none is a near copy of another: nearly alike (`compare_characters`), with the same numbers and signs."""
+    """Texts of which none is a near copy of another. Near copies are nearly alike (`compare_characters`), with the same numbers and
+    signs."""
 
     def __init__(self) -> None:
-        self._kept = sqlite3.connect("")  # a file that goes with the connection
+        self._kept = sqlite3.connect("")  # a temporary file, deleted with the connection
         self._kept.executescript(
             "pragma journal_mode = off; pragma cache_size = -200000; create table texts (id integer primary key, text, hashes);"
             "create table keys (key integer, id integer, primary key (key, id)) without rowid"
         )
 
     def close(self) -> None:
-        """The texts are gone."""
+        """Delete the texts."""
         self._kept.close()
 
     def drop_copies(self, chains: Sequence[Chain]) -> list[Chain]:
-        """Those of ``chains`` whose text was put there now."""
+        """Return those of ``chains`` whose text could be added."""
         return [chain for chain in chains if self.add(chain.text)]
 
     def add(self, text: str) -> bool:
-        """Put ``text`` there, and say so; False where its words are there, or a text that is nearly alike."""
+        """Add ``text`` and return True; False if the same words, or a text that is nearly alike, are there already."""
         hashes, (whole, *keys) = find_keys(text)
         if self._kept.execute("select 1 from keys where key = ?", (whole,)).fetchone():
             return False
-        found = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
-        for other, its in self._kept.execute(found, (*keys, _MOST)):
+        sharing = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
+        for other, its in self._kept.execute(sharing, (*keys, _MOST)):
             if np.sum(np.frombuffer(its, np.uint32) == hashes) > _EQUAL and compare_characters((text, other))[0, 1] >= NEAR:
                 return False
         row = self._kept.execute("insert into texts (text, hashes) values (?, ?)", (text, hashes.tobytes())).lastrowid
@@ -55,7 +56,7 @@ class NearTexts:
 
 
 def find_keys(text: str) -> tuple[np.ndarray, list[int]]:
-    """The hashes of ``text``, a key of all its words, and `BANDS` of which near copies share one."""
+    """Return the hashes of ``text``, a key of all its words, and `BANDS` keys, of which near copies share at least one."""
     words = find_words(text)
     letters = np.frombuffer(f" {' '.join(words)} ".encode("utf-32-le"), np.uint32).astype(np.uint64)
     runs = letters[:-2] << 42 | letters[1:-1] << 21 | letters[2:]

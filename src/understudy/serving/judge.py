@@ -1,4 +1,4 @@
-"""Two arms' answers side by side in a browser, without their names: a person chooses the better one (docs/judge.md)."""
+"""Shows two arms' answers side by side in a browser, without their names, for a person to choose the better one (docs/judge.md)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,34 +20,34 @@ class Judging:
     def __init__(self, pairs: Sequence[Pair], rater: str, file: Path) -> None:
         self.pairs, self.rater, self.file = pairs, rater, file
         self.template = open_template("judge.html")
-        self._given()  # a damaged line is named before anybody adds one
+        self._choices()  # report a damaged line before anybody adds one
 
     def app(self, host: str) -> Starlette:
         routes = [Route("/", self._show), Route("/judge", self._judge, methods=["POST"]), Route("/view.js", send_script)]
         return Starlette(routes=routes, middleware=protect(host))
 
-    def _given(self) -> dict[str, str]:
-        """question -> this rater's choice."""
+    def _choices(self) -> dict[str, str]:
+        """Read question -> this rater's choice."""
         done = read_latest(self.file)
         return {pair.problem.id: done[key].choice for pair in self.pairs if (key := pair.key(self.rater)) in done}
 
     def _show(self, request: Request) -> Response:
-        """The pair that is asked for by its number, or the first one that is not judged yet."""
-        given = self._given()
-        left = [i for i, pair in enumerate(self.pairs) if pair.problem.id not in given]
+        """Show the pair with the requested number, or the first one that is not judged yet."""
+        choices = self._choices()
+        left = [i for i, pair in enumerate(self.pairs) if pair.problem.id not in choices]
         number = request.query_params.get("n", "")
         at = min(int(number), len(self.pairs)) - 1 if number.isdecimal() and int(number) else left[0] if left else -1
         pair = self.pairs[at] if at >= 0 else None
-        values: dict[str, object] = {"pair": pair, "at": at + 1, "total": len(self.pairs), "done": len(given)}
+        values: dict[str, object] = {"pair": pair, "at": at + 1, "total": len(self.pairs), "done": len(choices)}
         if pair is not None:
             sides = pair.sides(self.rater)
-            choice = given.get(pair.problem.id)
+            choice = choices.get(pair.problem.id)
             values |= {"question": question_text(pair.problem), "texts": [pair.answers[arm] for arm in sides]}
             values["chosen"] = "" if choice is None else {sides[0]: "left", sides[1]: "right"}.get(choice, "tie")
         return respond(self.template.render(rater=self.rater, **values))
 
     async def _judge(self, request: Request) -> Response:
-        """Write down a choice."""
+        """Record a choice."""
         form = await read_form(request)
         question, choice = form.get("question", ""), form.get("choice", "")
         pair = next((pair for pair in self.pairs if pair.problem.id == question), None)

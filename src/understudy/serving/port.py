@@ -1,4 +1,4 @@
-"""Where a server listens, and how it ends: `serve` and `view` alike."""
+"""Where a server listens, and how it ends, for both `serve` and `view`."""
 
 import socket
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from starlette.applications import Starlette
 from understudy.core.errors import UserError
 
 GRACE = 30
-"""Seconds that requests under way have when the server is told to stop."""
+"""Seconds that requests under way have when the server must stop."""
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """Listen at ``host`` and ``port``, 0: one that is free. Raises UserError where that cannot be."""
+    """Listen at ``host`` and ``port`` (0: any free port). Raises UserError if that is impossible."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:
@@ -22,15 +22,15 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 def show_app(app: Starlette, host: str, port: int, started: Callable[[str], None]) -> None:
-    """Listen at ``host`` and ``port``, and serve ``app`` as `run_app` does. Raises UserError where it cannot listen there."""
+    """Listen at ``host`` and ``port``, and serve ``app`` as `run_app` does. Raises UserError if it cannot listen there."""
     with open_port(host, port) as listening:
         run_app(app, listening, started)
 
 
 def run_app(app: Starlette, port: socket.socket, started: Callable[[str], None]) -> None:
-    """Serve ``app`` until SIGINT or SIGTERM; ``started`` hears the address."""
+    """Serve ``app`` until SIGINT or SIGTERM; ``started`` is called with the address."""
     config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, log_level="warning", access_log=False, ws="none", lifespan="off")
     host, number = port.getsockname()[:2]
     started(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
-    with suppress(KeyboardInterrupt):  # how the signal that ended it goes on
+    with suppress(KeyboardInterrupt):  # uvicorn re-raises the signal that ended it
         uvicorn.Server(config).run(sockets=[port])

@@ -1,4 +1,4 @@
-"""What clients get: OpenAI's objects, with what Understudy knows besides under ``understudy`` in each choice of a chat."""
+"""What clients get: OpenAI's objects. Each choice of a chat has Understudy's own additions under ``understudy``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _SENTENCES = re.compile(r".*[.!?\n](?=\s)", re.DOTALL)
 
 
 def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
-    """What the vote of ``solutions`` to ``problem`` says, in the words of the first that says so. Its ``reasoning`` has a field of
-    its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
+    """Make a choice of the winner of the vote of ``solutions`` to ``problem``, in the words of the first with that answer. Its
+    ``reasoning`` has a field of its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
     won = vote(solutions, weighted=decode.weighted)
     solution = won.winner or solutions[0]
     more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
@@ -38,7 +38,7 @@ def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], dec
 
 
 def teacher_choice(choice: JsonObject, problem: Problem, chain: Chain, reasoning: str) -> JsonObject:
-    """What the teacher says in its ``chain``, in the place of a student's ``choice``, whose votes stay."""
+    """Replace the text of a student's ``choice`` by the teacher's ``chain``; the student's votes stay."""
     more = choice["understudy"] | {"answer": chain.answer, "text": chain.text, "answered_by": "teacher"}
     message = _write_message(problem, chain.text, reasoning)
     return choice | {"message": message, "finish_reason": OPENAI_FINISHES[chain.finish], "understudy": more}
@@ -55,7 +55,7 @@ def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:
 
 
 def split_text(problem: Problem, text: str) -> tuple[str, str]:
-    """(the reasoning, the sentence that states the answer) of a reply. Where no statement stands apart from the reasoning, the
+    """Split a reply into (the reasoning, the sentence that states the answer). If no statement is separate from the reasoning, the
     whole text is the answer."""
     thought, begin = thought_of(text)
     if begin != 0:
@@ -65,8 +65,8 @@ def split_text(problem: Problem, text: str) -> tuple[str, str]:
 
 
 def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
-    """The message so far, of a reply that begins with ``text``: the whole sentences of its reasoning, before any that states an
-    answer."""
+    """Return the message so far of a reply that begins with ``text``: the complete sentences of its reasoning, before any that
+    states an answer."""
     sentences = _SENTENCES.match(text)
     thought = _find_thought(sentences[0], problem.kind, problem.choices, problem.question, problem.form) if sentences else ""
     if not thought or reasoning == "hidden":
@@ -74,53 +74,53 @@ def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
     return {"role": "assistant", **({"content": OPEN + thought} if reasoning == "raw" else {"reasoning_content": thought})}
 
 
-@lru_cache(maxsize=4096)  # asked for every token, and it changes with every sentence
+@lru_cache(maxsize=4096)  # called for every token, but changes only with every sentence
 def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str, form: str) -> str:
     thought, begin = thought_of(text)
     return thought if begin != 0 else text[: extract(text, kind, choices, question, form).start].strip()
 
 
 def text_choice(index: int, before: str, reply: Reply) -> JsonObject:
-    """What continues a text; ``before``: the text itself, where it is echoed."""
+    """Make a choice of the continuation of a text; ``before``: the text itself, if it is echoed."""
     return {"index": index, "text": before + reply.text, "finish_reason": reply.finish, "logprobs": None}
 
 
 def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[JsonObject], int, int]]:
-    """(choices, tokens read, tokens written): each text of ``body`` token by token, every token with its log-probability and the
-    likeliest ones in its place, and with ``max_tokens`` 1 the likeliest that comes next. It asks nobody: the engine's thread runs
-    it. Raises ApiError for what cannot be scored."""
+    """Score texts; returns (choices, tokens read, tokens written). Each text of ``body`` comes token by token, every token with its
+    log-probability and the likeliest ones in its place; with ``max_tokens`` 1 the likeliest next token follows. The flow makes no
+    requests: the engine's thread runs it. Raises ApiError for what cannot be scored."""
     yield from ()
     if not body.echo or body.max_tokens > 1 or body.n > 1 or body.temperature or engine.config.is_encoder_decoder:
         what = "logprobs scores given text by a causal model: send echo = true, max_tokens 0 or 1, n = 1, temperature = 0"
         raise ApiError(400, what, "logprobs")
     texts, size = [engine.encode(text) if isinstance(text, str) else text for text in body.prompts], len(engine.tokenizer)
     if not all(text and all(0 <= token < size for token in text) for text in texts):
-        raise ApiError(422, f"prompt: must have one token or more, each from 0 to {size - 1}", "prompt")
+        raise ApiError(422, f"prompt: must have at least one token, each from 0 to {size - 1}", "prompt")
     choices = []
     for index, text in enumerate(texts):
         next_TV = engine.score(text)
         best_TK, ids_TK = (part.tolist() for part in next_TV.topk(max(1, body.logprobs or 0)))
         tokens = [*text, ids_TK[-1][0]][: len(text) + body.max_tokens]
         spelled = [engine.tokenizer.decode([token]) for token in tokens]
-        # Worst first: of several tokens that are spelled alike the likeliest stays.
+        # Worst first, so that the likeliest of several tokens with the same spelling stays.
         places = [reversed(list(zip(*place, strict=True))) for place in zip(ids_TK, best_TK, strict=True)]
         likeliest = [{engine.tokenizer.decode([token]): logprob for token, logprob in place} for place in places]
-        told = {
+        logprobs = {
             "tokens": spelled,
             "token_logprobs": [None, *(float(next_V[token]) for next_V, token in zip(next_TV, tokens[1:], strict=False))],
             "top_logprobs": [None, *likeliest][: len(tokens)],
             "text_offset": list(accumulate(map(len, spelled[:-1]), initial=0)),
         }
-        choices.append({"index": index, "text": "".join(spelled), "finish_reason": "length", "logprobs": told})
+        choices.append({"index": index, "text": "".join(spelled), "finish_reason": "length", "logprobs": logprobs})
     return choices, sum(map(len, texts)), body.max_tokens * len(texts)
 
 
 def begin(kind: Literal["chat.completion", "chat.completion.chunk", "text_completion"], model: str) -> JsonObject:
-    """What all events of one completion begin with."""
+    """Make the fields with which all events of one completion begin."""
     return {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
 def whole(kind: Literal["chat.completion", "text_completion"], model: str, choices: Sequence[JsonObject], *used: int) -> JsonObject:
-    """The object with all ``choices``; ``used``: so many tokens were read, so many written."""
+    """Make the object with all ``choices``; ``used``: the tokens read, and the tokens written."""
     usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*used, sum(used)), strict=True))
     return {**begin(kind, model), "choices": choices, "usage": usage}

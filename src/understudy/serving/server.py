@@ -33,13 +33,13 @@ from understudy.serving.teacher import ServedTeacher
 
 B = TypeVar("B", bound=AnyBody)
 Answering = Callable[[HttpRequest, B, Stream | None], Coroutine[Any, Any, JsonObject]]
-"""(request, its body, where what is written is told as it comes) -> the whole answer"""
+"""(request, its body, the stream that gets the text as it is written) -> the whole answer"""
 
 
 class ServerOptions(NamedTuple):
     """The server listens at ``host`` and ``port`` (0: any free port). ``key``: what clients must send, "" for nothing. It answers
-    ``max_requests`` at once, each within ``timeout`` seconds. In a cascade the student answers where at least the share
-    ``agreement`` of its votes is for one answer."""
+    ``max_requests`` at once, each within ``timeout`` seconds. In a cascade the student answers if at least the share ``agreement``
+    of its votes is for one answer."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -70,15 +70,15 @@ class Service:
         return Starlette(routes=routes, exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _refuse))
 
     def load(self) -> None:
-        """Load the weights. Raises CheckpointError, EngineError where a student cannot answer."""
+        """Load the weights. Raises CheckpointError or EngineError if a student cannot answer."""
         self.board.submit(SamplePath("load"), _ask([Call(role, "A", max_tokens=1) for role in self.engines])).result()
 
     async def _answer(self, kind: type[B], answer: Answering[B], request: HttpRequest) -> Response:
-        """Read a body of ``kind`` and send what ``answer`` makes of it."""
+        """Read a body of ``kind`` and send the result of ``answer``."""
         self._check_key(request)
         body = await read_body(request, kind)
         if (n := len(self.under_way)) >= self.options.max_requests:
-            raise ApiError(429, f"{n} requests are under way, as many as --max-requests allows; ask again later")
+            raise ApiError(429, f"{n} requests are under way, as many as --max-requests allows; try again later")
         stream = Stream(body.model, chat=kind is ChatBody) if body.stream else None
         answering = asyncio.ensure_future(answer(request, body, stream))
         self.under_way.add(answering)
@@ -86,16 +86,16 @@ class Service:
         if stream is None:
             return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
-        # The first event is awaited here, so that an error before it has its own status.
+        # Await the first event here, so that an error before it has its own status.
         return StreamingResponse(_join(await anext(events), events), media_type="text/event-stream")
 
     async def _chat(self, request: HttpRequest, body: ChatBody, stream: Stream | None) -> JsonObject:
-        """The student's answer to the question of ``body``, as in its evaluation."""
+        """Answer the question of ``body`` with the student, as in its evaluation."""
         student = self._find(body.model).settle(body)
         problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices, form=student.bundle.card.form)
         votes, method = student.decode.votes, student.bundle.method
         paths = [SamplePath(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
-        # Of several votes or turns nobody knows yet which will be the answer.
+        # With several votes or turns, it is not known yet which will be the answer.
         read = partial(chat_so_far, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
         flows = []
         for path in paths:
@@ -123,11 +123,11 @@ class Service:
         return student
 
     async def _complete(self, request: HttpRequest, body: CompletionBody, stream: Stream | None) -> JsonObject:
-        """The raw text of one model, or the scores of given text."""
+        """Continue raw text with one model, or score given text."""
         student = self._find(body.model).settle(body)
         (part, engine), *others = student.bundle.engines.items()
         if body.model not in self.students or any(other is not engine for _, other in others):
-            raise ApiError(400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", "model")
+            raise ApiError(400, f"{body.model!r} is not a single model that continues text: use /v1/chat/completions", "model")
         if body.logprobs is not None:
             (scores,) = await self._wait(request, [self.board.submit(SamplePath("text"), score(engine, body))])
             return whole("text_completion", body.model, *scores)
@@ -161,14 +161,14 @@ class Service:
         return JSONResponse({"status": "ok", "requests": len(self.under_way)})
 
     def _check_key(self, request: HttpRequest) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self.options.key and not secrets.compare_digest(given.encode("latin-1"), self.options.key.encode()):
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.options.key and not secrets.compare_digest(key.encode("latin-1"), self.options.key.encode()):
             raise ApiError(401, "send the server's key: Authorization: Bearer KEY", code="invalid_api_key")
 
     async def _wait(self, request: HttpRequest, futures: Sequence[Future[T]]) -> list[T]:
-        """The results of ``futures``. Whoever leaves or waits too long is not waited for: what has not begun is not asked."""
+        """Await the results of ``futures``. If the client leaves or the timeout ends, requests that have not begun are dropped."""
         answered = asyncio.gather(*map(asyncio.wrap_future, futures))
-        answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever left does not hear of it
+        answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # no warning if the client has left
         left = asyncio.ensure_future(_until_left(request))
         either: set[asyncio.Future[Any]] = {answered, left}
         try:
@@ -182,16 +182,16 @@ class Service:
         finally:
             answered.cancel()
             left.cancel()
-        raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or later", code="timeout")
+        raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or try later", code="timeout")
 
 
 def serve(
     students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None], teacher: Path | None = None
 ) -> None:
-    """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. ``teacher``: the TOML file of the one that their
-    cascades ask. Raises UserError where it cannot listen there, or cannot ask that teacher."""
+    """Serve ``students`` until SIGINT or SIGTERM; ``started`` is called with the address. ``teacher``: the TOML file of the teacher
+    that their cascades ask. Raises UserError if it cannot listen there, or cannot ask that teacher."""
     with open_port(options.host, options.port) as port, ExitStack() as stack:
-        asked = stack.enter_context(closing(ServedTeacher(teacher, lambda said: print(said, file=sys.stderr)))) if teacher else None
+        asked = stack.enter_context(closing(ServedTeacher(teacher, lambda line: print(line, file=sys.stderr)))) if teacher else None
         service = Service(students, options, asked)
         service.load()
         stack.callback(service.board.stop)
@@ -215,7 +215,7 @@ async def _until_left(request: HttpRequest) -> None:
 
 
 async def _refuse(_: HttpRequest, error: Exception) -> Response:
-    """An error in OpenAI's shape."""
+    """Respond with an error in OpenAI's form."""
     if isinstance(error, HTTPException):
         error = ApiError(error.status_code, str(error.detail))
     if not isinstance(error, ApiError):

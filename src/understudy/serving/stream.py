@@ -1,4 +1,4 @@
-"""A completion as server-sent events: what each choice has more of, as it is written."""
+"""A completion as server-sent events: the new text of each choice, as it is written."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +15,7 @@ Fields = Mapping[str, str]
 
 
 class Stream:
-    """The events of one completion of the ``model``, a chat or not."""
+    """The events of one completion by ``model``, a chat or not."""
 
     def __init__(self, model: str, *, chat: bool) -> None:
         self.head, self.chat = begin("chat.completion.chunk" if chat else "text_completion", model), chat
@@ -23,7 +23,7 @@ class Stream:
         self.loop, self.told = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Callable[[], Fields]] | None]()
 
     def listen(self, index: int, read: Callable[[str], Fields]) -> Callable[[str], None]:
-        """What an engine calls, from any thread, with the text so far of the choice ``index``; ``read`` makes fields of it."""
+        """Return what an engine calls, from any thread, with the text so far of choice ``index``; ``read`` makes fields of it."""
 
         def hear(text: str) -> None:
             with suppress(RuntimeError):  # the server has ended
@@ -32,8 +32,8 @@ class Stream:
         return hear
 
     async def events(self, answering: asyncio.Task[JsonObject], options: Mapping[str, bool]) -> AsyncIterator[bytes]:
-        """The events until ``answering`` ends, then what it says beyond them, and the usage if ``options`` want it. Raises ApiError
-        where that fails before the first event; after it the error is an event. Whoever ends this ends ``answering``."""
+        """Yield the events until ``answering`` ends, then the rest of its answer, and the usage if ``options`` ask for it. Raises
+        ApiError if that fails before the first event; later an error is an event. Ending this iterator cancels ``answering``."""
         answering.add_done_callback(lambda _: self.told.put_nowait(None))
         try:
             while (told := await self.told.get()) is not None:
@@ -57,23 +57,23 @@ class Stream:
         yield b"data: [DONE]\n\n"
 
     def _find_more(self, index: int, fields: Fields) -> dict[str, str]:
-        """What ``fields`` have beyond what was sent of the choice, which counts as sent now."""
+        """Return what ``fields`` have beyond what was sent of the choice, and count it as sent."""
         more = {name: rest for name, text in fields.items() if (rest := _rest(self.sent.get((index, name), ""), text))}
         self.sent |= {(index, name): fields[name] for name in more}
         return more
 
     def _choice(self, index: int, more: Mapping[str, str]) -> JsonObject:
-        said = {"delta": more} if self.chat else {"text": more.get("text", "")}
-        return {"index": index, **said, "logprobs": None, "finish_reason": None}
+        text = {"delta": more} if self.chat else {"text": more.get("text", "")}
+        return {"index": index, **text, "logprobs": None, "finish_reason": None}
 
     def _write(self, choices: list[JsonObject], **more: object) -> bytes:
         return b"data: " + orjson.dumps(self.head | {"choices": choices} | more) + b"\n\n"
 
 
 def _rest(sent: str, text: str) -> str:
-    """What ``text`` has beyond what was ``sent``. Where a whole reply turns out to state its answer elsewhere, the thought that was
-    sent ends here, and the answer follows."""
+    """Return what ``text`` has beyond what was ``sent``. If the complete reply turns out to state its answer elsewhere, the thought
+    that was sent ends here, and the answer follows."""
     if text.startswith(sent):
         return text[len(sent) :]
-    whole = (CLOSE in text or not text.startswith(OPEN)) and not sent.startswith(text)  # an engine that began again is behind
+    whole = (CLOSE in text or not text.startswith(OPEN)) and not sent.startswith(text)  # an engine that began again lags behind
     return CLOSE + text.rpartition(CLOSE)[2] if whole and sent.startswith(OPEN) else ""

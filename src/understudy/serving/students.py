@@ -1,5 +1,5 @@
-"""The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, ``NAME-voteK``, and either
-with ``-cascade``, where a teacher answers what the votes do not agree on."""
+"""The students of a server, by the names that clients use: ``NAME``, which decodes as its arm does, ``NAME-voteK``, and either with
+``-cascade``, where a teacher answers if the votes do not agree."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ from understudy.studies.options import Decode
 VOTES = 64
 """Most votes of a ``NAME-voteK``."""
 USUAL_VOTES = 8
-"""Of a ``NAME-cascade`` whose arm does not vote."""
+"""Votes of a ``NAME-cascade`` whose arm does not vote."""
 
 
 @dataclass(frozen=True)
 class ServedStudent:
-    """A student under the name that clients call it. ``decode``: how it answers. ``cascades``: a teacher answers in its place where
-    its votes do not agree."""
+    """A student under the name that clients use. ``decode``: how it answers. ``cascades``: a teacher answers in its place if its
+    votes do not agree."""
 
     name: str
     bundle: Bundle
@@ -30,11 +30,11 @@ class ServedStudent:
     cascades: bool = False
 
     def role(self, part: str) -> str:
-        """The name of a part of its method among the parts of all students."""
+        """Name a part of its method among the parts of all students."""
         return f"{self.name}/{part}"
 
     def settle(self, body: AnyBody) -> Self:
-        """The student with the decoding that ``body`` gives; what it does not give stays as it is."""
+        """Return the student with the decoding that ``body`` gives; what ``body`` does not give stays as it is."""
         given = {name: value for name in ("temperature", "top_p") if (value := getattr(body, name)) is not None}
         try:
             return replace(self, decode=replace(self.decode, **given))
@@ -45,10 +45,11 @@ class ServedStudent:
         return self.bundle.card.seed if body.seed is None else body.seed
 
     def amend(self, flow: Flow[Any], body: AnyBody, hear: Callable[[str], None] | None = None) -> Flow[Any]:
-        """``flow`` with its calls put to this student, within what ``body`` asks for; ``hear`` is told what it writes."""
+        """Run ``flow`` with its calls sent to this student, within the limits of ``body``; ``hear`` gets the text as it is
+        written."""
 
         def put(call: Call) -> Call:
-            decoding = call.decoding or self.decode.decoding  # a method's own goes before
+            decoding = call.decoding or self.decode.decoding  # a method's own takes precedence
             if decoding.temperature:
                 decoding = replace(decoding, seed=self.seed(body))
             most = min(call.max_tokens, body.max_tokens or call.max_tokens)
@@ -69,8 +70,8 @@ class ServedStudent:
 
 
 def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
-    """name -> student, of each of ``directories``, which name them. Raises CheckpointError where one holds no student, StudyError
-    where two have one name."""
+    """Open name -> student from ``directories``, which name the students. Raises CheckpointError if one holds no student,
+    StudyError if two have the same name."""
     students: dict[str, ServedStudent] = {}
     for directory in directories:
         name = directory.resolve().name
@@ -82,7 +83,7 @@ def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
 
 
 def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStudent:
-    """The student that a client calls ``name``. Raises ApiError where there is none."""
+    """Find the student that a client calls ``name``. Raises ApiError if there is none."""
     if name in students:
         return students[name]
     called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
@@ -91,6 +92,6 @@ def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStud
         raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {known}", "model", "model_not_found")
     student = students[called[1]]
     votes = int(called[2] or 0) or (student.decode.votes if student.decode.votes > 1 else USUAL_VOTES)
-    drawn = student.decode.temperature or None  # an arm that is greedy may say 0 of its one chain
+    drawn = student.decode.temperature or None  # a greedy arm may have 0 for its one chain
     decode = replace(student.decode, votes=votes, beams=1, temperature=drawn)
     return replace(student, decode=decode, cascades=bool(called[3]))

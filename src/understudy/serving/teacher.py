@@ -1,6 +1,6 @@
-"""The teacher that answers where a student's votes disagree: through a ledger and within a budget, as in sampling.
+"""The teacher that answers when a student's votes disagree, through a ledger and within a budget, as in sampling.
 
-What it said once is not asked again, and what was paid for is kept, also where the client that asked has left.
+A question that it answered is not sent again, and what was paid for is kept, even if the client that asked has left.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from understudy.studies.load import load_teacher
 
 
 class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
-    """The teacher of the table [teacher] in ``file``, asked greedily for one chain. Its ledger lies beside ``file``; price and
-    budget hold for all that was ever asked through it. ``tell`` hears what is to be known of its endpoint.
+    """The teacher of the table [teacher] in ``file``, asked greedily for one chain. Its ledger is next to ``file``; price and
+    budget hold for everything that was ever asked through it. ``tell`` gets the notes about its endpoint.
 
-    Raises StudyError where it cannot be asked, and what its ledger or its endpoint say against it.
+    Raises StudyError if it cannot be asked, and the errors of its ledger and its endpoint.
     """
 
     def __init__(self, file: Path, tell: Callable[[str], None]) -> None:
@@ -41,7 +41,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         except StudyError as error:
             raise StudyError(f"{file}: {error}") from None
         if isinstance(self._options, Endpoint) and self._options.batch:
-            raise StudyError(f"{file}: teacher.batch = true: a batch takes up to a day, and a client waits; leave it out")
+            raise StudyError(f"{file}: teacher.batch = true: a batch takes up to a day, but a client waits; leave it out")
         self._waiting: deque[tuple[SamplePath, Flow[None]]] = deque()
         self._asked: set[Future[Chain]] = set()
         self._closed = False
@@ -51,8 +51,8 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         ready.result()
 
     def ask(self, problem: Problem) -> Future[Chain]:
-        """The chain that it writes for ``problem``, which has no gold answer. The future's error is a BudgetError where the budget
-        is spent, another EngineError where the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
+        """Ask for a chain for ``problem``, which has no gold answer. The future's error is a BudgetError if the budget is spent,
+        another EngineError if the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
         future: Future[Chain] = Future()
         path = SamplePath(problem.id)
         self._waiting.append((path, self._play(self.method.sample(problem, path, self._pool), future)))
@@ -60,19 +60,19 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         return future
 
     def close(self) -> None:
-        """Ask nothing more; what is under way is awaited for a while, since it is paid for."""
+        """Ask nothing more; requests under way are awaited for a while, because they are paid for."""
         self._closed = True
         self._loop.call_soon_threadsafe(self._ring)
         self._thread.join(timeout=GRACE)
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:
-        """The next question that waits; where none does now, one may later."""
+        """Return the next waiting question; if none waits now, one may later."""
         if not self._waiting:
             raise StopIteration
         return self._waiting.popleft()
 
     def _ring(self) -> None:
-        """Let the driver look for what has come."""
+        """Make the driver look for new questions."""
         self._arrivals.put_nowait(self._end_if_closed)
 
     def _end_if_closed(self) -> None:
@@ -80,17 +80,17 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
             raise _EndError
 
     def _play(self, flow: Flow[Chain], future: Future[Chain]) -> Flow[None]:
-        """``flow`` with its end told to ``future``."""
+        """Run ``flow`` and report its end to ``future``."""
         if future.set_running_or_notify_cancel():
             self._asked.add(future)
             try:
                 future.set_result((yield from flow))
-            except Exception as error:  # noqa: BLE001 - it is the client's to hear
+            except Exception as error:  # noqa: BLE001 - the client gets it
                 future.set_exception(error)
             self._asked.discard(future)
 
     def _work(self, ready: Future[None]) -> None:
-        """The thread: a ledger belongs to the one that opened it."""
+        """Run the thread. It opens the ledger, because a ledger belongs to the thread that opened it."""
         try:
             with Ledger(self.ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
                 engine = self._options.open(task=None, seed=0)
@@ -102,8 +102,8 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
             ready.set_exception(error)
 
     async def _answer(self, engine: Engine, cast: Cast, ready: Future[None]) -> None:
-        """Answer until `close`. What ends all questions at once (a key that is refused) is told to those who asked; the next ones
-        are asked again."""
+        """Answer until `close`. An error that ends all questions at once (a refused key) goes to the clients that asked; later
+        questions are asked all the same."""
         self._loop = asyncio.get_running_loop()
         while not self._closed:
             self._arrivals, why = Arrivals(), "the server has ended"
@@ -117,7 +117,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
                         pass
             except _EndError:
                 pass
-            except Exception as error:  # whatever it is, the next question may fare better
+            except Exception as error:  # whatever it is, the next question may succeed
                 if not ready.done():
                     raise
                 why = str(error)

@@ -1,7 +1,7 @@
-"""A run in a browser: a list of its questions, and each question from its chains to the students' answers (docs/view.md).
+"""Shows a run in a browser: a list of its questions, and each question from its chains to the students' answers (docs/view.md).
 
 Pages are made on the server and work without a network and without a script; the script only adds keys. What a model wrote is
-escaped, and the pages' policy forbids scripts but that one.
+escaped, and the pages' policy forbids all other scripts.
 """
 
 from collections.abc import Mapping
@@ -39,17 +39,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 @lru_cache(maxsize=1)
 def _read_relabels(path: Path, _changed: tuple[int, int]) -> Mapping[str, Relabel]:
-    """What people say, by chain; read again once the file has changed."""
+    """Read what people say, by chain; the file is read again only when it has changed."""
     return {chain: relabel for (check, chain), relabel in read_relabels(path).items() if not check}
 
 
 class View:
-    """The pages of one run. Where a ``rater`` is named, that person may say of each chain what it is."""
+    """The pages of one run. If a ``rater`` is named, that person may give each chain an outcome."""
 
     def __init__(self, questions: QuestionIndex, rater: str = "") -> None:
         self.questions, self.run, self.rater = questions, questions.run, rater
         self.relabels = self.run.directory / FILE
-        self._read_relabels()  # a damaged line is named before anybody adds one
+        self._read_relabels()  # report a damaged line before anybody adds one
         self.splits = list(dict.fromkeys(entry.problem.split for entry in questions.entries.values()))
         self.list, self.question = open_template("questions.html"), open_template("question.html")
 
@@ -97,13 +97,13 @@ class View:
         return _read_relabels(self.relabels, (now.st_mtime_ns, now.st_size))
 
     async def _relabel(self, request: Request) -> Response:
-        """Write down what the rater says of a chain, and show its question again."""
+        """Record what the rater says of a chain, and show its question again."""
         form = await read_form(request)
         filters, entry = _read_filters(request), self._find(request)
         judged = next((one for one in self.questions.chains(entry) if one.chain.id == form.get("chain")), None)
         if judged is None or (said := form.get("outcome")) not in SAID:
             raise HTTPException(400, "no such chain or outcome")
-        was = judge(entry.problem, judged.chain, self.run.check).outcome.value  # the check's own, also after a person's
+        was = judge(entry.problem, judged.chain, self.run.check).outcome.value  # the check's own, even after a person's
         relabel = Relabel(judged.chain.id, cast(Said, said), self.rater, form.get("reason", "").strip(), was)
         append_objects(self.relabels, [asdict(relabel)])
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
@@ -115,7 +115,7 @@ class View:
 
 
 def _read_filters(request: Request) -> Filters:
-    """The filters that an address names. Raises HTTPException (400) saying which cannot be read."""
+    """Read the filters from an address. Raises HTTPException (400) naming the one that cannot be read."""
     try:
         return TypeAdapter(Filters).validate_python({name: value for name, value in request.query_params.items() if value})
     except ValidationError as error:
@@ -124,19 +124,19 @@ def _read_filters(request: Request) -> Filters:
 
 
 def protect(host: str) -> list[Middleware]:
-    """Middleware for a server on loopback: it answers under no other host name, so that no web site can read the run."""
+    """Return middleware for a server on loopback: it answers under no other host name, so that no web site can read the run."""
     return [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ("*",))]
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """What a form of our own page sends. Raises HTTPException where it comes from another site that is open in the browser."""
+    """Read what a form of our own page sends. Raises HTTPException if it comes from another site that is open in the browser."""
     if request.headers.get("origin") not in (None, f"http://{request.headers['host']}"):
         raise HTTPException(400, "sent by another site's page")
     return dict(parse_qsl((await request.body()).decode(errors="replace")))
 
 
 def respond(html: str) -> Response:
-    """A page that may run our script alone."""
+    """Respond with a page that may run only our script."""
     return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"})
 
 
@@ -145,6 +145,6 @@ def send_script(_: Request) -> Response:
 
 
 def make_link(filters: Filters, path: str, **more: object) -> str:
-    """The address of ``path`` with the ``filters`` that are set, and ``more`` in their place or beside them."""
+    """Make the address of ``path`` with the ``filters`` that are set and ``more``, which replaces or adds to them."""
     query = {name: value for name, value in {**asdict(filters), **more}.items() if value not in ("", None) and value is not False}
     return f"{path}?{urlencode({name: 'on' if value is True else value for name, value in query.items()})}"

@@ -1,9 +1,9 @@
-"""Beam search: `generate` of the installed transformers, over requests that share their limit and their ends.
+"""Beam search with `generate` of the installed transformers, over requests that share their limit and their end tokens.
 
-The score of a reply is the sum of its log-probabilities over the number of its tokens (``length_penalty`` 1.0). A search ends when
-no beam can beat the worst finished one at its present length (``early_stopping`` False). Both are the defaults of transformers 5,
-to which SCoTD passes its NUM_BEAMS (arXiv 2306.14050, arguments.py of the authors' code). Like all other decoding here, beam search
-ignores the rest of a checkpoint's generation_config, such as repetition penalties.
+The score of a reply is the sum of its log-probabilities divided by its number of tokens (``length_penalty`` 1.0). A search ends
+when no beam, at its present length, can beat the worst finished one (``early_stopping`` False). Both are the defaults of
+transformers 5, to which SCoTD passes its NUM_BEAMS (arXiv 2306.14050, arguments.py of the authors' code). Like all other decoding
+here, beam search ignores the rest of a checkpoint's generation_config, such as repetition penalties.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,13 @@ LOGITS = 2**26  # in memory at once: 256 MiB
 
 
 def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *, size: int) -> None:
-    """Give every row its tokens, their log-probabilities and its finish, with at most ``size`` beams at once (but at least one
-    row's).
+    """Give every row its tokens, their log-probabilities and its finish. At most ``size`` beams run at once, but always those of
+    one row.
 
-    Where logits are not finite, a row has no finish, or log-probabilities that are not finite.
+    If logits are not finite, a row has no finish, or log-probabilities that are not finite.
     """
     network = prompts.network
-    network.model.generation_config = GenerationConfig()  # else `generate` would fill in the checkpoint's own options
+    network.model.generation_config = GenerationConfig()  # otherwise `generate` fills in the checkpoint's own options
     for group in _group(rows, size, network.read_limit):
         for row, tokens in zip(group, _generate(network, stops, group), strict=True):
             for token in tokens:
@@ -41,19 +41,19 @@ def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *,
 
 
 def _group(rows: Sequence[DecodingRow], size: int, read_limit: int) -> Iterator[list[DecodingRow]]:
-    """Group rows for `generate`: one call of it has one limit and one set of ends."""
+    """Group rows for `generate`: one call has one limit and one set of end tokens."""
     by_length = sorted(rows, key=lambda r: len(r.prompt))  # so that prompts read together need little padding
     alike = grouped(((row.request.decoding.beams, row.limit, row.stop, row.ends), row) for row in by_length)
     for (beams, *_), left in alike.items():
         while left:
-            # `generate` reads a prompt once for each of its beams.
+            # `generate` reads a prompt once per beam.
             n = max(1, min(size // beams, read_limit // (beams * len(left[-1].prompt))))
             yield left[-n:]
             del left[-n:]
 
 
 def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow]) -> list[list[int]]:
-    """The best beam of each row, with whatever `generate` writes after its end."""
+    """Return the best beam of each row, with whatever `generate` writes after its end."""
     first, pad = rows[0], min(rows[0].ends)
     side = "right" if network.seq2seq else "left"
     prompts = [torch.tensor(row.prompt) for row in rows]
@@ -79,7 +79,7 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
 
 
 class _StopAtStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-    """Ends a beam whose text has a stop string at its ``begun``-th token or later."""
+    """Ends a beam whose text has a stop string at token ``begun`` or later."""
 
     def __init__(self, stops: StopStrings, stop: tuple[str, ...], begun: int) -> None:
         self.stops, self.stop, self.begun = stops, stop, begun
@@ -90,7 +90,7 @@ class _StopAtStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is
 
 
 def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int) -> list[list[float]]:
-    """The natural log-probability of each token of each text, for (prompt, text) ``pairs``, at most ``size`` rows at once.
+    """Return the natural log-probability of each token of each text, for (prompt, text) ``pairs``, at most ``size`` rows at once.
 
     A log-probability is not finite where the model's logits are not.
     """
@@ -107,7 +107,7 @@ def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int
             if longest > 1:
                 decoding = prompts.network.new_rows(len(group))
                 decoding.add(block, index)
-                # A text of one token needs no step: its row gets a token whose logits are ignored.
+                # A text of one token needs no step, so its row gets a token whose logits are ignored.
                 logits_BTV = torch.cat([logits_BTV, prompts.network.step(decoding, [text[:-1] or (0,) for text in texts])], dim=1)
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=prompts.network.device)
             # Row by row, because float32 copies of all rows would be large.

@@ -1,4 +1,4 @@
-"""A checkpoint as files, a directory or one GGUF file: whether it is complete, which files decide its replies, and what they say.
+"""The files of a checkpoint, a directory or one GGUF file: whether they are complete, which decide its replies, what they say.
 
 Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
@@ -27,17 +27,17 @@ _TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SMOLLM2 = "smollm2-135m-instruct"
 PROVEN = frozenset({"gpt2", "opt", "llama", "qwen2", "qwen3", "t5"})
-"""Model families for which tests hold that rows decoded together equal `generate`. `forward.Network` tries other families before
+"""Model families for which tests show that rows decoded together equal `generate`. `forward.Network` checks other families before
 use."""
 
 
 def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
-    """The directory, or the GGUF file, that a study calls ``name``: a path relative to ``root``, a model of the Hugging Face hub,
-    or `SMOLLM2`, which is a small model of the hub, or of an installed package where the hub cannot be reached.
+    """Find the directory or GGUF file that a study calls ``name``: a path relative to ``root``, a model of the Hugging Face hub,
+    or `SMOLLM2`. That is a small model of the hub, or of an installed package if the hub cannot be reached.
 
-    A hub model comes from the local cache. If it is not there, its safetensors, config and tokenizer are downloaded, where the hub
-    can be reached, unless ``fetch`` is off. Raises AbsentError where there is neither a directory nor a model, CheckpointError
-    where the model cannot be used.
+    A hub model comes from the local cache. If it is not there, its safetensors, config and tokenizer are downloaded, unless
+    ``fetch`` is off or the hub cannot be reached. Raises AbsentError if there is neither a directory nor a model, CheckpointError
+    if the model cannot be used.
     """
     directory = (root / name).resolve()
     if name == SMOLLM2 and not directory.exists():
@@ -56,9 +56,9 @@ def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
             error = e
     if isinstance(error, CheckpointError):  # not all of it is in the cache
         raise error if fetch else AbsentError(str(error)) from error
-    tried = f"which cannot be downloaded ({type(error).__name__})" if fetch else "which a run downloads"
-    said = f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried};"
-    raise AbsentError(f"{said} name a directory, or run where there is a network: hf download {name}") from error
+    tried = f"and it cannot be downloaded ({type(error).__name__})" if fetch else "and a run would download it"
+    reason = f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried};"
+    raise AbsentError(f"{reason} give a directory, or run on a machine with a network: hf download {name}") from error
 
 
 def _find_smollm2(root: Path, *, fetch: bool) -> Path:
@@ -73,23 +73,23 @@ def _find_smollm2(root: Path, *, fetch: bool) -> Path:
 
 
 def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -> Path:
-    """Find the checkpoint that a study calls ``name``, check its files, and return its path. ``chats``: it is asked with messages;
+    """Find the checkpoint that a study calls ``name``, check its files, and return its path. ``chats``: prompts are messages;
     ``fetch``: as in `find_checkpoint`.
 
-    Raises CheckpointError where it cannot be used.
+    Raises CheckpointError if it cannot be used.
     """
     directory = find_checkpoint(name, root, fetch=fetch)
     check_checkpoint(directory)
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
     has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
     if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
-        lacks = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is"
-        raise CheckpointError(f'{lacks} style = "messages"; use style = "raw", or choose a model trained for chat')
+        lacks = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), which format.style ="
+        raise CheckpointError(f'{lacks} "messages" needs; use style = "raw", or choose a model trained for chat')
     return directory
 
 
 def check_checkpoint(directory: Path) -> None:
-    """Raise CheckpointError, with what to do, where ``directory`` is plainly not a checkpoint that can be loaded."""
+    """Raise CheckpointError, saying what to do, if ``directory`` is plainly not a checkpoint that can be loaded."""
     if is_gguf(directory):
         read_gguf(directory)
         return
@@ -100,7 +100,7 @@ def check_checkpoint(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory}: no config.json, so it is no checkpoint; give the one that holds it, or a .gguf file")
+        raise CheckpointError(f"{directory}: no config.json, so this is no checkpoint; give a directory with one, or a .gguf file")
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
@@ -109,18 +109,18 @@ def check_checkpoint(directory: Path) -> None:
         )
     kind, known = config.get("model_type"), _known_kinds()
     if known and kind not in known:
-        said = f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and"
-        raise CheckpointError(f"{said} Understudy never runs a checkpoint's own code")
+        reason = f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and"
+        raise CheckpointError(f"{reason} Understudy never runs a checkpoint's own code")
     counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
     layers = max((n for n in counts if isinstance(n, int)), default=0)
     if layers > (held := len(tensors(directory))):
-        said = f"config.json says {layers:,} layers and the files hold only {held:,} weights"
-        raise CheckpointError(f"{directory}: {said}; they do not belong together")
+        counted = f"config.json says {layers:,} layers and the files hold only {held:,} weights"
+        raise CheckpointError(f"{directory}: {counted}; they do not belong together")
     _check_tokenizer(directory, config)
 
 
 def base_of(directory: Path) -> Path | None:
-    """The directory of the base model of the adapter in ``directory``; None where ``directory`` holds a whole model."""
+    """Return the directory of the adapter's base model, or None if ``directory`` holds a whole model."""
     path = directory / ADAPTER
     if not path.is_file() or (directory / "config.json").is_file():
         return None
@@ -133,7 +133,7 @@ def base_of(directory: Path) -> Path | None:
 
 
 def files_of(directory: Path) -> list[Path]:
-    """The files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
+    """List the files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
     if is_gguf(directory):
         return [directory]
     own = sorted({p for pattern in DECIDES for p in directory.glob(pattern) if p.is_file()})
@@ -142,7 +142,7 @@ def files_of(directory: Path) -> list[Path]:
 
 
 def identity(directory: Path, dtype: str) -> str:
-    """The hash of all files in the directory that decide its replies, and of the precision."""
+    """Hash the precision and all files in the directory that decide its replies."""
     digest = hashlib.blake2b(f"transformers\x1f{dtype}\x1f".encode(), digest_size=16)
     for path in files_of(directory):
         with path.open("rb") as file:
@@ -152,8 +152,8 @@ def identity(directory: Path, dtype: str) -> str:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The object in config.json, or in that of an adapter's base, or what a GGUF file says of it. Raises CheckpointError where it
-    is not a JSON object."""
+    """Read config.json (an adapter's: that of its base), or what a GGUF file says instead. Raises CheckpointError if it is not a
+    JSON object."""
     if is_gguf(directory):
         return read_gguf(directory).config
     path = (base_of(directory) or directory) / "config.json"
@@ -164,21 +164,21 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:
-    """The number of positions that a ``config`` allows, None where it has no limit (T5).
+    """Return the number of positions that a ``config`` allows, or None if it has no limit (T5).
 
-    A sliding window is a limit too, in training and in answering: inside it the window changes nothing, and beyond it the decoding
+    A sliding window is a limit too, in training and in answering. Inside it the window changes nothing; beyond it the decoding
     loop would see more than the model saw in training.
     """
     names = ["max_position_embeddings", "attention_chunk_size"]
     if not config.get("is_encoder_decoder"):
-        names.append("n_positions")  # GPT-2's; T5's is none
+        names.append("n_positions")  # GPT-2's; T5's is not a limit
     if config.get("use_sliding_window", True) and "sliding_attention" in (config.get("layer_types") or ["sliding_attention"]):
         names.append("sliding_window")
     return min((limit for name in names if (limit := config.get(name))), default=None)
 
 
 def tensors(directory: Path) -> dict[str, int]:
-    """The weights by name, with the count of numbers in each, from the headers of the files; of an adapter, those of its base.
+    """Map each weight's name to its count of numbers, from the headers of the files (an adapter's: those of its base).
 
     Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
@@ -211,12 +211,12 @@ def _check_adapter(directory: Path, base: Path) -> None:
 
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     if not any(list(directory.glob(pattern)) for pattern in TOKENIZERS):
-        raise CheckpointError(f"{directory}: no tokenizer; save it beside the model (tokenizer.save_pretrained)")
+        raise CheckpointError(f"{directory}: no tokenizer; save it in this directory (tokenizer.save_pretrained)")
     has_words = (directory / "tokenizer.json").is_file() or (directory / "vocab.json").is_file()
     pieces = [] if has_words else list(directory.glob("*.model"))
     if pieces and not all(map(importlib.util.find_spec, ("sentencepiece", "google", "google.protobuf"))):
-        said = f"{directory}: its tokenizer is {pieces[0].name} alone, which needs pip install sentencepiece protobuf; or save it"
-        raise CheckpointError(f"{said} as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))")
+        needs = f"{directory}: its only tokenizer file is {pieces[0].name}: pip install sentencepiece protobuf, or save it"
+        raise CheckpointError(f"{needs} as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))")
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
     if not path.is_file() or not isinstance(rows, int):
@@ -232,14 +232,14 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_vocabulary(directory: Path, *, tokens: int, embeddings: int) -> None:
-    """Raise CheckpointError where the tokenizer has more tokens than the model has embeddings."""
+    """Raise CheckpointError if the tokenizer has more tokens than the model has embeddings."""
     if tokens > embeddings:
-        more = f"{directory}: the tokenizer has {tokens} tokens and the model only {embeddings} embeddings"
+        more = f"{directory}: the tokenizer has {tokens} tokens, but the model has only {embeddings} embeddings"
         raise CheckpointError(f"{more}; they do not belong together, or tokens were added without model.resize_token_embeddings")
 
 
 def _read_header(path: Path) -> dict[str, int]:
-    """name -> count of numbers, from the header of one safetensors file."""
+    """Read name -> count of numbers from the header of one safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -252,8 +252,8 @@ def _read_header(path: Path) -> dict[str, int]:
 
 @functools.cache
 def _known_kinds() -> frozenset[str]:
-    """The model types of language models that the installed transformers can load, from its source text, because importing its
-    table would import torch (1.3 s). Empty where the table is not found: then loading reports unknown model types."""
+    """Read the language model types that the installed transformers can load from its source text: importing its table would
+    import torch (1.3 s). Empty if the table is not found; then loading reports unknown model types."""
     spec = importlib.util.find_spec("transformers")
     path = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py" if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -263,7 +263,7 @@ def _known_kinds() -> frozenset[str]:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in ``path``, None where there is none."""
+    """Read the JSON object in ``path``; None if there is none."""
     try:
         return read_json(path)
     except DataError:

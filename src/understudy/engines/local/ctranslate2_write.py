@@ -1,5 +1,5 @@
-"""A student's weights and tokenizer for CTranslate2. What was written is asked for its log-probabilities before anybody gets it,
-so a model, or a version, that CTranslate2 reads otherwise than transformers is refused."""
+"""Writes a student's weights and tokenizer for CTranslate2. The log-probabilities of what was written are compared before anybody
+gets it, so a model, or a version, that CTranslate2 reads differently from transformers is refused."""
 
 import importlib.util
 from pathlib import Path
@@ -16,13 +16,13 @@ from understudy.engines.local.load import end_tokens, load_config, load_model, l
 MODEL = "model"
 PROBE = ("Q: What is 12 + 7?\nA:", " So the answer is: 19")
 NEAR = 1e-3
-"""How far a log-probability may be off, relative to its size: float32 comes to 1e-5, Flan-T5's wrong scale to 0.1 and more."""
+"""How far a log-probability may be off, relative to its size: float32 is off by 1e-5, Flan-T5's wrong scale by 0.1 and more."""
 
 
 def write_ctranslate2(student: Path, to: Path) -> list[str]:
     """Write the checkpoint in the directory ``student``, an adapter merged, into the directory ``to``: the directory `MODEL`, in
-    float32, and the tokenizer's files. The tokens that end its replies. Raises CheckpointError where CTranslate2 does not have its
-    kind of model, or gives other log-probabilities for `PROBE`."""
+    float32, and the tokenizer's files. Returns the tokens that end its replies. Raises CheckpointError if CTranslate2 lacks its
+    type of model, or gives other log-probabilities for `PROBE`."""
     if importlib.util.find_spec("ctranslate2") is None:
         raise CheckpointError(f"{to}: writing for CTranslate2 needs ctranslate2: pip install 'understudy[ctranslate2]'")
     from ctranslate2.converters.transformers import _MODEL_LOADERS
@@ -34,15 +34,15 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
     source = encode_source(tokenizer, PROBE[0], seq2seq=config.is_encoder_decoder)
     target = [*encode_text(tokenizer, PROBE[1]), tokenizer.eos_token_id]
-    wanted = _score(model, source, target)  # first: a loader takes a model apart
+    wanted = _score(model, source, target)  # before the loader takes the model apart
     try:
         spec = loader.get_model_spec(model)
-        if getattr(config, "scale_decoder_outputs", True) is False:  # Flan-T5: its loader looks at a key that no longer says so
+        if getattr(config, "scale_decoder_outputs", True) is False:  # Flan-T5: the loader reads a key that no longer says so
             spec.decoder.scale_outputs = np.float32(1)
         loader.set_config(spec.config, model, tokenizer)
-        for name in ("bos_token", "unk_token"):  # must be tokens; no text of ours becomes them
+        for name in ("bos_token", "unk_token"):  # CTranslate2 needs them; no text of ours becomes them
             setattr(spec.config, name, getattr(spec.config, name) or tokenizer.eos_token)
-        # Not its own vocabulary, which is too short for GPT-2 and OPT where the model has more embeddings than tokens.
+        # Its own vocabulary is too short for GPT-2 and OPT if the model has more embeddings than tokens.
         loader.set_vocabulary(spec, name_tokens(tokenizer, model.get_input_embeddings().num_embeddings))
         spec.validate()
         spec.optimize()
@@ -53,15 +53,15 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
         raise CheckpointError(f"{student}: CTranslate2 cannot run it ({' '.join(str(error).split())}); {ELSEWHERE}") from error
     far = np.abs(found - wanted)
     if not (far <= NEAR * (1 + np.abs(wanted))).all():
-        said = f"CTranslate2 gives other log-probabilities than transformers, by up to {far.max():.2g}"
-        raise CheckpointError(f"{student}: {said}; {ELSEWHERE}")
+        differs = f"CTranslate2's log-probabilities differ from those of transformers by up to {far.max():.2g}"
+        raise CheckpointError(f"{student}: {differs}; {ELSEWHERE}")
     tokenizer.save_pretrained(to)
     return list(tokenizer.convert_ids_to_tokens(sorted(end_tokens(model, tokenizer))))
 
 
 @torch.inference_mode()
 def _score(model: Any, source: list[int], target: list[int]) -> Any:
-    """The log-probability of each token of ``target`` after ``source``."""
+    """Return the log-probability of each token of ``target`` after ``source``."""
     if model.config.is_encoder_decoder:
         begun = torch.tensor([[model.config.decoder_start_token_id, *target[:-1]]])
         logits = model(input_ids=torch.tensor([source]), decoder_input_ids=begun).logits[0]
@@ -71,12 +71,12 @@ def _score(model: Any, source: list[int], target: list[int]) -> Any:
 
 
 def _score_written(path: Path, tokenizer: Any, source: list[int], target: list[int], *, seq2seq: bool) -> Any:
-    """The same by CTranslate2, which adds the end token itself where there is an encoder."""
+    """Do the same with CTranslate2, which adds the end token itself for a model with an encoder."""
     import ctranslate2
 
-    asked, said = tokenizer.convert_ids_to_tokens(source), tokenizer.convert_ids_to_tokens(target)
+    prompt, reply = tokenizer.convert_ids_to_tokens(source), tokenizer.convert_ids_to_tokens(target)
     if seq2seq:
-        scored = ctranslate2.Translator(str(path)).score_batch([asked], [said[:-1]])
+        scored = ctranslate2.Translator(str(path)).score_batch([prompt], [reply[:-1]])
     else:
-        scored = ctranslate2.Generator(str(path)).score_batch([asked + said])
+        scored = ctranslate2.Generator(str(path)).score_batch([prompt + reply])
     return np.array(scored[0].log_probs[-len(target) :])

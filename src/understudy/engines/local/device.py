@@ -1,10 +1,10 @@
-"""Where a model runs, and in which precision: what "auto" means on this machine, settled when a study is planned.
+"""Where a model runs and in which precision. What "auto" means on this machine is resolved when a study is planned.
 
-torch is imported only where the system shows a GPU.
+torch is imported only if the system shows a GPU.
 
-bfloat16 is fast where there are matrix units for it: those of a GPU, Intel's AMX. AVX-512's bfloat16 instructions alone are
-slower than float32, and neither is many times slower (docs/training.md has the measurement). On ARM torch's batched products
-are slow in bfloat16, whatever the processor has: https://github.com/pytorch/pytorch/issues/151934.
+bfloat16 is fast with matrix units for it: a GPU's, or Intel's AMX. With AVX-512's bfloat16 instructions alone it is slower than
+float32, and without either it is many times slower (docs/training.md has the measurement). On ARM torch's batched products are
+slow in bfloat16, whatever the processor has: https://github.com/pytorch/pytorch/issues/151934.
 """
 
 import os
@@ -23,17 +23,17 @@ SettledDevice = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
 
 _NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""The device files of a GPU on Linux: NVIDIA's, AMD's, and that of Windows' subsystem."""
+"""The device files of a GPU on Linux: NVIDIA's, AMD's, and that of the Windows Subsystem for Linux."""
 
 
 def settle_device(device: Device, key: str = "device") -> SettledDevice:
-    """What ``device``, of the study's ``key``, means on this machine. Raises StudyError for one that is named and not there."""
+    """Resolve ``device``, the value of the study's ``key``, on this machine. Raises StudyError if the named one is not there."""
     if device == "cpu":
         return "cpu"
     found = _find_gpu()
     if device not in ("auto", found):
-        seen = f"the one here is {found!r}" if found else "torch sees no GPU on this machine"
-        raise StudyError(f'{key} = {device!r}: {seen}; set it to "auto" or "cpu", or install the torch that is built for it')
+        seen = f"this machine's device is {found!r}" if found else "torch sees no GPU on this machine"
+        raise StudyError(f'{key} = {device!r}: {seen}; set it to "auto" or "cpu", or install a torch built for it')
     return found or "cpu"
 
 
@@ -50,7 +50,7 @@ def _find_gpu() -> SettledDevice | None:
 
 
 def gpu_names() -> list[str]:
-    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    """List the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -58,7 +58,7 @@ def gpu_names() -> list[str]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the GPU multiplies bfloat16 matrices in units of its own (NVIDIA's since Ampere)."""
+    """Tell whether the GPU has units of its own for bfloat16 matrices (NVIDIA's since Ampere)."""
     import torch
 
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -68,11 +68,11 @@ _WITHOUT_AMX = (
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"),
     *("AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"),
 )
-"""Values of ONEDNN_MAX_CPU_ISA with which torch's matrix library leaves AMX alone, from oneDNN's page "CPU Dispatcher Control"."""
+"""Values of ONEDNN_MAX_CPU_ISA with which torch's matrix library does not use AMX (oneDNN's page "CPU Dispatcher Control")."""
 
 
 def settle_precision(precision: Precision | Literal["auto"], device: SettledDevice = "cpu", root: Path = Path("/")) -> Precision:
-    """What ``precision`` means on this machine's ``device``; only "auto" depends on them."""
+    """Resolve ``precision`` for this machine's ``device``; only "auto" depends on them."""
     if precision != "auto":
         return precision
     if device != "cpu":
@@ -82,7 +82,7 @@ def settle_precision(precision: Precision | Literal["auto"], device: SettledDevi
 
 
 def _cpu_flags(root: Path) -> list[str]:
-    """The flags of the first core, as Linux lists them; [] on other systems and on processors other than x86."""
+    """Read the flags of the first core, as Linux lists them; [] on other systems and on processors other than x86."""
     try:
         with (root / "proc/cpuinfo").open(encoding="utf-8") as lines:
             return next((line.split() for line in lines if line.startswith("flags")), [])

@@ -1,10 +1,10 @@
-"""The draw of the next token: one uniform number per row and position, one inverse CDF over the vocabulary.
+"""Drawing the next token: one uniform number per row and position, and one inverse CDF over the vocabulary.
 
-A row's noise is a counter-based hash of (the row's 64 bits, position). So a row draws the same tokens beside any other rows, in any
-order and on any device, and two students that answer the same request share their noise.
+A row's noise is a counter-based hash of (the row's 64 bits, position). So a row draws the same tokens whatever the other rows, the
+order and the device, and two students that answer the same request share their noise.
 
-`torch.multinomial` over 50k logits costs 1.0 ms a row on one core and `sort` (what a top-p filter is usually built on)
-3.7 ms; a softmax, block sums and two short searches cost 0.04 ms. Legend: B rows, V vocabulary, K block.
+Over 50k logits, on one core, `torch.multinomial` costs 1.0 ms a row and `sort` (the usual basis of a top-p filter) 3.7 ms. A
+softmax, block sums and two short searches cost 0.04 ms. Legend: B rows, V vocabulary, K block.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class NotFiniteError(ArithmeticError):
-    """The logits of a row, its argument, hold NaN or infinity."""
+    """The logits of a row hold NaN or infinity. Its argument is the row's index."""
 
 
 def uniform(noise: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Numbers in [0, 1), one per row: splitmix64 (Steele, Lea, Flood 2014) of the row's stream at ``position``."""
+    """Return a number in [0, 1) per row: splitmix64 (Steele, Lea, Flood 2014) of the row's stream at ``position``."""
     with np.errstate(over="ignore"):
         z = noise + _GOLDEN * (position.astype(np.uint64) + np.uint64(1))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -34,11 +34,11 @@ def uniform(noise: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[n
 def draw(
     logits_BV: torch.Tensor, *, temperature: NDArray[np.float64], top_p: NDArray[np.float64], u: NDArray[np.float64]
 ) -> tuple[list[int], list[float]]:
-    """One token per row, and its natural log-probability under the untempered, untruncated model.
+    """Draw one token per row, and return its natural log-probability under the untempered, untruncated model.
 
     ``temperature`` 0 takes the largest logit (the first of equals). ``top_p`` below 1 keeps the most probable tokens, after
-    temperature, up to the one whose addition reaches that mass. Tokens exactly as probable as the last one stay too, so that the
-    result does not depend on a sort. ``u`` comes from `uniform`; greedy rows ignore it. Raises NotFiniteError.
+    temperature, up to the one whose addition reaches that mass. It also keeps tokens exactly as probable as the last one, so that
+    the result does not depend on a sort. ``u`` comes from `uniform`; greedy rows ignore it. Raises NotFiniteError.
     """
     if logits_BV.device.type == "mps":  # has no float64
         logits_BV = logits_BV.cpu()
@@ -75,7 +75,7 @@ def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
     vocabulary = weight_BV.shape[1]
     kept = min(64, vocabulary)
     while True:
-        # The nucleus nearly always has few tokens, so its edge is sought among the largest few before all are sorted.
+        # The nucleus nearly always has few tokens, so look for its edge among the largest few before sorting all.
         largest = weight_BV.topk(kept, dim=-1).values
         before = largest.cumsum(dim=-1) - largest
         size = (before < top_p_B[:, None]).sum(dim=-1)
@@ -87,10 +87,10 @@ def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
 
 
 def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
-    """The first token of each row at which the running sum of non-negative weights exceeds ``u`` times their sum.
+    """Return the first token of each row at which the running sum of non-negative weights exceeds ``u`` times their sum.
 
-    It works in two levels, the sums of blocks of K and then the weights inside one block, because a running sum over all of V is
-    slow and loses the tail in float32.
+    The search has two levels: the sums of blocks of K, then the weights inside one block. A running sum over all of V is slow and
+    loses the tail in float32.
     """
     blocks = -(-weight_BV.shape[1] // BLOCK)
     padded = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1]))
@@ -102,8 +102,8 @@ def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
 
 
 def _search(upto: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first index whose running sum exceeds ``target``, and the target minus the sum before that index."""
-    # The target stays strictly below the last sum, so that rounding cannot lead past the last token with any weight.
+    """Return the first index whose running sum exceeds ``target``, and the target minus the sum before that index."""
+    # The target stays strictly below the last sum, so that rounding cannot go past the last token that has any weight.
     target = torch.minimum(target, upto[:, -1] * (1 - 1e-12))
     index = torch.searchsorted(upto, target[:, None], right=True)[:, 0]
     before = upto.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0]

@@ -1,17 +1,17 @@
 """The local engine: a checkpoint that plain `transformers` loads, and this project's own decoding loop over its forward pass.
 
     engine = TransformersEngine("runs/demo/students/scotd")
-    engine.serve(source)          # answers everything that the source has
+    engine.serve(source)          # answers every request of the source
 
 The loop does what `generate` does not (docs/decoding.md):
 
 - It reads a prompt once for all paths of its problem, and copies its keys and values to them (`prompts`).
 - It keeps its rows busy: a row that ends frees its place at once, and new rows join while the others continue (`loop`, `rows`).
-- Each row draws from its own noise, so a reply does not depend on the rows beside it (`draw`).
+- Each row draws from its own noise, so a reply does not depend on the other rows (`draw`).
 - Each row has its own stop strings, limit and end tokens (`stops`).
 - It returns the log-probability of every token.
 
-Beam search is the exception: it is `generate`'s own (`beams`).
+Beam search is the exception: `generate` does it (`beams`).
 """
 
 import math
@@ -35,10 +35,10 @@ from understudy.engines.local.memory import is_out_of_memory, trim_memory
 from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
 
-ROWS = 256  # more rows than this made nothing faster on a CPU
+ROWS = 256  # more rows were no faster on a CPU
 CACHE_BYTES = 2**30  # of keys and values; the default number of rows follows from this and COLUMNS
 COLUMNS = 256
-KEPT_BYTES = 2**26  # of prompts that were read, for paths that come later
+KEPT_BYTES = 2**26  # of prompts already read, kept for later paths
 
 
 class TransformersEngine:
@@ -46,13 +46,13 @@ class TransformersEngine:
 
     ``dtype`` is the precision of weights and arithmetic; with "bfloat16" the model has another identity. ``batch_size`` is the
     number of rows that are decoded together. None means as many as fit in 1 GiB of keys and values at 256 columns, and at most
-    256. With CUDA it is two fifths of what is free beside the weights, and a bound for ``batch_size``, too. Replies do not depend
+    256. With CUDA the memory is two fifths of what the weights leave free, and it limits ``batch_size``, too. Replies do not depend
     on it, except where rounding decides (in float32: the top two logits differ by less than 1e-3). ``seed``: of sampled replies.
 
     A raw prompt becomes tokens as in training (`core.tokens`); messages go through the tokenizer's chat template. A reply ends with
     the end token, a stop string, ``max_tokens``, or a full context (``finish`` "length").
 
-    Raises CheckpointError at once where the directory, its config or its tokenizer is unusable, and at the first request where the
+    Raises CheckpointError at once if the directory, its config or its tokenizer is unusable, and at the first request if the
     weights are, because they are loaded only then. An empty prompt, a prompt that leaves no room in the context, messages without a
     chat template and impossible decoding options fail only their own request. `serve` raises EngineError for logits that are not
     finite.
@@ -78,8 +78,8 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def serve(self, source: Source) -> None:
-        """Answer every request of ``source`` (`LocalEngine.serve`). Where the memory does not suffice, what is not answered begins
-        again with half as many rows; raises EngineError where it does not suffice for one."""
+        """Answer every request of ``source`` (`LocalEngine.serve`). When memory runs out, unanswered requests begin again with half
+        as many rows. Raises EngineError if memory does not suffice for one row."""
         while waiting := source.take(self.batch_size):
             try:
                 DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
@@ -90,7 +90,7 @@ class TransformersEngine:
                     raise self._out_of_memory("one request was answered") from error
             else:
                 continue
-            # Outside `except`, whose error holds on to what did not fit.
+            # Outside `except`, because its error keeps alive what did not fit.
             self.batch_size //= 2
             del self._prompts
             trim_memory()
@@ -98,15 +98,15 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def score(self, text: Tokens) -> torch.Tensor:
-        """The natural log-probabilities [T, V] of what may follow each token of ``text``, which a causal model alone has. Raises
-        TooLongError where the text is longer than the context."""
+        """Return the natural log-probabilities [T, V] of what may follow each token of ``text``; causal models only. Raises
+        TooLongError if the text is longer than the context."""
         if self.context is not None and len(text) > self.context:
-            raise TooLongError(f"{self.directory}: the text has {len(text)} tokens and the model's context only {self.context}")
+            raise TooLongError(f"{self.directory}: the text has {len(text)} tokens, the model's context only {self.context}")
         ids = torch.tensor([text], device=self.device)
         return self._network.model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)  # type: ignore[no-any-return]
 
     def load(self) -> None:
-        """Load the weights now and not at the first request."""
+        """Load the weights now instead of at the first request."""
         self._network  # noqa: B018
 
     @cached_property
@@ -122,7 +122,7 @@ class TransformersEngine:
 
     def _out_of_memory(self, when: str) -> EngineError:
         return EngineError(
-            f'{self.directory}: out of memory while {when}: take a smaller model, "bfloat16" or a device with more memory, or run '
+            f'{self.directory}: out of memory while {when}: use a smaller model, "bfloat16" or a device with more memory, or run '
             "fewer stages at once (--workers 1)"
         )
 
@@ -131,7 +131,7 @@ class TransformersEngine:
         return Prompts(self._network, limit=KEPT_BYTES)
 
     def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[DecodingRow]:
-        """The rows of ``waiting`` requests. Beam searches are answered at once, and impossible requests fail."""
+        """Make rows of ``waiting`` requests. Beam searches are answered at once, and impossible requests fail."""
         rows: list[DecodingRow] = []
         searches: list[DecodingRow] = []
         for ticket, request in waiting:
@@ -157,7 +157,7 @@ class TransformersEngine:
         stop, special = self.stops.split(ask.stop)
         most = ask.max_tokens + len(begun)
         if begun and self.context is not None and self._columns(prompt) + len(begun) >= self.context:
-            raise TooLongError(f"{self.directory}: {describe_request(request)}: the context has no room after what is begun")
+            raise TooLongError(f"{self.directory}: {describe_request(request)}: the reply's given beginning fills the context")
         return DecodingRow(
             ticket=ticket,
             request=request,
@@ -177,32 +177,32 @@ class TransformersEngine:
             source.give(row.ticket, row.reply(self.stops))
 
     def _tokens(self, request: Request) -> Tokens:
-        """The prompt's tokens. Raises EngineError where there are none, or where the context has no room for a reply."""
+        """Return the prompt's tokens. Raises EngineError if there are none, or if the context has no room for a reply."""
         try:
             prompt = self.encode(request.ask.prompt)
         except EngineError as error:
             raise EngineError(f"{self.directory}: {describe_request(request)}: {error}") from error
         if not prompt:
-            raise EngineError(f"{self.directory}: {describe_request(request)}: the prompt has no tokens; it must have one or more")
+            raise EngineError(f"{self.directory}: {describe_request(request)}: the prompt has no tokens; it needs at least one")
         if self.context is not None and self._columns(prompt) >= self.context:
             raise TooLongError(
-                f"{self.directory}: {describe_request(request)}: the prompt has {len(prompt)} tokens and the model's context only "
-                f"{self.context}, which leaves no room for a reply; shorten the prompt (fewer exemplars?) or take another model"
+                f"{self.directory}: {describe_request(request)}: the prompt has {len(prompt)} tokens, the model's context only "
+                f"{self.context}, which leaves no room for a reply; shorten the prompt (fewer exemplars?) or use another model"
             )
         return prompt
 
     def _columns(self, prompt: Tokens) -> int:
-        """The number of decoder positions that the prompt takes."""
+        """Count the decoder positions that the prompt takes."""
         return 1 if self.config.is_encoder_decoder else len(prompt)
 
     def _encode_prompt(self, prompt: Prompt) -> Tokens:
-        """The tokens of ``prompt`` as `serve` reads it."""
+        """Return the tokens of ``prompt`` as `serve` reads it."""
         if isinstance(prompt, str):
             return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
         return tuple(encode_messages(self.tokenizer, prompt))
 
     def _rows_that_fit(self, most: int) -> int:
-        """The number of rows of COLUMNS columns, ``most`` at most, whose keys and values fit into the memory for them."""
+        """Count the rows of COLUMNS columns, ``most`` at most, whose keys and values fit into the memory for them."""
         text = self.config.get_text_config(decoder=True)
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

@@ -1,7 +1,7 @@
 """The two ways in which the decoding loop runs a model: it reads prompts, and it continues rows.
 
-The loop always gives additive attention masks [B, 1, T, C] and positions. Whatever `transformers` infers from less is silently
-wrong for some families once rows are ragged. Legend: U prompts, B rows, T tokens, C columns, V vocabulary.
+The loop always passes additive attention masks [B, 1, T, C] and positions. What `transformers` infers without them is silently
+wrong for some families when rows are ragged. Legend: U prompts, B rows, T tokens, C columns, V vocabulary.
 """
 
 import inspect
@@ -20,7 +20,7 @@ PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attenti
 
 
 class Network:
-    """A loaded model, ``name`` in messages. Raises CheckpointError where it cannot be decoded in batches."""
+    """A loaded model, called ``name`` in messages. Raises CheckpointError if it cannot be decoded in batches."""
 
     def __init__(self, model: Any, *, name: str) -> None:
         self.model, self.name = model, name
@@ -28,11 +28,11 @@ class Network:
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
         takes = inspect.signature(model.forward).parameters
-        # Beware: with the number 1 the model slices a view of its states. To multiply that in bfloat16 on a processor, torch copies
-        # the whole output layer for each prompt; places give states of their own.
+        # Beware: with the number 1 the model slices a view of its states. To multiply a view in bfloat16 on a CPU, torch copies the
+        # whole output layer for each prompt. An index tensor gives the states memory of their own.
         last = torch.tensor([-1], device=self.device)
         self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in takes else {}
-        # Tokens of all prompts read at once, padding included: a processor is slowed down by memory that is new to it.
+        # Tokens of all prompts read at once, padding included: on a CPU, larger pieces spend their time on new memory.
         self.read_limit = 8192 if self.device.type == "cuda" else 2048
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
@@ -40,16 +40,16 @@ class Network:
                 raise CheckpointError(f"{name}: config.json has no decoder_start_token_id; set it (T5 uses the pad token's id)")
             self.start = model.config.decoder_start_token_id
         elif "position_ids" not in takes:
-            raise self._unfit("take no position_ids, which batches of unequal prompts need")
+            raise self._unfit("take no position_ids, which batches of prompts of unequal length need")
         if model.config.model_type not in PROVEN:
             self._prove()
 
     def new_rows(self, size: int) -> Rows:
-        """Empty rows, for about ``size`` rows at most."""
+        """Return empty rows, with room for about ``size``."""
         return Rows(size=size, seq2seq=self.seq2seq, dtype=self.dtype, device=self.device)
 
     def read(self, prompts: Sequence[Sequence[int]]) -> list[Block]:
-        """Read every prompt once. Each prompt is in one block, and the order is kept. Beware: no prompt may be empty."""
+        """Read every prompt once, in order. Each prompt is in one block. Beware: no prompt may be empty."""
         blocks, group, longest = [], list[Sequence[int]](), 0
         read = self._read_sources if self.seq2seq else self._read_prompts
         for prompt in prompts:
@@ -63,19 +63,19 @@ class Network:
     def step(self, rows: Rows, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Give each of ``rows`` its next tokens [B][T] and return the logits [B, T, V] after each of them.
 
-        Rows with fewer tokens are padded. Beware: that allows no further step, which would see the padding.
+        Rows with fewer tokens are padded. Beware: no further step may follow, because it would see the padding.
         """
         columns = max(map(len, tokens))
         mask = rows.reserve(columns)
         ids = torch.tensor([[*row, *[0] * (columns - len(row))] for row in tokens], device=self.device)
         options: dict[str, Any] = {"past_key_values": rows.cache, "use_cache": True}
         if self.seq2seq:
-            # The cache has the sources' keys and values, so the model only needs to see that there is some encoder output.
+            # The cache has the sources' keys and values, so any encoder output will do.
             nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
             options |= {"encoder_outputs": BaseModelOutput(last_hidden_state=nothing), "attention_mask": rows.source_mask()}
             options |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
         else:
-            # Padding stays at the position of the row's last token, because the next position may be beyond the model's last.
+            # Padding repeats the position of the row's last token, because the next position may be beyond the model's last.
             last = torch.tensor([len(row) - 1 for row in tokens])
             positions = rows.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
             options |= {"input_ids": ids, "attention_mask": mask, "position_ids": positions.to(self.device)}
@@ -124,9 +124,9 @@ class Network:
         return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
 
     def _prove(self) -> None:
-        """Compare two ragged rows with the model's plain forward pass, and raise CheckpointError where they differ.
+        """Compare two ragged rows with the model's plain forward pass, and raise CheckpointError if they differ.
 
-        This protects families that no test covers: positions counted from the padding, attention windows or recurrent states would
+        This protects families that no test covers. Positions counted from the padding, attention windows or recurrent states would
         otherwise give wrong answers silently.
         """
         size = self.model.get_input_embeddings().num_embeddings
@@ -147,7 +147,7 @@ class Network:
         return CheckpointError(f"{self.name}: models of type {self.model.config.model_type!r} {why}; choose another model")
 
     def _plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
-        """The logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""
+        """Return the logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""
         if self.seq2seq:
             ids, decoder_ids = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *reply]], device=self.device)
             return self.model(input_ids=ids, decoder_input_ids=decoder_ids).logits[0, 1:]  # type: ignore[no-any-return]

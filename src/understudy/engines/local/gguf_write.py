@@ -1,7 +1,7 @@
-"""A student's weights and tokenizer as one GGUF file, which llama.cpp, Ollama and LM Studio run.
+"""Writes a student's weights and tokenizer as one GGUF file, which llama.cpp, Ollama and LM Studio run.
 
-Only kinds of models are written for which a test holds, by llama.cpp itself, that it splits text into the same tokens and gives
-the same greedy answer.
+It writes only model types for which a test shows, by running llama.cpp itself, that llama.cpp splits text into the same tokens and
+gives the same greedy answer.
 """
 
 import importlib.util
@@ -19,24 +19,24 @@ KINDS = ("gpt2", "llama", "qwen2", "qwen3")
 """Values of ``model_type`` in config.json."""
 ELSEWHERE = "understudy serve and transformers run its directory as it is"
 _SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteLevel": "qwen2"}
-"""The steps of a tokenizer.json's pre-tokenizer -> what llama.cpp calls them."""
+"""The steps of a tokenizer.json's pre-tokenizer -> llama.cpp's name for them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""Qwen's pattern; llama.cpp has an equal one in other words, and does not compose characters (NFC), as Qwen's tokenizer does."""
+"""Qwen's pattern. llama.cpp's is equal, differently written. It does not compose characters (NFC), as Qwen's tokenizer does."""
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
 """GPT-2's weights that transformers keeps transposed."""
 
 
 def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     """Write the checkpoint in the directory ``student``, an adapter merged, to ``path`` in float32. ``end``: the token that ends
-    its replies; None: the tokenizer's end token. Raises CheckpointError where llama.cpp would not answer as the student does."""
+    its replies; None: the tokenizer's end token. Raises CheckpointError if llama.cpp would not answer as the student does."""
     if importlib.util.find_spec("gguf") is None:
         raise CheckpointError(f"{path}: writing a GGUF file needs gguf: pip install 'understudy[gguf]'")
     from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
 
     config, tokenizer = load_config(student), load_tokenizer(student)
     if config.model_type not in KINDS:
-        written = f"models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)})"
-        raise CheckpointError(f"{student}: {written}; {ELSEWHERE}")
+        reason = f"models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)})"
+        raise CheckpointError(f"{student}: {reason}; {ELSEWHERE}")
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     split = _name_split(student, spec)
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
@@ -78,7 +78,7 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
 
 
 def _name_split(student: Path, spec: dict[str, Any]) -> str:
-    """How llama.cpp calls the way in which the tokenizer splits text before its merges."""
+    """Return llama.cpp's name for the way in which the tokenizer splits text before its merges."""
     before = spec.get("pre_tokenizer") or {}
     steps = before.get("pretokenizers", [before])
     name = " ".join(str(step.get("type")) for step in steps)
@@ -88,7 +88,7 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
     if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not plain:
         raise CheckpointError(
             f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
-            "A student from scratch cannot be a GGUF file (its tokenizer splits text into whole words): --format ctranslate2"
+            "A student from scratch cannot be a GGUF file (its tokenizer splits text into whole words): use --format ctranslate2"
         )
     return _SPLIT_NAMES[name]
 
@@ -97,8 +97,8 @@ def _check_plain(student: Path, config: Any) -> None:
     rope = config.rope_parameters.get("rope_type", "default")
     more = [name for name in ("attention_bias", "mlp_bias", "use_sliding_window") if getattr(config, name, False)]
     if rope != "default" or more:
-        said = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in more)])
-        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({said}); {ELSEWHERE}")
+        options = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in more)])
+        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({options}); {ELSEWHERE}")
 
 
 def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:
@@ -118,13 +118,14 @@ def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str
 
 
 def name_tokens(tokenizer: Any, size: int) -> list[str]:
-    """The tokens 0 .. ``size`` - 1; a model may have more embeddings than its tokenizer has tokens."""
+    """List the tokens 0 .. ``size`` - 1; a model may have more embeddings than its tokenizer has tokens."""
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     return [by_id.get(i, f"[unused{i}]") for i in range(size)]
 
 
 def _turn(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
-    """The weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves side by side (not Qwen's)."""
+    """Return the weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves interleaved (not
+    Qwen's)."""
     if config.model_type == "gpt2" and name.endswith(_TRANSPOSED):
         return np.ascontiguousarray(values.T)
     for part, heads in (("attn_q.weight", "num_attention_heads"), ("attn_k.weight", "num_key_value_heads")):

@@ -1,7 +1,7 @@
-"""Loading a checkpoint directory of this machine, or a GGUF file, which is de-quantised in memory.
+"""Loads a checkpoint directory of this machine, or a GGUF file, which it de-quantises in memory.
 
-Only local files are read, safetensors or GGUF, and no code of the directory is ever run. Missing weights are an error before a
-model runs, because `transformers` would fill them with random numbers.
+It reads only local files, safetensors or GGUF, and never runs code from the directory. Missing weights are an error before a model
+runs, because `transformers` would fill them with random numbers.
 """
 
 import functools
@@ -30,43 +30,43 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def load_config(directory: Path) -> Any:
-    """The config of the directory, or of an adapter's base. Raises CheckpointError where `transformers` does not know the class."""
+    """Load the config of the directory, or of an adapter's base. Raises CheckpointError if `transformers` cannot load it."""
     directory = base_of(directory) or directory
     try:
         return AutoConfig.from_pretrained(**_where(directory))
-    except Exception as error:  # transformers' own checks of a config raise any kind of error
+    except Exception as error:  # transformers' own checks of a config may raise any kind of error
         kind, path = read_config(directory).get("model_type"), directory if is_gguf(directory) else directory / "config.json"
         raise CheckpointError(
-            f"{path}: its values do not fit together, or the installed transformers cannot load model_type "
-            f"{kind!r} without code of the checkpoint, which is never run ({' '.join(str(error).split())[:300]})"
+            f"{path}: its values contradict each other, or the installed transformers cannot load model_type "
+            f"{kind!r} without the checkpoint's own code, which is never run ({' '.join(str(error).split())[:300]})"
         ) from error
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer, which must have an end token. Raises CheckpointError."""
+    """Load the tokenizer. Raises CheckpointError if it cannot be loaded or has no end token."""
     maker = TokenizersBackend if is_gguf(directory) else AutoTokenizer
     try:
         tokenizer = maker.from_pretrained(**_where(directory))
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
     if is_gguf(directory) and read_gguf(directory).metadata["tokenizer.ggml.pre"] == "smollm":
-        # As the model's own tokenizer and llama.cpp do; transformers does as GPT-2 does, whose "\n\n1" is other tokens.
+        # As the model's own tokenizer and llama.cpp do. transformers would split as GPT-2 does, which gives "\n\n1" other tokens.
         parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = fix_date(tokenizer.chat_template)
     if tokenizer.eos_token_id is None:
-        raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
+        raise CheckpointError(f"{directory}: the tokenizer has no end token, so no reply would end; set its eos_token")
     return tokenizer
 
 
 def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, device: str) -> Any:
-    """The model in inference mode, with an adapter merged into its base. Raises CheckpointError where weights are missing or fit
-    neither config nor tokenizer.
+    """Load the model in inference mode, with an adapter merged into its base. Raises CheckpointError if weights are missing or do
+    not fit the config or the tokenizer.
 
-    Attention on the processor is "eager", or equal to it without its copies (`attend_grouped`): on one core a decoding step of 256
-    rows takes 9.3 ms against 12.3 with "sdpa" at 60 columns (15.0 against 17.3 at 120) for a 0.6M Llama, is equal within 3 % for
-    GPT-2, and so is reading prompts up to 256 columns.
+    Attention on a CPU is "eager", or equal to it without its copies (`attend_grouped`). On one core a decoding step of 256 rows
+    takes 9.3 ms against 12.3 with "sdpa" at 60 columns (15.0 against 17.3 at 120) for a 0.6M Llama. For GPT-2 the two are equal
+    within 3 %, and so they are when reading prompts up to 256 columns.
     """
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     base = base_of(directory) or directory
@@ -86,8 +86,8 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
             names = sorted(str(key) for key in info[what])
-            said = f"{len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong"
-            raise CheckpointError(f"{directory}: {said} together: save them together again (model.save_pretrained)")
+            reason = f"{len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong"
+            raise CheckpointError(f"{directory}: {reason} together: save both again (model.save_pretrained)")
     check_vocabulary(directory, tokens=len(tokenizer), embeddings=model.get_input_embeddings().num_embeddings)
     if base_of(directory) is not None:
         model = _with_adapter(model, directory)
@@ -96,17 +96,17 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
 
 
 def choose_attention(model: Any, device: str) -> None:
-    """Let ``model`` use the attention that suits ``device``."""
+    """Make ``model`` use the attention that suits ``device``."""
     if device != "cpu":
         model.set_attn_implementation("sdpa")
     elif model.config.model_type in FAMILIES and model.config.num_key_value_heads < model.config.num_attention_heads:
         model.set_attn_implementation(GROUPED)
-    if device == "cuda":  # cuDNN's makes a plan for every new shape, and has been wrong: pytorch/pytorch issues 193893, 196678
+    if device == "cuda":  # cuDNN's attention plans for every new shape, and has been wrong: pytorch/pytorch issues 193893, 196678
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _where(checkpoint: Path) -> dict[str, Any]:
-    """How `transformers` is told of a directory, or of a GGUF file: nothing is fetched, and no code of it is run."""
+    """Return the arguments with which `transformers` loads a directory or a GGUF file, without downloading or running its code."""
     safely = {"local_files_only": True, "trust_remote_code": False}
     if is_gguf(checkpoint):
         return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name, **safely}
@@ -129,12 +129,12 @@ def _with_adapter(model: Any, directory: Path) -> Any:
 
 
 def context_length(config: Any) -> int | None:
-    """The number of positions of the decoder (`context_of`)."""
+    """Return the number of positions of the decoder (`context_of`)."""
     return context_of(config.get_text_config(decoder=True).to_dict())
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end a reply: the tokenizer's end token and those of the generation config (chat models have several)."""
+    """Return the tokens that end a reply: the tokenizer's end token and the generation config's (chat models have several)."""
     declared = getattr(model.generation_config, "eos_token_id", None)
     more = declared if isinstance(declared, list) else [] if declared is None else [declared]
     return frozenset([tokenizer.eos_token_id, *more])

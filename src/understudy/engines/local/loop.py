@@ -1,4 +1,4 @@
-"""The decoding loop: it takes requests from a source and decodes them in rows until each has its reply."""
+"""The decoding loop: takes requests from a source and decodes them in rows until each has its reply."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from understudy.engines.stops import StopStrings, find_stop
 class DecodingRow:
     """One request and its reply so far. ``limit`` is the most tokens that it may have; ``stop`` strings and ``ends`` tokens end it.
 
-    ``forced`` tokens come next, whatever is drawn. They count in ``tokens`` and not in ``logprobs``.
+    ``forced`` tokens come next, whatever is drawn. They are in ``tokens`` but not in ``logprobs``.
     """
 
     ticket: int
@@ -35,7 +35,7 @@ class DecodingRow:
     finish: Finish | None = None
 
     def take(self, token: int, logprob: float, stops: StopStrings) -> None:
-        """Append the drawn token, or a forced one in its place, and decide whether the row is finished."""
+        """Append the drawn token, or a forced one instead, and decide whether the row is finished."""
         drawn = not self.forced
         self.tokens.append(token if drawn else self.forced.pop(0))
         if drawn:
@@ -48,10 +48,9 @@ class DecodingRow:
             self.finish = "length"
 
     def _calculate(self, stops: StopStrings) -> None:
-        """Force the value next, where the last token wrote the "=" of a mark.
+        """Force the value next if the last token wrote the "=" of a mark.
 
-        The model has read nothing after that token yet, so a token that continues behind the "=" (``=-``, ``=2``) can be taken
-        back.
+        The model has read nothing after that token yet, so a token that continues after the "=" (``=-``, ``=2``) can be taken back.
         """
         drawn, text = self.tokens[:-1], stops.text(self.tokens)
         # The bytes of an unfinished character may still change, so they do not count as text.
@@ -69,12 +68,12 @@ class DecodingRow:
                 return
 
     def text_so_far(self, stops: StopStrings) -> str:
-        """What is written for certain: no half of a character, and nothing that a stop string may begin with."""
+        """Return the text that is final: no half characters, and nothing that may be the beginning of a stop string."""
         text = stops.text(self.tokens).rstrip("\ufffd")
         return text[: max(0, len(text) + 1 - max(map(len, self.stop), default=1))]
 
     def reply(self, stops: StopStrings) -> Reply:
-        """The reply of a finished row."""
+        """Return the reply of a finished row."""
         assert self.finish is not None
         text = stops.text(self.tokens[:-1] if self.tokens[-1] in self.ends else self.tokens)
         at = find_stop(text, self.stop)
@@ -91,8 +90,8 @@ Admit = Callable[[Source, list[tuple[int, Request]]], list[DecodingRow]]
 
 
 class DecodingLoop:
-    """One run of the loop, ``size`` rows at once. ``admit`` turns waiting requests into rows, and answers by itself those that need
-    no row."""
+    """One run of the loop, ``size`` rows at once. ``admit`` turns waiting requests into rows, and itself answers those that need no
+    row."""
 
     def __init__(self, source: Source, prompts: Prompts, stops: StopStrings, admit: Admit, *, size: int) -> None:
         self.source, self.prompts, self.stops, self.admit, self.size = source, prompts, stops, admit, size
@@ -101,15 +100,15 @@ class DecodingLoop:
         self.live: list[DecodingRow] = []
 
     def run(self, waiting: list[tuple[int, Request]]) -> None:
-        """Answer ``waiting`` and everything after it, until no request waits and every row is finished."""
+        """Answer ``waiting`` and everything that follows, until no request waits and every row is finished."""
         self._join(self.admit(self.source, waiting))
         while self._refill():
             self._draw(self.live, self.network.step(self.rows, [[row.tokens[-1]] for row in self.live])[:, -1])
             self._give_finished()
 
     def _refill(self) -> bool:
-        """Fill empty places, and say whether there is any live row."""
-        # A few places are collected before they are filled: reading prompts one by one costs more than it saves.
+        """Fill empty places, and tell whether any row is live."""
+        # Wait until several places are empty: reading prompts one by one costs more than it saves.
         while not self.live or self.size - len(self.live) >= max(1, self.size // 8):
             waiting = self.source.take(self.size - len(self.live))
             if not waiting:
@@ -160,7 +159,7 @@ class DecodingLoop:
 
 
 def not_finite(name: str, request: Request, *, at: int) -> EngineError:
-    """The error for logits that are NaN or infinite at the token with index ``at`` of a reply."""
+    """Make the error for logits that are NaN or infinite at the token with index ``at`` of a reply."""
     return EngineError(
         f"{name}: the model's logits are not finite (NaN or infinity) at token {at + 1} of {describe_request(request)}; "
         "the checkpoint is damaged, its training diverged, or this precision is too low for it"
@@ -168,14 +167,14 @@ def not_finite(name: str, request: Request, *, at: int) -> EngineError:
 
 
 def order_without(n: int, finished: set[int]) -> list[int]:
-    """The order of ``n`` rows without the ``finished`` ones: the last rows take the empty places, and all others stay."""
+    """Order ``n`` rows without the ``finished`` ones: the last rows take the empty places, and all others stay."""
     left = n - len(finished)
     spare = [row for row in range(left, n) if row not in finished]
     return [spare.pop() if place in finished else place for place in range(left)]
 
 
 def describe_request(request: Request) -> str:
-    """A request in words for a message: its problem, where it is known, its path and the beginning of its prompt."""
+    """Describe a request for a message: its problem if known, its path and the beginning of its prompt."""
     prompt = request.ask.prompt if isinstance(request.ask.prompt, str) else " / ".join(m.content for m in request.ask.prompt)
     short = prompt if len(prompt) <= 60 else prompt[:57] + "..."
     problem = f"problem {request.problem!r}, " if request.problem else ""

@@ -1,4 +1,4 @@
-"""The memory that models take: whether an error says that there was none, and giving back what is not needed."""
+"""Memory of models: recognise errors that say it ran out, and give back what is not needed."""
 
 import ctypes
 import gc
@@ -8,16 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc", "could not create a primitive")
-"""The last is oneDNN's, where the address space is used up."""
+"""The last is oneDNN's, when the address space is used up."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
+    """Tell whether ``error`` says that memory ran out: Python's, or torch's, which on a CPU is a plain RuntimeError."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY))
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory; 0 where the system does not say."""
+    """Return the bytes of this process that are in memory; 0 if the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -25,11 +25,11 @@ def resident() -> int:
 
 
 def trim_memory(most: float = 0) -> int:
-    """Give freed memory back to the system if more than ``most`` bytes are resident; returns `resident`. With ``most`` 0, objects
-    that only refer to each other, such as an engine that has answered, are collected first.
+    """Give freed memory back to the system if more than ``most`` bytes are resident; returns `resident`. With ``most`` 0, first
+    collect objects that only refer to each other, such as an engine that has answered.
 
-    glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
-    before, and a process grows to twice what it needs.
+    glibc keeps freed pieces below 32 MiB for later. When the lengths change from step to step, little fits into the pieces of the
+    step before, and a process grows to twice what it needs.
     """
     if not most:
         gc.collect()

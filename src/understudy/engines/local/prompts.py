@@ -1,4 +1,4 @@
-"""Prompts that the model has read: each is read once for all its paths, even for a path that comes a little later."""
+"""Prompts that the model has read: it reads each once for all its paths, even for a path that comes a little later."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Tokens = tuple[int, ...]
 
 
 class Prompts:
-    """Keeps the blocks that were read last, up to ``limit`` bytes and always the last one."""
+    """Keeps the most recent blocks, up to ``limit`` bytes, and always the last one."""
 
     def __init__(self, network: Network, *, limit: int) -> None:
         self.network, self.limit = network, limit
@@ -20,10 +20,10 @@ class Prompts:
         self._where: dict[Tokens, tuple[Block, int]] = {}
 
     def find(self, prompts: Sequence[Tokens]) -> list[tuple[Block, list[tuple[int, int]]]]:
-        """The blocks that together hold ``prompts``, each with a (place in ``prompts``, place in the block) for every prompt in
-        it."""
+        """Return the blocks that together hold ``prompts``, each with a (place in ``prompts``, place in the block) for every prompt
+        in it."""
         known = {prompt: self._where[prompt] for prompt in prompts if prompt in self._where}
-        # Prompts are sorted by length, so that those read together need little padding.
+        # Sorted by length, so that prompts read together need little padding.
         known |= self._read(sorted(set(prompts) - known.keys(), key=lambda p: (len(p), p)))
         found = ((place, *known[prompt]) for place, prompt in enumerate(prompts))
         return list(grouped((block, (place, index)) for place, block, index in found).items())

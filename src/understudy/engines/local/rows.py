@@ -1,8 +1,8 @@
 """Ragged decoding rows over preallocated key-value buffers, as a `transformers` cache.
 
 Rows are right-aligned: all rows write their next token into the same column ``hi``. A row that began later, or with a shorter
-prompt, has its first token further to the right. Columns outside a row are masked. Columns that no row needs lie left of ``lo``
-and outside every view::
+prompt, has its first token further to the right. Columns outside a row are masked. Columns that no row needs lie to the left of
+``lo``, outside every view::
 
                  lo                    hi          capacity
     row 0        q q q q q q c c c c c .           .
@@ -10,8 +10,8 @@ and outside every view::
     row 2                      q q q q .           .   <- joined when another row ended
 
 The model writes in place, so a step copies one column and not the whole cache. (`DynamicCache` concatenates: at 256 rows of 120
-columns that costs as much as the attention itself.) A row that ends gives its place to the last row, and new rows are copied to
-the end. Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
+columns that costs as much as the attention itself.) When a row ends, the last row takes its place; new rows are copied to the end.
+Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(eq=False)
 class Block:
-    """Prompts that the model read together, each once. The rows of their paths start from here.
+    """Prompts that the model read together, each once. The rows of their paths start from it.
 
     ``layers``: keys and values per layer, [prompts, H, C, D], right-aligned. ``lengths``: columns of each prompt (1, the
     start token, for a decoder with an encoder). ``logits``: [prompts, V] after the last token. ``cross``: keys and values
@@ -82,7 +82,7 @@ class Rows:
             self.cache = EncoderDecoderCache(self.cache, Cache(layers=self.cross))
 
     def add(self, block: Block, indices: Sequence[int]) -> None:
-        """Append one row for each index into ``block``. An index may come many times."""
+        """Append one row for each index into ``block``. An index may occur many times."""
         lengths = torch.tensor([block.lengths[i] for i in indices])
         width, n = int(lengths.max()), self.n + len(indices)
         pick = torch.tensor(indices, device=self.device)
@@ -125,7 +125,7 @@ class Rows:
             self.lo = int(self.starts.min())
 
     def reserve(self, columns: int) -> torch.Tensor:
-        """Make room for ``columns`` new tokens of every row; their additive mask [R, 1, T, C], with padding and causality."""
+        """Make room for ``columns`` new tokens of every row. Returns their additive mask [R, 1, T, C] of padding and causality."""
         self._make_room(left=0, right=columns, rows=self.n, like=())
         column = torch.arange(self.lo, self.hi + columns)
         later = column > torch.arange(self.hi, self.hi + columns)[:, None]
@@ -137,13 +137,13 @@ class Rows:
         self.next += columns
 
     def source_mask(self) -> torch.Tensor:
-        """The additive mask of the sources, [R, 1, 1, S]."""
+        """Return the additive mask of the sources, [R, 1, 1, S]."""
         hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
         return additive(hidden[:, None, None, :], self.dtype).to(self.device)
 
     def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
         """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they
-        must. Buffers that are made anew have places for twice the live rows at most, since the last rows are long and few."""
+        must. New buffers have places for at most twice the live rows, because the last rows are long and few."""
         live = self.hi - self.lo if self.n else 0
         if not self.n:
             self.lo = self.hi = left
@@ -151,7 +151,7 @@ class Rows:
         if left <= self.hi and self.hi + right <= self.capacity and rows <= have:
             return
         hi = max(live, left)
-        # At least a quarter of the columns is spare, so that shifting is rare.
+        # At least a quarter of the columns are spare, so that shifting is rare.
         capacity = self.capacity if self.capacity >= 1.25 * (hi + right) else int(1.5 * (hi + right)) + 8
         rows = max(rows, min(self.size, 2 * self.n))
         for at, layer in enumerate(self.layers):
@@ -161,18 +161,18 @@ class Rows:
             for into, out_of in zip(new, old, strict=True):
                 into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
             layer.pair = new
-        trim_memory(2**30)  # the new buffers are larger than the pieces that the old ones leave
+        trim_memory(2**30)  # the new buffers do not fit into the pieces that the old ones leave
         self.starts += hi - self.hi
         self.lo, self.hi, self.capacity = hi - live, hi, capacity
 
 
 def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A mask to add to attention scores: 0 where a token is seen, the lowest number where it is hidden. (Boolean masks are silently
-    wrong with eager attention, and -inf gives NaN in rows that see nothing.)"""
+    """Make a mask to add to attention scores: 0 where a token is seen, the lowest number where it is hidden. (Boolean masks are
+    silently wrong with eager attention, and -inf gives NaN in rows that see nothing.)"""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
 def _stack(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
-    """The rows ``old`` followed by ``new``, [R, H, S, D], all ``width`` columns wide."""
+    """Stack the rows ``old`` and then ``new``, [R, H, S, D], all ``width`` columns wide."""
     parts = [new] if old is None else [old, new]
     return torch.cat([torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts])

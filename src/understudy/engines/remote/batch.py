@@ -1,6 +1,6 @@
 """The OpenAI batch protocol (developers.openai.com/api/reference: Files, Batches) at one address.
 
-Everything here raises the errors of `wire`: after an AgainError the same may be asked again.
+Everything here raises the errors of `wire`: after an AgainError the same request may be sent again.
 """
 
 import io
@@ -19,47 +19,47 @@ from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
 from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, parse, require_choices, shorten
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-"""The states of a batch from which nothing more comes."""
+"""The states in which a batch has ended."""
 TAG = "understudy"
-"""The key in a batch's ``metadata`` under which our own name for it stands."""
+"""The key in a batch's ``metadata`` that holds our own name for it."""
 SLOW = 3600.0
 """Seconds that the transfer of a file may take."""
 _PAGE = 100
-"""Batches on one page of the list, at most: the protocol's limit."""
+"""Batches on one page of the list: the protocol's limit."""
 
 
 class UnlistedError(AccountError):
-    """The server has no list of batches, so nobody knows whether a batch was made."""
+    """The server does not list batches, so it is unknown whether a batch was made."""
 
 
 class BatchApi:
-    """The files and batches at ``url`` (with its ``/v1``)."""
+    """The files and batches at ``url`` (including ``/v1``)."""
 
     def __init__(self, client: Client, url: str) -> None:
         self.client, self.url = client, url
         self._tried = False
 
     async def upload(self, content: bytes, name: str) -> str:
-        """Upload a file of requests, called ``name`` there; returns its id at the server."""
+        """Upload a file of requests under the name ``name``; returns its id at the server."""
         form = aiohttp.FormData({"purpose": "batch"})
         form.add_field("file", io.BytesIO(content), filename=name, content_type="application/jsonl")
         return _read_id(await self._call("POST", "files", form, timeout=SLOW))
 
     async def create(self, file: str, path: str, tag: str) -> str:
         """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``. A
-        second try looks first whether the batch was made though no answer came."""
-        if self._tried and (found := await self.find(tag, file)):
-            return found
+        second try first checks whether the batch was made although no answer came."""
+        if self._tried and (batch := await self.find(tag, file)):
+            return batch
         self._tried = True
         body = {"input_file_id": file, "endpoint": f"/v1/{path}", "completion_window": "24h", "metadata": {TAG: tag}}
         return _read_id(await self._call("POST", "batches", json.dumps(body).encode()))
 
     async def get(self, batch: str) -> dict[str, Any]:
-        """The state of ``batch``, as the server says it."""
+        """Return the state of ``batch`` as the server reports it."""
         return await self._call("GET", f"batches/{quote(batch, safe='')}")
 
     async def find(self, tag: str, file: str) -> str:
-        """The id of the batch that was made with ``tag``, or of ``file``; "" where none was. Raises UnlistedError."""
+        """Return the id of the batch that was made with ``tag``, or of ``file``; "" if there is none. Raises UnlistedError."""
         after: dict[str, str] = {}
         while True:
             try:
@@ -75,7 +75,7 @@ class BatchApi:
             after = {"after": _read_id(batches[-1])}
 
     async def fetch(self, file: str, into: BinaryIO) -> None:
-        """Write a file of results to ``into``. It may lie on another server, which is not shown the key."""
+        """Write a file of results to ``into``. It may be on another server, which does not get the key."""
         into.seek(0)
         into.truncate()
         await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
@@ -83,26 +83,26 @@ class BatchApi:
 
     async def _call(self, method: str, path: str, content: Content = None, timeout: float = 0.0) -> dict[str, Any]:
         _, answer = await self.client.send(method, f"{self.url}/{path}", content, timeout=timeout)
-        found = parse(answer)
-        if not isinstance(found, dict):
+        parsed = parse(answer)
+        if not isinstance(parsed, dict):
             raise AgainError(f"not an answer of the batch protocol: {shorten(answer.decode('utf-8', 'replace'))}")
-        return found
+        return parsed
 
 
 def read_lines(file: BinaryIO, secret: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of results, with ``secret`` hidden; lines that are no object are left out."""
+    """Yield the JSON objects of a file of results, with ``secret`` hidden; lines that are no object are left out."""
     for line in file:
         if isinstance(row := parse(hide(line, secret)), dict):
             yield row
 
 
 def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], endpoint: EndpointEngine) -> Answer:
-    """Read one line of the results of the batch ``where`` as the answer to a request of its own; {}: a line that did not come.
+    """Read one line of the results of the batch ``where`` as the answer to a request of its own; {} stands for a missing line.
     Raises the errors of `wire` and of the endpoint."""
     answer = line.get("response")
     if not line:
-        raise AgainError(f"{where} ended without a line of it")
-    if not isinstance(answer, dict):  # it was not asked: batch_expired, batch_cancelled
+        raise AgainError(f"{where} ended without a line for this request")
+    if not isinstance(answer, dict):  # the model was not asked: batch_expired, batch_cancelled
         text = json.dumps({"error": line.get("error")})
         error = classify(where, 429, text)
         raise error if isinstance(error, AccountError) else AgainError(f"{where}: {shorten(text)}")
@@ -119,7 +119,7 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
 
 
 def count_lines(batch: Mapping[str, Any]) -> int:
-    """The least number of lines that the files of its results must have."""
+    """Count the lines that the files of its results must have at least."""
     counts = object_in(batch, "request_counts")
     return sum(number for name in ("completed", "failed") if isinstance(number := counts.get(name), int))
 

@@ -1,4 +1,4 @@
-"""Read the answer of an OpenAI-compatible server as replies. A field of a wrong type counts as missing."""
+"""Reads the answer of an OpenAI-compatible server as replies. A field of the wrong type counts as missing."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from understudy.engines.remote.wire import AgainError, shorten
 from understudy.engines.stops import find_stop
 
 _FAULTS = frozenset("error abort aborted cancelled failed timeout network_error server_error insufficient_system_resource".split())
-"""The server broke off in the middle."""
+"""Finish reasons that mean that the server broke off in the middle."""
 _THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
-"""The types of a part that is thought."""
+"""The types of a part that is a thought."""
 
 
 def read_choices(
     answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
 ) -> list[Reply]:
-    """The first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError where none can.
+    """Read the first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError if none can.
 
-    ``raw`` is the answer as it came; where several choices were asked for, each keeps its own part of it. The number of tokens of
-    each of several choices is known by its log-probabilities, and None without them.
+    ``raw`` is the answer as it came; if several choices were requested, each keeps its own part of it. With several choices, the
+    number of tokens of each is known from its log-probabilities, and is None without them.
     """
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
@@ -33,25 +33,25 @@ def read_choices(
         return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
     each = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
     counted = sum(each) == read_usage(answer).written
-    found: list[Reply] = []
+    replies: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         with suppress(EngineError, AgainError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
             reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
-            found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
-    # Where none can be read, reading the first one says why.
-    return found or [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
+            replies.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
+    # If none can be read, reading the first one raises the reason.
+    return replies or [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
-    """The tokens that ``answer`` took, all choices together."""
+    """Read the tokens that ``answer`` took, all choices together."""
     counts = object_in(answer, "usage")
     read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)
     thought = _read_count(object_in(counts, "completion_tokens_details").get("reasoning_tokens"))
-    if thought and thought > (written or 0):  # so they are not among those written
+    if thought and thought > (written or 0):  # then thoughts are not counted among the written
         written = (written or 0) + thought
     return Usage(1, read, written)
 
@@ -59,11 +59,11 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
 def _read_choice(
     choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
 ) -> Reply:
-    """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
-    as if it had come in a field of its own; a raw completion stays as it is.
+    """Read one choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the
+    text as if it had come in a field of its own; a raw completion stays as it is.
 
-    A choice with a thought and no text is a reply with an empty text. Raises EngineError where there is neither, AgainError where
-    the server broke off.
+    A choice with a thought and no text is a reply with an empty text. Raises EngineError if there is neither, AgainError if the
+    server broke off.
     """
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
@@ -78,7 +78,7 @@ def _read_choice(
     if text is None and not reasoning and finish == "stop":
         raise EngineError(f"the choice has no text: {shorten(json.dumps(choice))}")
     text = text or ""
-    # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
+    # Take the thought out first: a stop string in it, or the empty line after it, does not end the answer.
     if chat and not reasoning and has_tags(text):
         reasoning, begin = thought_of(text)
         text = "" if begin is None else text[begin:].lstrip()
@@ -104,18 +104,18 @@ def _read_choice(
 
 
 def make_refusal(answer: str) -> Reply:
-    """The reply to a prompt that a server's content filter did not let in, with the server's ``answer``."""
+    """Make the reply to a prompt that a server's content filter refused, with the server's ``answer``."""
     return Reply("", "refused", tokens=0, raw=_make_encodable(answer), finish_reason="content_filter")
 
 
 def gives_logprobs(answer: Mapping[str, Any]) -> bool:
-    """Whether the first choice has log-probabilities, even of tokens that are cut off here."""
+    """Tell whether the first choice has log-probabilities, even of tokens that are cut off here."""
     choice = answer["choices"][0]
     return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
 
 
 def _read_text(value: Any) -> str | None:
-    """A text, or a list of its parts without those that are thought."""
+    """Read a text, or the parts of one except thoughts."""
     if isinstance(value, list):
         parts = [part for part in value if isinstance(part, dict) and part.get("type") not in _THOUGHT]
         return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
@@ -123,7 +123,7 @@ def _read_text(value: Any) -> str | None:
 
 
 def _read_thought(message: Mapping[str, Any]) -> str:
-    """The thought in the first field of a message that has one: a text, or parts, some of which may be the reply itself."""
+    """Read the thought from the first field of a message that has one: a text, or parts, some of which may be the reply itself."""
     for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks", "content"):
         value = message.get(name)
         if isinstance(value, str) and value and name != "content":
@@ -136,7 +136,7 @@ def _read_thought(message: Mapping[str, Any]) -> str:
 
 
 def _read_part(part: Mapping[str, Any]) -> str:
-    """The text of a part of a thought: Mistral's holds parts of its own, OpenRouter's may be a summary."""
+    """Read the text of a part of a thought: Mistral's holds parts of its own, OpenRouter's may be a summary."""
     texts = (_read_text(part.get(name)) for name in ("text", "thinking", "reasoning", "summary"))
     return next(filter(None, texts), "")
 
@@ -146,7 +146,7 @@ def _read_count(value: Any) -> int | None:
 
 
 def _read_logprobs(value: Any) -> tuple[float, ...]:
-    """Log-probabilities of the reply's tokens in either API's layout, () where there are none."""
+    """Read the log-probabilities of the reply's tokens in either API's layout; () if there are none."""
     if not isinstance(value, dict):
         return ()
     values = value.get("token_logprobs")
@@ -163,5 +163,5 @@ def _read_version(answer: Mapping[str, Any]) -> str:
 
 
 def _make_encodable(text: str) -> str:
-    """``text`` without half characters, which JSON can write and no file takes."""
+    """Replace half characters (lone surrogates) in ``text``, which JSON can write but no file can."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible endpoint (completions or chat) as an engine: a server on this machine or anybody's, or several with the
+"""An OpenAI-compatible endpoint (completions or chat) as an engine: one server, on this machine or elsewhere, or several with the
 same model.
 
 A 200 does not mean that the server honoured a field, so nothing is taken for granted: replies are cut at stop strings here too,
-log-probabilities and token counts are None where they do not come, and the whole answer is kept. A field that the server refuses,
-and that can be spared, is left out from then on.
+log-probabilities and token counts are None if the server sends none, and the whole answer is kept. An optional field that the
+server refuses is left out from then on.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from understudy.engines.remote.pace import Address, Pace, choose
 from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, LoadingError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
-"""Seconds between two tries at most, where the server does not ask for more."""
+"""Most seconds between two tries, if the server does not ask for more."""
 PATIENCE = 600.0
-"""The run ends when an endpoint has done nothing but refuse (HTTP 429), or ask to wait, for so many seconds."""
+"""Seconds after which the run ends if an endpoint has only refused (HTTP 429) or asked to wait."""
 _SPARE = {
     "logprobs": r"((top_)?logprobs|log[ -]probabilities)",
     "seed": "seed",
     "stop": r"stop([ _]?(sequence|string|word)s?)?",
     "stream_options": "stream_options",
 }
-"""Fields that can be spared where a server does not take them, and what it calls them then. Without them no log-probabilities come,
-its own draw decides, and replies are cut at stop strings here."""
+"""Fields that are optional if a server refuses them -> its names for them when it does. Without them there are no
+log-probabilities, the server's own draw decides, and replies are cut at stop strings here."""
 
 FILTERED = frozenset(
     {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "invalid_prompt"}
     | {"data_inspection_failed", "DataInspectionFailed", "Content Exists Risk", "SensitiveContentDetected", "1301"}
 )
-"""What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope,
-DeepSeek, Volcengine, Zhipu)."""
+"""Servers' names for the error when a content filter refuses a prompt (HTTP 400; OpenAI, Azure, DashScope, DeepSeek, Volcengine,
+Zhipu)."""
 _NO_RIGHT = "check that this key may use this model (teacher.key_env)"
-_FIREWALL = "a web page answers, so perhaps a firewall or a proxy refuses and not the API"
+_FIREWALL = "the answer is a web page, so perhaps a firewall or a proxy refuses and not the API"
 
 
 class EndpointEngine:
     """Answers calls as ``options`` say. It is an `AsyncEngine`, used as an async context; ``wait``: seconds before the second try.
 
-    Of several addresses a request goes to the one with most room, and elsewhere where one is down. After a refused
-    connection, ``timeout`` seconds without the whole answer, a broken answer or a 5xx the request is sent again, each time after
-    twice the wait. A 429 does not count as a try.
+    With several addresses, a request goes to the one with most room that is not down. After a refused connection, ``timeout``
+    seconds without the whole answer, a broken answer or a 5xx, the request is sent again, each time after twice the wait. A 429
+    does not count as a try.
 
-    Raises StudyError where the key's variable is not set. `replies` raises EngineError, which names address and answer, where this
-    request cannot be answered; AccountError where none can; StudyError where the endpoint does not give what the study needs.
+    Raises StudyError if the key's variable is not set. `replies` raises EngineError, which names address and answer, if this
+    request cannot be answered; AccountError if none can; StudyError if the endpoint does not give what the study needs.
     """
 
     client: Client
@@ -70,17 +70,17 @@ class EndpointEngine:
         self.options, self.wait, self.concurrency = options, wait, allow_files(options.concurrency)
         body = f" {json.dumps(options.body, sort_keys=True, ensure_ascii=False)}" if options.body else ""
         self.model = f" {options.api} {options.model}{body}"
-        """The end of its identity, where the study names none."""
+        """The end of its identity if the study names none."""
         self.identity = f"{options.identity}{body}" if options.identity else f"endpoint {urls[0]}{self.model}"
         self.addresses = [Address(url, Pace(options.requests_per_minute, options.tokens_per_minute)) for url in urls]
         self.chat = options.api == "chat"
         self.path = "chat/completions" if self.chat else "completions"
         """The path of its API below an address."""
         self.without: dict[str, str] = {}
-        """Fields that the server does not take -> what to call them, "" where they are left out."""
+        """Fields that the server refuses -> the name to send instead, "" to leave the field out."""
         self.findings = Findings()
         self.tell: Callable[[str], None] = lambda _: None
-        """Gets a line where something takes long."""
+        """Gets a line when something takes long."""
         self._key = _read_key(options.key_env)
         self._stopped: AccountError | UnpaidError | None = None
         self._waiting: set[asyncio.Task[Any]] = set()
@@ -100,11 +100,11 @@ class EndpointEngine:
 
     @property
     def n(self) -> int:
-        """Replies that one request may ask for: as many as the options say, until an address gives one only."""
+        """Replies that one request may ask for: as many as the options say, until an address gives only one."""
         return 1 if False in [address.takes_n for address in self.addresses] else self.options.n
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
-        """Answer requests that differ in their path only, in one answer; only the first where the endpoint gives one choice."""
+        """Answer requests that differ only in their path, in one answer; only the first if the endpoint gives one choice."""
         history = _History(min(self.n, len(requests)))
         try:
             return await self._answer(requests, history)
@@ -115,18 +115,18 @@ class EndpointEngine:
             raise
 
     def url_of(self, address: Address) -> str:
-        """The url that requests go to: what a server does may differ between its APIs."""
+        """Return the url that requests go to: what a server does may differ between its APIs."""
         return f"{address.url}/{self.path}"
 
     def stop(self) -> None:
-        """Send nothing more: requests that are not under way end with UnpaidError."""
+        """Send nothing more; requests that are not under way end with UnpaidError."""
         self._stopped = self._stopped or UnpaidError("it was not sent: the run had ended")
         for task in self._waiting:
             task.cancel()
 
     async def _answer(self, requests: Sequence[Request], history: _History) -> Answer:
         body = self.body(requests[0])
-        # Four bytes a token is the usual measure of English text; the answer's usage takes its place.
+        # Four bytes a token is the usual estimate for English text; the answer's usage replaces it.
         prompt = prompt_bytes(requests[0].ask.prompt) // 4
         pause = 0.0
         while True:
@@ -159,8 +159,8 @@ class EndpointEngine:
                 address.pace.leave(expected, cost)
 
     async def _enter(self, prompt: int, most: int, history: _History, pause: float) -> tuple[Address, int, int]:
-        """Wait until a request may go, first for ``pause`` seconds. Returns where to, the tokens that it may take, and its number
-        there. A caller that is cancelled here has sent nothing (more)."""
+        """Wait until a request may go, first for ``pause`` seconds. Returns its address, the tokens that it may take, and its
+        number there. A caller that is cancelled here has sent nothing (more)."""
         task = asyncio.current_task()
         assert task is not None
         self._waiting.add(task)
@@ -176,8 +176,8 @@ class EndpointEngine:
             self._waiting.discard(task)
 
     async def ask_once(self, address: Address, request: Request, more: dict[str, Any]) -> Answer:
-        """One try at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
-        Raises the errors of `engines.remote.wire`; those of the tree have their usage."""
+        """Try once at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
+        Raises the errors of `engines.remote.wire`; those of `core.errors` have their usage."""
         history = _History(1)
         try:
             answer = await self._ask(address, self.body(request) | more, [request], history)
@@ -188,16 +188,16 @@ class EndpointEngine:
         return replace(answer, usage=history.usage(answer.usage))
 
     def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
-        """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
+        """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
         url = self.url_of(address)
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE:
-                said = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT};"
-                raise AccountError(f"{said} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
+                reason = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT};"
+                raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
             address.pace.shrink(number, error.wait)
             if isinstance(error, LoadingError) and not address.loading:
                 address.loading = True
-                self.tell(f"{url}: {error}; waiting until it is there, {PATIENCE / 60:g} minutes at most")
+                self.tell(f"{url}: {error}; waiting until it is loaded, {PATIENCE / 60:g} minutes at most")
             history.throttled += 1
             return 0.0 if error.wait else self.back_off(history.throttled - 1)
         address.note_fault()
@@ -207,17 +207,17 @@ class EndpointEngine:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
             raise kind(f"{url}: {error} ({tries})") from error
-        # Where there are others they are asked first, at once.
+        # If there are other addresses, ask them first, at once.
         return min(error.wait, PATIENCE) or self.back_off(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
 
     def back_off(self, times: int) -> float:
-        """Seconds to wait after so many tries."""
-        # Jitter decides nothing but when: it is drawn without a seed on purpose.
+        """Return the seconds to wait after so many tries."""
+        # Jitter decides only when, so it is drawn without a seed on purpose.
         return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
 
     async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request], history: _History) -> Answer:
-        """Send one request, and again without the fields that were denied and can be spared; ``history`` counts them. The answer
-        has a reply for each choice that can be read, at least one."""
+        """Send one request, and again without optional fields that were denied; ``history`` counts the sendings. The answer has a
+        reply for each choice that can be read, at least one."""
         url, without = self.url_of(address), dict[str, str]()
         while True:
             began, left_out = time.monotonic(), self.without | without
@@ -229,11 +229,11 @@ class EndpointEngine:
                 history.sent -= not error.sent
                 raise
             except EngineError as error:
-                if not isinstance(error, DeniedError):  # an answer came, and was paid
+                if not isinstance(error, DeniedError):  # an answer came, and was paid for
                     history.lost += 1
                     raise
                 more = self.spare(error, body, without)
-                if not more and left_out == self.without | without:  # else another request found out meanwhile what to leave out
+                if not more and left_out == self.without | without:  # else another request has found out what to leave out
                     raise
                 without |= more
         self.without |= without
@@ -242,26 +242,26 @@ class EndpointEngine:
     def read_answer(
         self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], *, latency: float | None = None
     ) -> Answer:
-        """The replies in ``answer``, which has choices and came as ``raw`` after ``latency`` seconds. Raises EngineError where
-        there is none, StudyError where log-probabilities are wanted and missing."""
+        """Read the replies in ``answer``, which has choices and came as ``raw`` after ``latency`` seconds. Raises EngineError if
+        there is none, StudyError if required log-probabilities are missing."""
         try:
             replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
         except EngineError as error:
             raise EngineError(f"{url}: {error}", read_usage(answer)) from None
         self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
-            raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
+            raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that does")
         usage = read_usage(answer) if len(requests) > 1 else Usage(1, replies[0].prompt_tokens, replies[0].tokens)
         return Answer(tuple(replies), usage)
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
-        """The fields to leave out of a request that was denied for them, or to rename (as `without`); {} where there are none."""
+        """Find the fields to leave out of a request that was denied for them, or to rename (as `without`); {} if there are none."""
         known = self.without | dict(without)
         if error.names & FILTERED:
             return {}
         if "max_completion_tokens" in error.body and "max_tokens" not in known:
             return {"max_tokens": "max_completion_tokens"}
-        # 1 is what is meant without them; another value decides the reply.
+        # Without them a server uses 1; any other value decides the reply.
         spare = _SPARE | {name: name for name in ("temperature", "top_p") if body[name] == 1.0}
         for name, called in spare.items():
             if name in body and name not in known and re.search(rf"\b{called}\b", error.body, re.I):
@@ -271,7 +271,7 @@ class EndpointEngine:
         return {}
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The body of the request, as JSON. Raises EngineError for what an endpoint cannot be asked."""
+        """Make the body of the request, as JSON. Raises EngineError for what an endpoint cannot do."""
         ask = request.ask
         if request.decoding.beams > 1 or request.decoding.calculator:
             raise EngineError(f"{self.addresses[0].url}: an endpoint has neither beams nor a calculator: {request.decoding}")
@@ -296,14 +296,14 @@ class EndpointEngine:
 
     @property
     def changed(self) -> str:
-        """The fields that are left out since the server refused them, or go under another name."""
+        """The fields that are left out or renamed because the server refused them."""
         return ", ".join(f"{name} as {other}" if other else name for name, other in self.without.items())
 
 
 @dataclass
 class _History:
-    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last. ``sent`` counts how often it
-    was sent, without the times when it was ``throttled``, ``tries`` how often it failed; ``lost`` of them may have been paid."""
+    """What became of a request so far. It asks for ``n`` choices, and went last to ``address``. ``sent`` counts how often it was
+    sent, without the times when it was ``throttled``; ``tries`` how often it failed; ``lost`` of them may have been paid for."""
 
     n: int
     address: Address | None = None
@@ -313,7 +313,7 @@ class _History:
     throttled: int = 0
 
     def usage(self, last: Usage) -> Usage:
-        """The usage of all tries; ``last`` has the tokens of the last one."""
+        """Return the usage of all tries; ``last`` has the tokens of the last one."""
         return Usage(self.sent, last.read, last.written, self.lost)
 
 
@@ -333,9 +333,9 @@ def _check_url(url: str) -> str:
     short = re.sub(r"/(chat/)?completions/?$", "", url)
     if short != url:
         raise StudyError(f"teacher.url = {url!r}: end it before the API's own path: {short}; teacher.api chooses between them")
-    certificates = os.environ.get("SSL_CERT_FILE")  # where it is not there, TLS knows none, and does not say why
+    certificates = os.environ.get("SSL_CERT_FILE")  # if the file is missing, TLS fails without saying why
     if parts.scheme == "https" and certificates and not os.access(certificates, os.R_OK):
-        raise StudyError(f"SSL_CERT_FILE = {certificates!r}: cannot be read, so no certificate can be checked; mend or unset it")
+        raise StudyError(f"SSL_CERT_FILE = {certificates!r}: cannot be read, so no certificate can be checked; fix or unset it")
     return url.rstrip("/")
 
 
@@ -344,11 +344,11 @@ def _read_key(variable: str | None) -> str:
     if variable and not key:
         raise StudyError(f"teacher.key_env = {variable!r}: this environment variable is not set")
     if not (key.isascii() and key.isprintable()):
-        raise StudyError(f"teacher.key_env = {variable!r}: the variable holds characters that no key has; look for a line break")
+        raise StudyError(f"teacher.key_env = {variable!r}: the variable holds characters that no key has; perhaps a line break")
     return key
 
 
 def fit_body(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[str, Any]:
-    """``body`` as it is sent: with ``n``, without the fields that the endpoint does not take, others under another name."""
+    """Return ``body`` as it is sent: with ``n``, without the fields that the endpoint refuses, and others renamed."""
     body = body | {"n": n} if n > 1 else body
     return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body

@@ -1,5 +1,5 @@
-"""What the replies of an endpoint show besides their texts: another version of the model, ends that nobody knows, empty answers,
-and prompts that were cut without a word."""
+"""What the replies of an endpoint show besides their texts: another version of the model, unknown finish reasons, empty answers,
+and prompts that were cut silently."""
 
 import time
 from collections import Counter
@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 from understudy.core.asks import FINISHES, Prompt, Reply, prompt_bytes
 
 LONG = 4096
-"""Bytes of a prompt that can be cut."""
+"""Bytes from which on a prompt may have been cut."""
 ROUND = 256
-"""A server's limit is a multiple of it."""
+"""A server's limit is a multiple of this."""
 ENOUGH = 3
-"""So many different prompts with the same number of tokens prove a limit. This and `ROUND` were chosen by this project."""
+"""Different prompts with the same number of tokens that prove a limit. This and `ROUND` were chosen by this project."""
 EVERY = 0.5
-"""Seconds between two recordings while replies come, at least."""
+"""Least number of seconds between two recordings while replies arrive."""
 
 
 class Findings:
-    """Looks at every reply. ``versions`` counts those of each version of the model, ``finishes`` those that end for a reason that
-    is not known here: they were taken for ``stop``. ``empty`` have no text though they were not cut off. ``record`` is called now
-    and then, so that what was found can be seen while replies come."""
+    """Looks at every reply. ``versions`` counts the replies of each version of the model, ``finishes`` those with each unknown
+    finish reason, which is taken for ``stop``. ``empty`` counts those without text that were not cut off. ``record`` is called now
+    and then, so that the findings can be seen while replies arrive."""
 
     def __init__(self, record: Callable[[], object] = lambda: None) -> None:
         self.versions: Counter[str] = Counter()
@@ -31,7 +31,7 @@ class Findings:
         self._prompts: dict[int, int] = {}
 
     def note(self, replies: Sequence[Reply], prompt: Prompt) -> None:
-        """One answer to ``prompt`` has come."""
+        """Note one answer to ``prompt``."""
         for reply in replies:
             self.versions[reply.model] += 1
             if reply.finish_reason and reply.finish_reason.lower() not in FINISHES and reply.finish == "stop":
@@ -48,9 +48,9 @@ class Findings:
             self._record()
 
     def facts(self) -> dict[str, str]:
-        """name -> value, of what was found."""
+        """Return what was found, name -> value."""
         lengths = self._prompts.values()
-        # Several long prompts that differ have so many tokens, and none has more.
+        # Several long prompts of different lengths have the same number of tokens, and none has more.
         cut = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG and self._most % ROUND == 0
         found = {
             "versions": _count(self.versions) if len(self.versions) > 1 else "",

@@ -10,7 +10,7 @@ from understudy.core.options import unkeyed
 from understudy.core.protocols import AsyncEngine, EngineOptions
 
 KEY = "{key}"
-"""What stands for the key in headers and query."""
+"""The placeholder of the key in headers and query."""
 _OURS = (
     *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream"),
     *("stream_options", "logprobs"),
@@ -23,14 +23,14 @@ class Endpoint(EngineOptions):
     """A server that speaks the OpenAI protocol: completions or chat, a local one or a provider's."""
 
     url: str | tuple[str, ...]
-    """Its address with ``/v1``. Or several addresses that serve one model, which ``identity`` then names: when one is down, the
+    """Its address with ``/v1``, or several addresses that serve one model, which ``identity`` must then name. When one is down, the
     others are asked."""
     model: Annotated[str, Field(min_length=1)]
     """The model's name there."""
     api: Literal["completions", "chat"] = "completions"
-    """Raw prompts, or messages (a raw prompt becomes one user message)."""
+    """Raw prompts (``completions``), or messages (``chat``, where a raw prompt becomes one user message)."""
     identity: str | None = None
-    """The name of the model in the ledger; by default its url and name."""
+    """The name of the model in the ledger; by default its url, api and name."""
     key_env: str | None = unkeyed(None)
     """The environment variable that holds the key; the key itself is never written."""
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -42,24 +42,24 @@ class Endpoint(EngineOptions):
     query: Mapping[str, str] = unkeyed(factory=dict)
     """What follows each address after a question mark, ``{ api-version = "2024-10-21" }``; ``{key}`` as in ``headers``."""
     concurrency: Annotated[int, Field(ge=1)] = unkeyed(64)
-    """Requests at once, at most; fewer where the server refuses (HTTP 429)."""
+    """Most requests at once; fewer when the server refuses some (HTTP 429)."""
     n: Annotated[int, Field(ge=1)] = unkeyed(8)
-    """Chains of one question that one request asks for, at most: a prompt that they share (no shuffled exemplars) is read and paid
-    for once. A server that gives one choice anyway is asked for one at a time from then on."""
+    """Most chains of one question that one request asks for: a prompt that they share (no shuffled exemplars) is read and paid for
+    once. If a server gives only one choice, later requests ask for one at a time."""
     requests_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
-    """How many requests each address may get, spread evenly; by default there is no limit."""
+    """How many requests each address may get, spread evenly; no limit by default."""
     tokens_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
-    """How many tokens each address may read and write, spread evenly."""
+    """How many tokens each address may read and write, spread evenly; no limit by default."""
     timeout: Annotated[float, Field(gt=0)] = unkeyed(600.0)
-    """Seconds for one answer, from sending to its end (the default of OpenAI's own client)."""
+    """Seconds for one answer, from sending the request to the answer's end (the default of OpenAI's own client)."""
     retries: Annotated[int, Field(ge=0)] = unkeyed(4)
-    """Further tries after a timeout, a broken connection or answer, or a 5xx; a refusal (429) uses none up."""
+    """Further tries after a timeout, a broken connection or answer, or a 5xx; a refusal (429) does not count as a try."""
     stream: bool = unkeyed(False)
-    """Answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
+    """Receive answers in chunks (server-sent events), for servers and proxies that cut a silent connection."""
     logprobs: bool = unkeyed(False)
-    """Log-probabilities must come, and the run ends where they do not; they are requested in any case."""
+    """Require log-probabilities: the run ends if the server sends none. They are requested in any case."""
     batch: bool = unkeyed(False)
-    """Requests are collected, uploaded as a file and answered within a day, at a lower price (the OpenAI batch protocol;
+    """Collect requests, upload them as a file and get the answers within a day, at a lower price (the OpenAI batch protocol;
     docs/sampling.md). Nothing is bought twice: replies that were bought one by one stay, and the other way round."""
     poll: Annotated[float, Field(ge=0.01)] = unkeyed(60.0)
     """Seconds between two looks at a batch (60: the default of bespokelabs-curator)."""
@@ -70,7 +70,7 @@ class Endpoint(EngineOptions):
         if not self.url:
             raise ValueError('url must be given, e.g. "http://localhost:8000/v1"')
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
-            raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
+            raise ValueError(f"url = {list(self.url)}: identity must be given, to name the model that they all serve")
         for name in self.body:
             if name in _OURS:
                 raise ValueError(f"body.{name} = {self.body[name]!r}: other keys of the study decide this field; leave it out")
@@ -82,12 +82,12 @@ class Endpoint(EngineOptions):
                     raise ValueError(f"{where}.{name} = {value!r}: needs key_env, the variable that holds the key")
 
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
-        """Raise ValueError where prompts are messages and the API takes raw text."""
+        """Raise ValueError if prompts are messages and the API takes raw text."""
         if self.api == "completions" and chats:
-            raise ValueError('options.format.style = "messages": these need teacher.api = "chat"')
+            raise ValueError('options.format.style = "messages": messages need teacher.api = "chat"')
 
     def open(self, *, task: Any, seed: int) -> AsyncEngine:  # noqa: ARG002 - as the protocol has it
-        """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""
+        """Open the engine; nothing is sent yet. Raises StudyError if the key's variable is not set."""
         from understudy.engines.remote.endpoint import EndpointEngine
 
         return EndpointEngine(self)

@@ -1,8 +1,8 @@
-"""How fast an address is asked: as many requests at once as it bears, no more a minute than it allows, and none while it is down.
+"""How fast an address is asked: as many requests at once as it accepts, no more a minute than it allows, and none while it is down.
 
-How many it bears is found as TCP finds the capacity of a line: a slow start, then at most one more each round, and fewer after
-each refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd). A server's fault (5xx) says nothing
-about its load and shrinks nothing.
+It finds how many at once as TCP finds the capacity of a line: a slow start, then at most one more each round, and fewer after each
+refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd). A server's fault (5xx) says nothing about
+its load and shrinks nothing.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 START = 20
 """Requests at once in the beginning. Each answer makes room for one more, so they double each round."""
 GROWTH = 0.05
-"""How much an answer raises the limit after the slow start, but at most one request a round. So an address that bears one request
-at a time refuses one in twenty, and not every second one."""
+"""How much an answer raises the limit after the slow start, by at most one request a round. So an address that accepts one request
+at a time refuses one in twenty, not every second one."""
 SHRINK = 0.8
-"""The share of the requests at once that is left after a refusal; half, where the slow start went too far."""
+"""The share of the requests at once that is left after a refusal; half if the slow start went too far."""
 DEAD = 3
-"""After so many faults in a row an address is left alone for a while."""
+"""Faults in a row after which an address is left alone for a while."""
 REST = 15.0
-"""Seconds for which it is left alone; then one request sees whether it is back."""
+"""Seconds for which it is left alone; then one request tries whether it is back."""
 
 
 class Pace:
-    """Lets requests to one address go, first come, first served, and those that were refused before all others.
+    """Decides when requests to one address go: first come, first served, but those that were refused before all others.
 
-    ``requests`` and ``tokens``: what it may be sent in a minute, None for no limit. They are spread evenly, so that no
+    ``requests`` and ``tokens``: how many may be sent in a minute, None for no limit. They are spread evenly, so that no
     window of a minute holds more.
     """
 
@@ -43,11 +43,11 @@ class Pace:
 
     @property
     def load(self) -> tuple[bool, float]:
-        """Whether nobody may go now, and the requests under way and waiting as a share of what the address bears."""
+        """Whether no request may go now, and the requests under way and waiting as a share of what the address accepts."""
         return _now() < self._paused, (self.active + len(self._waiting)) / self.limit
 
     async def enter(self, tokens: int, *, again: bool = False) -> int:
-        """Wait until a request of about so many ``tokens`` may go. Returns its number, for `shrink`; `leave` must follow."""
+        """Wait until a request of about this many ``tokens`` may go. Returns its number, for `shrink`; `leave` must follow."""
         place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if again else self._waiting.append)((place, tokens))
         self._admit()
@@ -59,26 +59,26 @@ class Pace:
             raise
 
     def leave(self, expected: int, tokens: int) -> None:
-        """A request has ended that was ``expected`` to take so many tokens and took ``tokens``."""
+        """Note the end of a request that was ``expected`` to take so many tokens and took ``tokens``."""
         self.active -= 1
         self._next -= self._seconds(expected) - self._seconds(tokens)
         self._admit()
 
     def grow(self) -> None:
-        """An answer came; call this before `leave`. If as many requests are under way as the limit allows, the limit rises."""
+        """Note an answer; call this before `leave`. If as many requests are under way as the limit allows, the limit rises."""
         if self.active >= int(self.limit):
             self.limit += 1.0 if self._slow_start else min(GROWTH, 1.0 / self.limit)
 
     def shrink(self, number: int, wait: float) -> None:
-        """Request ``number`` was refused; nobody goes for ``wait`` seconds. Requests that were sent before the last shrinking
-        say nothing new."""
+        """Note that request ``number`` was refused; no request goes for ``wait`` seconds. Refusals of requests that were sent
+        before the last shrinking say nothing new."""
         if number > self._shrunk:
             self.limit = max(1.0, min(self.limit, self.active) * (0.5 if self._slow_start else SHRINK))
             self._slow_start, self._shrunk = False, self._sent
         self._paused = max(self._paused, _now() + wait)
 
     def _seconds(self, tokens: int) -> float:
-        """The part of the minute that a request of so many tokens takes, in seconds."""
+        """Return the part of the minute that a request of so many tokens takes, in seconds."""
         each = 60.0 / self.requests if self.requests else 0.0
         return max(each, 60.0 * tokens / self.tokens) if self.tokens else each
 
@@ -94,7 +94,7 @@ class Pace:
                 self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
                 return
             self._waiting.popleft()
-            if not place.done():  # done: nobody waits for it any more
+            if not place.done():  # done: nobody waits for it
                 self.active += 1
                 self._sent += 1
                 self._next = max(self._next, now) + self._seconds(tokens)
@@ -110,20 +110,21 @@ class Address:
     faults: int = 0
     rests: float = 0.0
     refusing: float = math.inf
-    """The time since which it has done nothing but refuse."""
+    """The time since which it has only refused."""
     well: bool = False
     """Whether it ever answered."""
     loading: bool = False
     """Whether it said that its model is being loaded."""
     takes_n: bool | None = None
-    """Whether it gives several choices in one answer, as a probe or the first such answer showed; None where that is not known."""
+    """Whether it gives several choices in one answer, as a probe or the first such answer showed; None if that is not known."""
 
     def note_answer(self) -> None:
         self.faults, self.refusing, self.rests, self.well = 0, math.inf, 0.0, True
         self.pace.grow()
 
     def note_refusal(self, wait: float) -> float:
-        """It refused a request and asks to ``wait`` so many seconds. Returns the seconds without any answer, that wait included."""
+        """Note that it refused a request and asks to ``wait`` so many seconds. Returns the seconds without any answer, that wait
+        included."""
         self.refusing = min(self.refusing, _now())
         return _now() + wait - self.refusing
 
@@ -134,7 +135,7 @@ class Address:
 
 
 def choose(addresses: Sequence[Address], avoid: Address | None) -> Address:
-    """The address with most room among those that are up; if possible not ``avoid``, where the request just failed."""
+    """Choose the address with most room among those that are up; if possible not ``avoid``, where the request just failed."""
     now = _now()
     up = [address for address in addresses if address.rests <= now] or [min(addresses, key=lambda a: a.rests)]
     chosen = min([a for a in up if a is not avoid] or up, key=lambda a: a.pace.load)

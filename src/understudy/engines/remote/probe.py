@@ -1,7 +1,7 @@
-"""Find out with five or six tiny requests what an endpoint does with the fields of a request: a 200 does not mean that they count.
+"""Finds out with five or six tiny requests what an endpoint does with the fields of a request: a 200 does not mean that they count.
 
-The answers show what became of ``n``, log-probabilities, stop strings, temperature, seed and usage. Where they do not decide, the
-value is ``unknown``: a model may say nothing, or one thing only.
+The answers show what became of ``n``, log-probabilities, stop strings, temperature, seed and usage. A value is ``unknown`` if they
+do not decide: a model may say nothing, or always the same.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ from understudy.engines.remote.pace import Address
 from understudy.engines.remote.wire import AgainError
 
 PROMPT = "Go on with these random digits, and write nothing else: 7 1 4 0 9 2 8 5 3 6 1 8"
-"""The prompt of every request of a probe: hardly any two draws continue it alike."""
+"""The prompt of every request of a probe: two draws hardly ever continue it alike."""
 ROLE = "probe"
 """The role of its requests in the ledger."""
 TOKENS = 24
-"""``max_tokens`` of a request; the random digits in the answer tell draws apart."""
+"""``max_tokens`` of a request: enough random digits to tell draws apart."""
 PATIENCE = 60.0
 """Seconds to wait for an answer; a server that needs longer for so little may be loading its model."""
 LONG = 6
-"""Two equal texts prove something from so many characters on: three digits and blanks."""
+"""Characters from which on two equal texts prove something: three digits and blanks."""
 CHANCE = 0.01
-"""A text with a higher probability, where log-probabilities come, may well be drawn twice."""
+"""A text with a higher probability than this, if log-probabilities come, may well be drawn twice."""
 
 
 _DRAWN = Decoding(1.0)
 
 
 class ProbeReplies(NamedTuple):
-    """The reply to each request, None where it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
-    and n = 2 where ``several``. ``greedy`` is drawn greedily, and ``stopped`` is too, at the string ``stop`` that is in it."""
+    """The reply to each request, None if it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
+    and n = 2 if ``several``. ``greedy`` is decoded greedily, and so is ``stopped``, with the stop string ``stop`` that it has."""
 
     first: Reply
     again: Reply | None
@@ -50,12 +50,11 @@ class ProbeReplies(NamedTuple):
 
 
 def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStore) -> dict[str, dict[str, str]]:
-    """Returns url -> name -> value, of each of ``addresses``: ``n`` (honoured, one, copies, refused), ``logprobs`` and
-    ``usage`` (given, none), ``stop`` (removed, kept, ignored), ``temperature`` (draws, ignored), ``seed`` (honoured, ignored), each
-    perhaps unknown, and the ``model`` that answers. An address that cannot be asked now (no answer, no room in the budget) is left
-    out.
+    """Probe each of ``addresses``. Returns url -> name -> value: ``n`` (honoured, one, copies, refused), ``logprobs`` and ``usage``
+    (given, none), ``stop`` (removed, kept, ignored), ``temperature`` (draws, ignored), ``seed`` (honoured, ignored), each perhaps
+    unknown, and the ``model`` that answers. An address that cannot be asked now (no answer, no room in the budget) is left out.
 
-    Requests are reserved in ``store``, and not sent again where it has their replies. Raises AccountError, and StudyError where the
+    Requests are reserved in ``store``, and not sent again if it has their replies. Raises AccountError, and StudyError if the
     endpoint does not give what the study needs.
     """
 
@@ -68,7 +67,7 @@ def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStor
 
 
 async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:
-    """The facts about one address of the opened ``engine``; {} where it cannot be asked now."""
+    """Find the facts about one address of the opened ``engine``; {} if it cannot be asked now."""
 
     async def ask(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
         call = Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt)
@@ -91,8 +90,8 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
 
 
 async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
-    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises TimeoutError, AgainError or
-    BudgetError where it cannot be asked now."""
+    """Get the reply to ``request`` with the fields ``more``; None if the server refuses it. Raises TimeoutError, AgainError or
+    BudgetError if it cannot be asked now."""
     key = request.key(f"{engine.identity} at {engine.url_of(address)}")
     if (kept := store.get(key)) is not None:
         return kept
@@ -106,8 +105,8 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
         answer = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
     except (TimeoutError, AgainError) as error:
         paid, sent = (error.paid, error.sent) if isinstance(error, AgainError) else (True, True)
-        kind, said = EngineError if paid else UnpaidError, str(error) or f"no answer within {PATIENCE:g} s"
-        store.fail(key, kind(said), None if paid else Usage(int(sent), 0, 0))
+        kind, reason = EngineError if paid else UnpaidError, str(error) or f"no answer within {PATIENCE:g} s"
+        store.fail(key, kind(reason), None if paid else Usage(int(sent), 0, 0))
         raise
     except (AccountError, EngineError) as error:
         store.fail(key, UnpaidError(str(error)) if isinstance(error, AccountError) else error, error.usage)
@@ -122,7 +121,7 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
 
 
 def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
-    """The facts about the endpoint that ``answers`` show; see `probe`."""
+    """Read from ``answers`` the facts about the endpoint; see `probe`."""
     first, *_ = _read_texts(answers.first, chat=chat)
     again = _read_texts(answers.again, chat=chat)[0] if answers.again else None
     other = _read_texts(answers.other, chat=chat) if answers.other else []
@@ -166,18 +165,18 @@ def _judge_stop(answers: ProbeReplies, *, chat: bool) -> str:
         return "ignored"
     if text.strip() == before.strip():
         return "removed"
-    # The token that completes it may say more.
+    # The token that completes the stop string may hold more text.
     return "kept" if text.lstrip().startswith((before + answers.stop).lstrip()) and len(text) < len(whole) else "unknown"
 
 
 def _choose_stop(text: str) -> str:
-    """The first letter or digit in the first half of ``text`` that differs from its beginning; "" where there is none. It is a
-    single character: where a server drops broken characters, two neighbours in its text may have had something between them."""
+    """Choose the first letter or digit in the first half of ``text`` that differs from its beginning; "" if there is none. It is a
+    single character: if a server drops broken characters, two neighbours in its text may have had something between them."""
     half = text.strip()[: len(text.strip()) // 2]
     return next((c for c in half[1:] if c.isascii() and c.isalnum() and c != half[0]), "")
 
 
 def _read_texts(reply: Reply, *, chat: bool) -> list[str]:
-    """The whole text of each choice that has one, by index, thoughts first."""
+    """Read the whole text of each choice that has one, by index, thoughts first."""
     answer = json.loads(reply.raw or "")
     return [choice.reasoning + choice.text for choice in read_choices(answer, "", (), chat=chat, n=len(answer["choices"]))]

@@ -1,4 +1,4 @@
-"""An answer that comes as a stream of chunks (server-sent events), put together as if it had come in one piece."""
+"""Puts together an answer that comes as a stream of chunks (server-sent events), as if it had come in one piece."""
 
 import json
 from typing import Any
@@ -7,10 +7,10 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "thinking", "refusal", "r
 
 
 def merge_events(text: str) -> dict[str, Any]:
-    """The answer that the events of ``text`` make, in the layout of one that is not streamed; an error that is among them instead.
+    """Merge the events of ``text`` into an answer in the layout of one that is not streamed; if one is an error, return that.
 
-    Raises ValueError where a chunk is broken, or the stream ends before its ``[DONE]`` and before each choice has said why it
-    ends (some servers send no ``[DONE]``).
+    Raises ValueError if a chunk is broken, or the stream ends before its ``[DONE]`` and before each choice has its finish reason
+    (some servers send no ``[DONE]``).
     """
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
@@ -35,19 +35,19 @@ def merge_events(text: str) -> dict[str, Any]:
 
 
 def _as_parts(value: str | list[Any] | None) -> list[Any]:
-    """A text as a list of parts; parts as they are."""
+    """Return a text as a list of parts; parts as they are."""
     return ([{"type": "text", "text": value}] if value else []) if isinstance(value, str) else value or []
 
 
 def _split_events(text: str) -> list[str]:
-    """The ``data`` of each event; those that consist of comments only, which keep a connection alive, have none."""
+    """List the ``data`` of each event; comments alone, which keep a connection alive, have none."""
     events = text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")
     lines = [[line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:")] for event in events]
     return ["\n".join(data) for data in lines if data]
 
 
 def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
-    """Add the chunk of a choice to what there is of it."""
+    """Add the chunk ``part`` of a choice to ``whole``, what has come of it so far."""
     whole["finish_reason"] = part.get("finish_reason") or whole["finish_reason"]
     if isinstance(part.get("text"), str):
         whole["text"] = whole.get("text", "") + part["text"]
@@ -57,10 +57,10 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
             more, before = delta.get(name), message.get(name)
             if isinstance(more, str) and isinstance(before, str | None):
                 message[name] = (before or "") + more
-            elif isinstance(more, str | list):  # parts, as text and thought of Mistral's
+            elif isinstance(more, str | list):  # parts, as for Mistral's texts and thoughts
                 message[name] = _as_parts(before) + _as_parts(more)
-    if isinstance(given := part.get("logprobs"), dict):
+    if isinstance(added := part.get("logprobs"), dict):
         logprobs = whole.setdefault("logprobs", {})
-        for name, values in given.items():
+        for name, values in added.items():
             if isinstance(values, list):
                 logprobs[name] = [*logprobs.get(name, []), *values]

@@ -1,12 +1,12 @@
-"""One request to one address over HTTP, and every way in which it can end: with an answer, or with one of these errors.
+"""One request to one address over HTTP. It ends with an answer or with one of these errors:
 
-AgainError       a fault of the server or the line that may pass: 5xx, timeouts, broken connections and answers
+AgainError       a fault of the server or the connection that may pass: 5xx, timeouts, broken connections and answers
 ThrottledError   HTTP 429: too many requests; LoadingError, a 503: the model is being loaded
 DeniedError      the request itself is refused (another 4xx)
-AccountError     the key or the account is refused: nothing can be asked any more
+AccountError     the key or the account is refused, so no further request can succeed
 EngineError      anything else that will not pass
 
-The client is aiohttp's: proxies, compression, TLS and HTTP itself are its business.
+The client is aiohttp's, which handles proxies, compression, TLS and HTTP itself.
 """
 
 import asyncio
@@ -34,36 +34,36 @@ from understudy.core.errors import AccountError, EngineError, StudyError, Unpaid
 from understudy.engines.remote.sse import merge_events
 
 LARGEST = 32 << 20
-"""Bytes of an answer, at most."""
+"""Most bytes of an answer."""
 SECRET = 12
-"""Characters from which on a key is a secret; a shorter one is a word that may be in any text (local servers take any)."""
+"""Characters from which on a key is a secret. A shorter one is a word that may be in any text (local servers accept any key)."""
 CONNECT = 20.0
-"""Seconds that a connection may take, with its TLS: a port that does not speak TLS may never answer."""
+"""Seconds that a connection may take, including TLS: a port that does not speak TLS may never answer."""
 _COPIED = 1 << 20
-"""Bytes of a body that aiohttp sends in one piece, at most; it warns about longer ones."""
+"""Most bytes of a body that aiohttp sends in one piece; it warns about longer ones."""
 _PASSING = frozenset({408, 409, 425})
 NO_CREDIT = frozenset(
     "insufficient_quota billing_hard_limit_reached billing_not_active budget_exceeded Arrearage exceeded_current_quota_error "
     "1113".split()
 )
-"""What OpenAI's and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu) call an empty account, in ``code`` or ``type``."""
+"""Names of an empty account, in ``code`` or ``type``, of OpenAI and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu)."""
 _NO_CREDIT_SAID = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
     r"spend(ing)? limit|used all available credits"
 )
-"""What others say of it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
+"""Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
-"""What they call a key that they do not know."""
+"""Servers' names for an unknown key."""
 _NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
 _PERHAPS_ACCOUNT = {400, 403, 412, 429}
-"""Statuses with which a server may refuse an account or a key, too."""
+"""Further statuses with which a server may refuse an account or a key."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
 KEPT = "What came is kept: run the same command again to continue"
 _ACCOUNT = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
 
 
 class AgainError(Exception):
-    """A fault that may pass. ``wait``: seconds that the server asks to wait, 0 where it does not say. ``paid``: a model may have
+    """A fault that may pass. ``wait``: seconds that the server asks to wait, 0 if it does not say. ``paid``: a model may have
     worked on the request. ``sent``: the request counts as sent."""
 
     def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False, sent: bool = True) -> None:
@@ -76,11 +76,11 @@ class ThrottledError(AgainError):
 
 
 class LoadingError(ThrottledError):
-    """The server is there, and its model not yet."""
+    """The server is up, but its model is still being loaded."""
 
 
 class DeniedError(UnpaidError):
-    """The request is refused as it is. ``body`` is the server's answer, ``names`` are the names that it gives the error."""
+    """The request itself is refused. ``body`` is the server's answer, ``names`` are the names that it gives the error."""
 
     def __init__(self, what: str, body: str) -> None:
         super().__init__(what)
@@ -88,7 +88,7 @@ class DeniedError(UnpaidError):
 
 
 class ForbiddenError(DeniedError):
-    """HTTP 403: the key may not do this, or this prompt is not let in."""
+    """HTTP 403: the key may not do this, or this prompt is refused."""
 
 
 Content = bytes | aiohttp.FormData | None
@@ -99,20 +99,20 @@ Response = tuple[Mapping[str, str], bytes]
 class Client:
     """Sends requests with ``headers`` and ``query`` through one aiohttp session, which must be made in the event loop that uses it.
 
-    A request fails ``timeout`` seconds after its beginning when the whole answer has not come. Where an answer repeats ``secret``,
-    it is replaced (`hide`). `close` it at the end.
+    A request fails if the whole answer has not come ``timeout`` seconds after its beginning. If an answer repeats ``secret``, the
+    secret is replaced (`hide`). `close` the client at the end.
     """
 
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str, query: Mapping[str, str]) -> None:
         self.timeout, self.secret, self._query = timeout, secret, dict(query) or None
-        # aiohttp takes away no other header than Authorization where a redirection leads to another server.
+        # When a redirection leads to another server, aiohttp removes only the header Authorization.
         self._follows = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
         self._proxy = cache(_find_proxy)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),  # `send` keeps all else
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),  # `send` limits the rest
         )
 
     async def close(self) -> None:
@@ -121,10 +121,10 @@ class Client:
     async def send(
         self, method: str, url: str, content: Content = None, *, into: Callable[[bytes], Any] | None = None, timeout: float = 0.0
     ) -> Response:
-        """The answer to ``content``, a 200. Raises the errors above.
+        """Send ``content`` and return the answer, a 200. Raises the errors above.
 
-        ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
-        server is not shown the key. ``timeout`` takes the place of the client's.
+        ``into`` is called with each part of the answer as it arrives, however large; redirections are followed only then, and
+        another server does not get the key. ``timeout`` replaces the client's.
         """
         seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(url)
         try:
@@ -160,7 +160,7 @@ class Client:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Never sends a request on a connection where bytes have come that nobody asked for: aiohttp would take them for the answer."""
+    """Never sends a request on a connection that has received unrequested bytes: aiohttp would take them for the answer."""
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
         while (connection := await super()._get(key, traces)) is not None:
@@ -171,8 +171,8 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _find_proxy(address: str) -> str | None:
-    """The proxy that the environment names for ``address`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look for it
-    at every request, in a thread. Raises StudyError for one of another kind than HTTP."""
+    """Find the proxy that the environment names for ``address`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look
+    for it at every request, in a thread. Raises StudyError if it is not an HTTP proxy."""
     url = URL(address).origin()
     if proxy_bypass(url.host or ""):
         return None
@@ -182,23 +182,23 @@ def _find_proxy(address: str) -> str | None:
         proxy = f"http://{proxy}"
     if proxy and URL(proxy).scheme not in ("http", "https"):
         kind = f"{url.scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {URL(proxy).scheme!r}"
-        before = "put a proxy of HTTP before it (docs/teachers.md says how) and name that one"
-        raise StudyError(f"{url}: {kind}; only http:// and https:// are spoken: {before}, or set NO_PROXY={url.host} to go without")
+        before = "put an HTTP proxy in front of it (docs/teachers.md says how) and name that one"
+        raise StudyError(f"{url}: {kind}; only http:// and https:// work: {before}, or set NO_PROXY={url.host} to go without")
     return proxy
 
 
 def _explain(error: Exception, proxy: str | None) -> str:
-    """What was tried, and what may help."""
+    """Say how the connection was tried, and what may help."""
     through = f", through the proxy {URL(proxy).host}:{URL(proxy).port} of the environment" if proxy else ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"{through}; where the server's own authority signs for it, SSL_CERT_FILE must name its certificates"
+        return f"{through}; if a private authority signed the server's certificate, SSL_CERT_FILE must name its certificates"
     if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ConnectionTimeoutError):
         return f"{through}; does the port speak TLS (https://), or is it http://?"
     return f"{through}; is the server running?"
 
 
 def _unpack(body: bytes) -> bytes:
-    """``body`` where it is packed though no header says so, and without a byte order mark."""
+    """Unpack ``body`` if it is gzipped although no header says so, and remove a byte order mark."""
     if body.startswith(b"\x1f\x8b"):
         with suppress(zlib.error):
             body = zlib.decompressobj(wbits=31).decompress(body, LARGEST)
@@ -206,13 +206,13 @@ def _unpack(body: bytes) -> bytes:
 
 
 def hide(body: bytes, secret: str) -> bytes:
-    """``body`` with ``secret`` replaced, if it is long enough to be one."""
+    """Replace ``secret`` in ``body``, if it is long enough to be one."""
     return body if len(secret) < SECRET else body.replace(secret.encode(), b"[the key]")
 
 
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
-    the errors above."""
+    """Send ``body`` and return the JSON object with choices that answers it, and its text; a stream of chunks is put together.
+    Raises the errors above."""
     headers, content = await client.send("POST", url, _write_json(body))
     text = content.decode("utf-8", "replace")
     try:
@@ -220,86 +220,86 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
             whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
             content = hide(whole, client.secret)  # a key that came in pieces is whole here
             text = content.decode("utf-8", "surrogatepass")
-        found = _read_json(content, text)
+        answer = _read_json(content, text)
     except (ValueError, RecursionError):
-        found = None
-    return require_choices(url, found, text, headers), text
+        answer = None
+    return require_choices(url, answer, text, headers), text
 
 
 def _write_json(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body)
-    except TypeError:  # half characters, which orjson does not write
+    except TypeError:  # half characters (lone surrogates), which orjson does not write
         return json.dumps(body).encode()
 
 
 def _read_json(content: bytes, text: str) -> Any:
     try:
         return orjson.loads(content)
-    except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
+    except ValueError:  # half characters, NaN, bytes that are not UTF-8: json reads more than orjson
         return json.loads(text)
 
 
 def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """``found``, which came as ``text`` under a 200, where it is an object with choices. Raises the errors above."""
+    """Return ``found``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
     if isinstance(found, dict) and found.get("choices") and isinstance(found["choices"], list):
         return found
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
-        # Gateways send the errors of servers behind them under a 200.
+        # Gateways send the errors of the servers behind them under a 200.
         inside = found["error"]
         status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text), str(inside))
         raise classify(url, status, text, read_wait(headers), under=200)
-    said = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
-    if found is None and not re.search(r"/v\d", url):  # a web page: the next one will be no other
-        raise DeniedError(f"{url}: {said}", text)
-    raise AgainError(said, paid=True)
+    reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
+    if found is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
+        raise DeniedError(f"{url}: {reason}", text)
+    raise AgainError(reason, paid=True)
 
 
-def _find_status(code: Any, names: set[str], said: str) -> int:
-    """The status that an error under a 200 should have had."""
+def _find_status(code: Any, names: set[str], text: str) -> int:
+    """Find the status that an error under a 200 should have had."""
     if names & NO_CREDIT:
         return 402
     if names & _NO_KEY:
         return 401
-    if _NO_PATH.search(said):
+    if _NO_PATH.search(text):
         return 404
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
     return code if type(code) is int and 400 <= code < 600 else 500
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, on one line."""
+    """Return the beginning of a text, on one line."""
     text = " ".join(text[:2000].split())
     return text if len(text) <= 300 else text[:297] + "..."
 
 
 def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0) -> Exception:
-    """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above. ``under``: the status that it
-    came with, where that is another."""
-    said = f"HTTP {under or status}: {shorten(text)}"
+    """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``under``: the status that it
+    came with, if that is another."""
+    reason = f"HTTP {under or status}: {shorten(text)}"
     if status in _PERHAPS_ACCOUNT:
         names = _read_names(text)
-        words = " ".join(names) or text  # elsewhere in it the prompt may be repeated
+        words = " ".join(names) or text  # the rest of the text may repeat the prompt
         if NO_CREDIT & names or _NO_CREDIT_SAID.search(words):
             status = 402
         elif _NO_KEY & names or _NO_KEY_SAID.search(words):
             status = 401
     if status in _ACCOUNT:
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
+        return AccountError(f"{url}: {reason}; {_ACCOUNT[status]} {KEPT}")
     if status == 403:
-        return ForbiddenError(f"{url}: {said}", text)
+        return ForbiddenError(f"{url}: {reason}", text)
     if status == 429:
-        return ThrottledError(said, wait, sent=False)
+        return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
-        return LoadingError(said, wait or 2.0, sent=False)
+        return LoadingError(reason, wait or 2.0, sent=False)
     if status in _PASSING or (status >= 500 and status != 501):
-        return AgainError(said, wait)
+        return AgainError(reason, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
-    return DeniedError(f"{url}: {said}{hint}", text)
+    return DeniedError(f"{url}: {reason}{hint}", text)
 
 
 def parse(text: str | bytes) -> Any:
-    """The JSON value that ``text`` is; None where it is none."""
+    """Parse ``text`` as a JSON value; None if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -307,11 +307,11 @@ def parse(text: str | bytes) -> Any:
 
 
 def _read_names(text: str) -> set[str]:
-    """The names that a server gives the error which it sent, and its message."""
-    found = parse(text)
-    found = found[0] if isinstance(found, list) and found else found  # Gemini's come in a list
-    error = found.get("error") if isinstance(found, dict) else None
-    tables = [found, error]
+    """Read the names that a server gives the error which it sent, and its message."""
+    answer = parse(text)
+    answer = answer[0] if isinstance(answer, list) and answer else answer  # Gemini's come in a list
+    error = answer.get("error") if isinstance(answer, dict) else None
+    tables = [answer, error]
     if isinstance(error, dict):
         details = error.get("details")
         tables += [error.get("innererror"), *(details if isinstance(details, list) else [])]
@@ -322,8 +322,8 @@ def _read_names(text: str) -> set[str]:
 
 
 def read_wait(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the
-    server's own clock where it shows it; 0 where it says nothing that can be read."""
+    """Read the seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3),
+    by the server's own clock if it shows it; 0 if it says nothing that can be read."""
     after = headers.get("Retry-After", "")
     for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (after, 1.0)):
         try:
@@ -338,7 +338,7 @@ def read_wait(headers: Mapping[str, str]) -> float:
 
 def _read_date(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
