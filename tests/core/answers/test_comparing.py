@@ -103,3 +103,7 @@ def test_an_option_that_is_a_number_is_itself_before_it_is_a_label():
 def test_a_date_is_no_number(value):
     assert normalise(value, "number") is None
     assert normalise("1/2", "number") == "0.5"
+
+
+def test_an_answer_that_is_not_available_is_no_quotient_of_two_letters():
+    assert [normalise(text, "expression") for text in ("N/A", "n/a", "n/b")] == [None, None, "n/b"]
