@@ -25,8 +25,8 @@ class Recorded(EngineOptions):
     fields: Mapping[str, str] = field(default_factory=dict)
     """Our field -> the rows' field, where the names differ."""
     prefer: Literal["text", "recorded"] = "text"
-    """Which answer counts if the text and the row state different ones. With ``recorded`` the last sentence of a text that does
-    not plainly state its answer ("he has 8 - 5 = 3 left") is part of the rationale, too: the answer comes from the row."""
+    """Which answer counts if the text and the row state different ones. With ``recorded`` the whole text is rationale, and the
+    answer comes from the row."""
 
     def __post_init__(self) -> None:
         if not self.chains:
