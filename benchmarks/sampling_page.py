@@ -39,19 +39,21 @@ TEMPLATE = """# How fast a teacher is sampled
 Written by `make bench-sampling` (and `make bench-sampling-large`) from
 [benchmarks/results/sampling.json](../benchmarks/results/sampling.json); do not edit.
 {note}
-A server on loopback answers each chat completion 50 ms after it arrived, with about 100 tokens (400 characters) and its usage.
-Prompts are about 300 tokens, all of them different. The server is pinned to core 0 of a machine with two. Each subject runs alone on
-core 1, in an environment of its own with pinned versions (`benchmarks/peers/`), set up for throughput as its documentation says.
+A server on loopback answers each chat completion 50 ms after it arrived, with about 100 tokens (400 characters) and its
+usage. Prompts are about 300 tokens, all of them different. The server is pinned to core 0 of a machine with two. Each
+subject runs alone on core 1, in an environment of its own with pinned versions (`benchmarks/peers/`), set up for
+throughput as its documentation says.
 
-Subjects take turns. Values are medians of the rounds, with the lowest and the highest in brackets. Bold is the ratio to the bare
-loop: the median of the ratios of each round. The benchmark checks that each reply is the one to its prompt. Time runs from the first
-request that the server sees to the last reply received, so it leaves out start and imports. CPU time leaves them out too: a run of few
-calls is subtracted.
+Subjects take turns. Values are medians of the rounds, with the lowest and the highest in brackets. Bold is the ratio to
+the bare loop: the median of the ratios of each round. The benchmark checks that each reply is the one to its prompt.
+Time runs from the first request that the server sees to the last reply received, so it leaves out start and imports.
+CPU time leaves them out too: a run of few calls is subtracted.
 
-Understudy does what a study does. Each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9 and
-power loss ([sampling.md](sampling.md)). The bare loop keeps nothing. Understudy's client is aiohttp too, on uvloop if that is
-installed. The bare loop runs on asyncio, and on uvloop in a row of its own. One row of Understudy may also use the server's core, as
-it may on a user's machine: its commits run in a thread, and a process beside the command's own makes the chains.
+Understudy does what a study does. Each request is on the disk before it is sent, and each reply is kept whole, safe
+from kill -9 and power loss ([sampling.md](sampling.md)). The bare loop keeps nothing. Understudy's client is aiohttp
+too, on uvloop if that is installed. The bare loop runs on asyncio, and on uvloop in a row of its own. One row of
+Understudy may also use the server's core, as it may on a user's machine: its commits run in a thread, and a process
+beside the command's own makes the chains.
 
 {aims}
 
@@ -93,8 +95,9 @@ Other work on the machine meanwhile, in cores: {others}.
 {versions}.
 
 - openai: AsyncOpenAI and a semaphore, with its aiohttp client (about twice as fast as its default here). It keeps nothing.
-- curator: its OpenAI backend, with limits that are never reached. It counts tokens with tables that it fetches at run time, and ends
-  without internet, so the benchmark gives it a counter that costs nothing. It appends replies to a file and does not sync them.
+- curator: its OpenAI backend, with limits that are never reached. It counts tokens with tables that it fetches at run
+  time, and ends without internet, so the benchmark gives it a counter that costs nothing. It appends replies to a file
+  and does not sync them.
 - distilabel: one `TextGeneration` over `OpenAILLM`, in batches of the concurrency. A batch waits for its slowest call.
 - inspect_ai: `generate` without a scorer, log of samples on, live view off.
 
