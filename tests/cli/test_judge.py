@@ -185,7 +185,7 @@ def test_a_line_without_an_end_stays_a_line_of_its_own(run):
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / FILE).write_text('{"question": "q"}\n')
     with pytest.raises(
-        DataError, match=r"judgements\.jsonl, line 1: arms, rater, choice, left, texts must be given; mend or remove"
+        DataError, match=r"judgements\.jsonl, line 1: arms, rater, choice, left, texts must be given; correct or remove"
     ):
         read_judgements(tmp_path / FILE)
 
@@ -403,7 +403,7 @@ def test_what_an_engine_says_is_a_check_of_its_own_and_an_arm_selects_by_it(run,
     assert chosen
     assert {said[chain] for chain in chosen} == {"correct"}
     ran = understudy("select", "demo.toml", *SETS, "--set", "study.checks=['judged']", cwd=tmp_path)
-    assert (ran.code, "study.checks[0] = 'judged': is said of chains by an engine" in ran.err) == (2, True), ran.err
+    assert (ran.code, "study.checks[0] = 'judged': holds an engine's verdicts on chains" in ran.err) == (2, True), ran.err
 
 
 def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tmp_path):

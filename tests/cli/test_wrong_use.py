@@ -34,7 +34,7 @@ method = "scotd"
         (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
         (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),
         (STUDY, ("--set", "arms.3.method=scotd"), "arms.3 is not one of the 1 entries"),
-        (STUDY, ("--set", "arms.name=b"), "arms is a list; name an entry of it, as in arms.0.name"),
+        (STUDY, ("--set", "arms.name=b"), "arms is a list; name one of its entries, as in arms.0.name"),
         (STUDY, ("--set", "arms.0.name.x=b"), "arms.0.name is 'a', not a table"),
         (STUDY, ("--set", "study=3"), "study: must be a table of options, not 3"),
         (STUDY.replace("[[arms]]", "[arms]"), (), "at least one [[arms]] table must be given"),

@@ -98,7 +98,7 @@ def read_judgements(path: Path) -> list[Judgement]:
         arms = judgement.arms
         if judgement.choice not in (*arms, "") or judgement.left not in arms or arms[0] == arms[1]:
             said = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
-            raise DataError(f"{where}: {said}: must be of two different arms = {list(arms)}; mend or remove the line")
+            raise DataError(f"{where}: {said}: must be of two different arms = {list(arms)}; correct or remove the line")
     return [judgement for _, judgement in read]
 
 
