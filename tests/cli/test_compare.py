@@ -225,7 +225,7 @@ def test_what_is_not_alike_stands_beside_every_pair_and_in_the_notes(copy):
     (pair,) = [c for c in data.comparisons if (c.arm, c.other, c.split) == ("N chains, correct", "answer-only", "test")]
     assert "learned tokens" in pair.unlike
     assert any(note.startswith("Not alike: learned tokens: ") for note in data.notes)
-    assert "not alike</th>" in (copy / "report.html").read_text()
+    assert "differ in</th>" in (copy / "report.html").read_text()
 
 
 def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
@@ -273,7 +273,7 @@ def test_a_run_that_may_not_be_written_to_is_shown_and_no_look_is_noted(copy, mo
     ("pairs", "why"),
     [
         ('[["answer-only", "answer-only"]]', "compares an arm with itself"),
-        ('[["answer-only", "N chains, all"], ["N chains, all", "answer-only"]]', "stands there twice"),
+        ('[["answer-only", "N chains, all"], ["N chains, all", "answer-only"]]', "is named twice"),
     ],
 )
 def test_a_pair_that_is_no_pair_is_refused(copy, pairs, why):

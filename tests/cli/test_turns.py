@@ -119,7 +119,7 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
     assert rows["gold asks"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"
     assert rows["sci"]["read_per_answer"] > 2 * 10
     page = (ran / "runs" / "s" / "report.html").read_text()
-    assert "Whose errors" in page
+    assert "Errors by part" in page
     assert "| sci | rationale | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
 
 
