@@ -136,7 +136,7 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")
-    with pytest.raises(UserError, match=r"no two arms to compare: answer-only \(the arms: answer-only"):
+    with pytest.raises(UserError, match=r"a comparison needs two arms, and there is only answer-only \(the arms: answer-only"):
         compare_runs([first], only=["answer-only"])
     with pytest.raises(UserError, match=r"--arm: there is no arm 'answer-olny'; did you mean 'answer-only'"):
         compare_runs([first], only=["answer-only", "N chains, all", "answer-olny"])
@@ -148,7 +148,7 @@ def test_runs_of_other_seeds_are_not_compared_unless_told(copy):
     first, other = Run(copy), Run(again)
     moved = [replace(place, seed=place.seed + 7) if place.what in ("student", "answers") else place for place in other.plan.places]
     other.plan = replace(other.plan, places=tuple(moved))
-    with pytest.raises(UserError, match=r"students have other seeds: 0 in .*demo; 7 in .*again\. --anyway"):
+    with pytest.raises(UserError, match=r"students have different seeds: 0 in .*demo; 7 in .*again\. --anyway"):
         compare_runs([first, other])
     found = compare_runs([first, other], anyway=True)
     assert any(note.startswith("Students have other seeds: 0 in ") for note in found.notes)
@@ -224,7 +224,7 @@ def test_what_is_not_alike_stands_beside_every_pair_and_in_the_notes(copy):
     data = open_run(copy)
     (pair,) = [c for c in data.comparisons if (c.arm, c.other, c.split) == ("N chains, correct", "answer-only", "test")]
     assert "learned tokens" in pair.unlike
-    assert any(note.startswith("Not alike: learned tokens: ") for note in data.notes)
+    assert any(note.startswith("Arms differ in learned tokens: ") for note in data.notes)
     assert "differ in</th>" in (copy / "report.html").read_text()
 
 
@@ -289,7 +289,7 @@ def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
     assert list(describe_looks(looks, every)) == []
     other = replace(study, evaluation=replace(study.evaluation, compare=(("a", "c"),)))
     assert count_looks_before(looks, other) == {frozenset("ac"): 4}
-    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named before and not compared any more"
+    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named before and no longer compared"
 
 
 def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_the_number_of_looks(copy):
@@ -299,7 +299,7 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     assert list(describe_looks(read_looks(copy), study)) == []
     looks = [Look(study.seeds, (), 2, arms=("gone", *names[1:]), seed=study.seed + 1)]
     gone, added, seed = describe_looks(looks, study)
-    assert gone == "Taken out after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
+    assert gone == "Removed after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
     assert added == f"Added after the results had been shown 2 times: {names[0]}."
     assert seed == f"The study's seed changed after the results had been shown 2 times: {study.seed + 1} before."
     assert list(describe_looks([Look(study.seeds, ())], study)) == [], "a file that does not say it"
@@ -317,7 +317,7 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     some = replace(study, evaluation=replace(study.evaluation, compare=((names[0], names[1]),)))
     looks = [replace(same, pairs=((names[0], other),)) for other in names[1:3]]
     gone = join_names((names[0], names[2]), " and ")
-    assert list(describe_looks(looks, some)) == [f"Named before and not compared any more: {gone}."]
+    assert list(describe_looks(looks, some)) == [f"Named before and no longer compared: {gone}."]
 
 
 def test_each_reply_of_a_vote_that_was_cut_off_counts(copy):
@@ -388,7 +388,7 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     assert list(run.problems_of("test")) == [names[0], *names[3:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (2, 0)
     notes = compare_runs([run]).notes
-    assert "Not counted, as copies of another one with the same answer: 2 problems of test." in notes, "compare says it, too"
+    assert "Not counted: 2 problems of test, as copies of another problem with the same answer." in notes, "compare says it, too"
 
 
 def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):

@@ -143,7 +143,7 @@ def test_a_bundle_has_the_students_of_all_roles_and_one_role_alone_says_who_is_m
     question = "Is a cat heavier than a dog?"
     one = understudy("answer", "runs/s/students/sci/answer", question, cwd=ran)
     assert one.code == 2
-    assert "takes turns between rationale, answer; give the student of rationale too (--with)" in one.err
+    assert "takes turns between rationale, answer; also give the student of rationale (--with)" in one.err
     partner = ("--with", "runs/s/students/sci/rationale", "--json")
     both = understudy("answer", "runs/s/students/sci/answer", question, *partner, cwd=ran)
     (solution,) = json.loads(both.out)["solutions"]
