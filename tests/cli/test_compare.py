@@ -66,7 +66,7 @@ def test_a_runs_arms_are_ranked_with_their_costs_and_two_sentences_say_what_that
     assert {pair["arm"] for pair in found["pairs"]} == {found["arms"][0]["arm"]}
     assert found["learned"]["answer-only"] < found["learned"]["N chains, all"]
     # Eight steps teach nothing.
-    assert "support nothing" in found["supported"] or "do not show" in found["supported"]
+    assert "support no conclusion" in found["supported"] or "do not show" in found["supported"]
 
 
 def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(copy):
@@ -151,7 +151,7 @@ def test_runs_of_other_seeds_are_not_compared_unless_told(copy):
     with pytest.raises(UserError, match=r"students have different seeds: 0 in .*demo; 7 in .*again\. --anyway"):
         compare_runs([first, other])
     found = compare_runs([first, other], anyway=True)
-    assert any(note.startswith("Students have other seeds: 0 in ") for note in found.notes)
+    assert any(note.startswith("Students have different seeds: 0 in ") for note in found.notes)
 
 
 def test_runs_without_a_common_question_are_refused_whatever_is_told(copy):
@@ -175,12 +175,12 @@ def test_arms_that_share_a_student_are_one_group_in_whatever_run(copy):
 def test_what_is_taught_without_gold_and_chosen_by_gold_is_said(copy):
     run = Run(copy)
     assert any(student.chosen for student in run.student_summaries("N chains, all"))
-    (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+    (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
     assert note.endswith(': "N chains, all" and "N chains, all + vote".'), "and not that of the gold answers"
     for check in ("majority", "judged"):
         some = replace(run.arms["N chains, correct"].select, check=check)
         run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
-        (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+        (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
         assert "N chains, correct" in note
 
 
@@ -518,10 +518,10 @@ def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_com
     cut = {name: [replace(s, finish="length") for s in solutions] for name, solutions in one.solutions.items()}
     conditions = {"answer-only": find_conditions(run, [replace(one, solutions=cut)])}
     (said,) = describe_cut_off(conditions, "test-longer")
-    assert "of test-longer: 100.0 % (answer-only)" in said
+    assert "on test-longer was cut off at the token limit: 100.0 % (answer-only)" in said
     shown = understudy("results", str(copy), cwd=copy.parent)
     assert "Compared on test" in shown.out and "Compared on test-longer" in shown.out
-    notes = [note for note in open_run(copy).notes if note.startswith("Cut off")]
+    notes = [note for note in open_run(copy).notes if note.startswith("More than one answer in twenty")]
     assert {split for split in ("test:", "test-longer:") if any(split in note for note in notes)} == {"test:", "test-longer:"}
 
 
