@@ -245,4 +245,4 @@ def test_data_without_a_working_of_its_own_has_a_report_without_attribution_and_
     assert any("errors of sci could not be attributed" in note for note in report["notes"])
     wanted = understudy("run", "s.toml", "--set", "arms.0.roles.rationale.model=gold", cwd=tmp_path)
     assert wanted.code == 2
-    assert "none of the 4 problems of 'test' has a working of its own" in wanted.err
+    assert "none of the 4 problems of 'test' has its own working in a form that the method can use" in wanted.err

@@ -140,7 +140,7 @@ class CorpusMeter:
         )
 
     def _rates(self) -> Iterator[tuple[int, int, float, float]]:
-        """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
+        """Yield (k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
         for k in range(1, max((len(wins) for _, wins in self._graded), default=0) + 1):
             drawn = [(right, wins) for right, wins in self._graded if len(wins) >= k]
             some = fmean(pass_at_k(len(wins), right, k) for right, wins in drawn)

@@ -29,7 +29,7 @@ VERSION = 2
 """The version of what a run directory holds besides its ledger."""
 OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked for again"
 
-DAMAGED = "is damaged; run the study again, which makes it, and everything made from it, anew"
+DAMAGED = "is damaged; run the study again, which rebuilds it and all that was made from it"
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 study.
 
 A judgement is written once and stays. Judging again adds a line, and the last line of a rater counts. A judgement belongs to the
-two texts that were shown: if an arm answers otherwise by now, the judgement is kept but not counted.
+two texts that were shown: if an arm now answers otherwise, the judgement is kept but not counted.
 """
 
 from collections import Counter

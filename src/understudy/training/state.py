@@ -55,5 +55,5 @@ def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | 
 
 
 def trained_weights(model: Any) -> Tensors:
-    """Return the weights that training changes, by name, tied ones once. Frozen weights (LoRA) and buffers are made anew."""
+    """Return the weights that training changes, by name, tied ones once. Frozen weights (LoRA) and buffers are recreated."""
     return {name: value.data for name, value in model.named_parameters() if value.requires_grad}
