@@ -325,7 +325,7 @@ def test_a_full_disk_in_training_is_said_and_what_was_done_is_kept(world):
     assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
     assert "too large" in ran.stderr.lower()
     again = understudy("run", "s.toml", "--set", "student.hidden=64", cwd=world)
-    assert (again.code, "4 already there" in again.out) == (0, True), again.out + again.err
+    assert (again.code, "4 already done" in again.out) == (0, True), again.out + again.err
 
 
 def test_a_full_disk_in_sampling_is_said_and_no_reply_that_was_kept_is_bought_again(world):

@@ -88,7 +88,7 @@ def test_ctrl_c_says_what_goes_on_status_names_it_and_the_same_command_takes_it(
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         assert process.returncode == 130, out + err
-        assert "30 requests are in batches that go on at the server; the same command takes what comes of them" in err
+        assert "30 requests are in batches that keep running at the server; the same command collects their replies" in err
         held = [{"id": "batch_0", "url": server.url, "requests": 30, "replies": 90}]
         assert (bool(live["writer"]), live["in_batches"], live["in_flight"], live["batches"]) == (True, 90, 0, held)
         told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)

@@ -66,7 +66,7 @@ def test_a_runs_arms_are_ranked_with_their_costs_and_two_sentences_say_what_that
     assert {pair["arm"] for pair in found["pairs"]} == {found["arms"][0]["arm"]}
     assert found["learned"]["answer-only"] < found["learned"]["N chains, all"]
     # Eight steps teach nothing.
-    assert "support nothing" in found["supported"] or "do not show" in found["supported"]
+    assert "support no conclusion" in found["supported"] or "do not show" in found["supported"]
 
 
 def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(copy):
@@ -136,7 +136,7 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")
-    with pytest.raises(UserError, match=r"no two arms to compare: answer-only \(the arms: answer-only"):
+    with pytest.raises(UserError, match=r"a comparison needs two arms, and there is only answer-only \(the arms: answer-only"):
         compare_runs([first], only=["answer-only"])
     with pytest.raises(UserError, match=r"--arm: there is no arm 'answer-olny'; did you mean 'answer-only'"):
         compare_runs([first], only=["answer-only", "N chains, all", "answer-olny"])
@@ -148,10 +148,10 @@ def test_runs_of_other_seeds_are_not_compared_unless_told(copy):
     first, other = Run(copy), Run(again)
     moved = [replace(place, seed=place.seed + 7) if place.what in ("student", "answers") else place for place in other.plan.places]
     other.plan = replace(other.plan, places=tuple(moved))
-    with pytest.raises(UserError, match=r"students have other seeds: 0 in .*demo; 7 in .*again\. --anyway"):
+    with pytest.raises(UserError, match=r"students have different seeds: 0 in .*demo; 7 in .*again\. --anyway"):
         compare_runs([first, other])
     found = compare_runs([first, other], anyway=True)
-    assert any(note.startswith("Students have other seeds: 0 in ") for note in found.notes)
+    assert any(note.startswith("Students have different seeds: 0 in ") for note in found.notes)
 
 
 def test_runs_without_a_common_question_are_refused_whatever_is_told(copy):
@@ -175,12 +175,12 @@ def test_arms_that_share_a_student_are_one_group_in_whatever_run(copy):
 def test_what_is_taught_without_gold_and_chosen_by_gold_is_said(copy):
     run = Run(copy)
     assert any(student.chosen for student in run.student_summaries("N chains, all"))
-    (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+    (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
     assert note.endswith(': "N chains, all" and "N chains, all + vote".'), "and not that of the gold answers"
     for check in ("majority", "judged"):
         some = replace(run.arms["N chains, correct"].select, check=check)
         run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
-        (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+        (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
         assert "N chains, correct" in note
 
 
@@ -224,8 +224,8 @@ def test_what_is_not_alike_stands_beside_every_pair_and_in_the_notes(copy):
     data = open_run(copy)
     (pair,) = [c for c in data.comparisons if (c.arm, c.other, c.split) == ("N chains, correct", "answer-only", "test")]
     assert "learned tokens" in pair.unlike
-    assert any(note.startswith("Not alike: learned tokens: ") for note in data.notes)
-    assert "not alike</th>" in (copy / "report.html").read_text()
+    assert any(note.startswith("Arms differ in learned tokens: ") for note in data.notes)
+    assert "differ in</th>" in (copy / "report.html").read_text()
 
 
 def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
@@ -273,7 +273,7 @@ def test_a_run_that_may_not_be_written_to_is_shown_and_no_look_is_noted(copy, mo
     ("pairs", "why"),
     [
         ('[["answer-only", "answer-only"]]', "compares an arm with itself"),
-        ('[["answer-only", "N chains, all"], ["N chains, all", "answer-only"]]', "stands there twice"),
+        ('[["answer-only", "N chains, all"], ["N chains, all", "answer-only"]]', "is named twice"),
     ],
 )
 def test_a_pair_that_is_no_pair_is_refused(copy, pairs, why):
@@ -289,7 +289,7 @@ def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
     assert list(describe_looks(looks, every)) == []
     other = replace(study, evaluation=replace(study.evaluation, compare=(("a", "c"),)))
     assert count_looks_before(looks, other) == {frozenset("ac"): 4}
-    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named before and not compared any more"
+    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named before and no longer compared"
 
 
 def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_the_number_of_looks(copy):
@@ -299,7 +299,7 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     assert list(describe_looks(read_looks(copy), study)) == []
     looks = [Look(study.seeds, (), 2, arms=("gone", *names[1:]), seed=study.seed + 1)]
     gone, added, seed = describe_looks(looks, study)
-    assert gone == "Taken out after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
+    assert gone == "Removed after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
     assert added == f"Added after the results had been shown 2 times: {names[0]}."
     assert seed == f"The study's seed changed after the results had been shown 2 times: {study.seed + 1} before."
     assert list(describe_looks([Look(study.seeds, ())], study)) == [], "a file that does not say it"
@@ -317,7 +317,7 @@ def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_t
     some = replace(study, evaluation=replace(study.evaluation, compare=((names[0], names[1]),)))
     looks = [replace(same, pairs=((names[0], other),)) for other in names[1:3]]
     gone = join_names((names[0], names[2]), " and ")
-    assert list(describe_looks(looks, some)) == [f"Named before and not compared any more: {gone}."]
+    assert list(describe_looks(looks, some)) == [f"Named before and no longer compared: {gone}."]
 
 
 def test_each_reply_of_a_vote_that_was_cut_off_counts(copy):
@@ -388,7 +388,7 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     assert list(run.problems_of("test")) == [names[0], *names[3:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (2, 0)
     notes = compare_runs([run]).notes
-    assert "Not counted, as copies of another one with the same answer: 2 problems of test." in notes, "compare says it, too"
+    assert "Not counted: 2 problems of test, as copies of another problem with the same answer." in notes, "compare says it, too"
 
 
 def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):
@@ -518,11 +518,12 @@ def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_com
     cut = {name: [replace(s, finish="length") for s in solutions] for name, solutions in one.solutions.items()}
     conditions = {"answer-only": find_conditions(run, [replace(one, solutions=cut)])}
     (said,) = describe_cut_off(conditions, "test-longer")
-    assert "of test-longer: 100.0 % (answer-only)" in said
+    assert "on test-longer was cut off at the token limit: 100.0 % (answer-only)" in said
     shown = understudy("results", str(copy), cwd=copy.parent)
     assert "Compared on test" in shown.out and "Compared on test-longer" in shown.out
-    notes = [note for note in open_run(copy).notes if note.startswith("Cut off")]
-    assert {split for split in ("test:", "test-longer:") if any(split in note for note in notes)} == {"test:", "test-longer:"}
+    notes = [note for note in open_run(copy).notes if note.startswith("More than one answer in twenty")]
+    splits = {"test", "test-longer"}
+    assert {split for split in splits if any(f" on {split} was cut off" in note for note in notes)} == splits
 
 
 def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):

@@ -157,7 +157,7 @@ def test_try_says_what_the_run_will_cost(tmp_path, study):
     assert "; cost 0.21" in ran.out
     told = " ".join(ran.out.split())
     assert "90 chains, 2 already in the ledger, 88 to ask for in 88 requests" in told
-    assert "about 264 to read (as its replies so far), about 440 to write" in told
+    assert "about 264 to read (going by its replies so far), about 440 to write" in told
     assert "money: about 9.06, at most" in told
 
 
@@ -239,7 +239,7 @@ def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and
         assert "n one, seed honoured, stop removed, temperature draws, usage given" in " ".join(shown.split())
         assert told["capabilities"][f"endpoint {server.url} completions tiny"][f"{server.url}/completions"]["n"] == "one"
         dry = understudy("sample", "s.toml", "--dry-run", *sets, cwd=tmp_path)
-        assert "about 150 to read (as its replies so far), about 250 to write" in " ".join(dry.out.split())
+        assert "about 150 to read (going by its replies so far), about 250 to write" in " ".join(dry.out.split())
         assert "money: about 5.15, at most" in dry.out
         on = understudy("sample", "s.toml", *sets, cwd=tmp_path)
         assert (on.code, len(server.got)) == (0, 90), on.err
@@ -311,7 +311,7 @@ def test_a_model_at_another_address_is_bought_again_and_the_dry_run_says_how_not
     with Server(answer) as server:
         study(server.url)
         dry = " ".join(understudy("sample", "s.toml", "--dry-run", cwd=tmp_path).out.split())
-        before = re.search(r"90 of these are in the ledger as those of '(endpoint http://\S+ completions tiny)'", dry)
+        before = re.search(r"90 of these are in the ledger under '(endpoint http://\S+ completions tiny)'", dry)
         assert before, dry
         same = understudy("sample", "s.toml", "--dry-run", "--set", f"teacher.identity={before[1]}", cwd=tmp_path)
         assert "90 already in the ledger" in " ".join(same.out.split())

@@ -64,7 +64,7 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     assert "MiB at 512 tokens, 16 at once" in dry.out, dry.out + dry.err
     ran = understudy("train", "second.toml", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
-    assert "trained by scotd, by answer_only now" in ran.out
+    assert "trained by scotd; now it is trained by answer_only" in ran.out
     losses, learned = {}, {}
     for path in (tmp_path / "runs" / "second" / "stages").glob("student-*"):
         label = json.loads((path / "manifest.json").read_text())["label"]

@@ -87,7 +87,7 @@ def test_init_says_what_can_not_be_scored_or_read_yet(tmp_path):
     assert (ran.code, "no answers: nothing can be scored" in ran.out) == (0, True), ran.out
 
 
-@pytest.mark.parametrize(("spoilt", "says"), [("empty", "no data"), ("torn", "has no end"), ("test", "has no split train")])
+@pytest.mark.parametrize(("spoilt", "says"), [("empty", "no data"), ("torn", "has no end"), ("test", "has no train split")])
 def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
     (tmp_path / "empty").mkdir()
     torn = save(tmp_path / "torn", ROWS) / "data-00000-of-00001.arrow"

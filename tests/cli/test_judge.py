@@ -185,7 +185,7 @@ def test_a_line_without_an_end_stays_a_line_of_its_own(run):
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / FILE).write_text('{"question": "q"}\n')
     with pytest.raises(
-        DataError, match=r"judgements\.jsonl, line 1: arms, rater, choice, left, texts must be given; mend or remove"
+        DataError, match=r"judgements\.jsonl, line 1: arms, rater, choice, left, texts must be given; correct or remove"
     ):
         read_judgements(tmp_path / FILE)
 
@@ -260,14 +260,14 @@ def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
 
 def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
     ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
-    assert "not judged: 1 of 6 pairs; a reply does not say which, is refused, or is cut off" in ran.err
+    assert "not judged: 1 of 6 pairs; a reply names no choice, is refused, or is cut off" in ran.err
     assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
 
 
 def test_an_engine_that_judges_no_pair_is_an_error(judge):
     ran, _, judged = judge(lambda *_: completion("I cannot say."))
     assert ran.code != 0
-    assert "none of 6 pairs was judged; no reply says which, or all were cut off" in ran.err
+    assert "none of 6 pairs was judged: no reply names a choice, or all were cut off" in ran.err
     assert not judged
 
 
@@ -357,7 +357,7 @@ def judge_chains(run, tmp_path):
 def test_an_engine_judges_chains_without_the_gold_answer_and_is_asked_once(run, judge_chains):
     ran, requests = judge_chains(says_right, "-n", "40", "--json")
     assert ran.code == 0, ran.err
-    assert "not judged: 4 of 40 chains; a reply does not say which" in ran.err
+    assert "not judged: 4 of 40 chains; a reply names no choice" in ran.err
     problems, chains = {p.id: p for p in run.problems}, {c.id: c for c, _ in run.judged_chains()}
     relabels = read_relabels(run.directory / RELABELS)
     assert len(relabels) == 36
@@ -403,7 +403,7 @@ def test_what_an_engine_says_is_a_check_of_its_own_and_an_arm_selects_by_it(run,
     assert chosen
     assert {said[chain] for chain in chosen} == {"correct"}
     ran = understudy("select", "demo.toml", *SETS, "--set", "study.checks=['judged']", cwd=tmp_path)
-    assert (ran.code, "study.checks[0] = 'judged': is said of chains by an engine" in ran.err) == (2, True), ran.err
+    assert (ran.code, "study.checks[0] = 'judged': holds an engine's verdicts on chains" in ran.err) == (2, True), ran.err
 
 
 def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tmp_path):
@@ -430,7 +430,7 @@ def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tm
     ],
 )
 def test_chains_are_judged_by_a_model_alone_and_not_with_arms(tmp_path, tiny, options):
-    with pytest.raises(UserError, match="--chains goes with --by FILE"):
+    with pytest.raises(UserError, match="--chains: needs --by FILE"):
         judge_verb(make_parser("judge"), [str(tiny / "runs" / "demo"), *options])
 
 
@@ -474,7 +474,7 @@ def test_who_cannot_judge_is_refused(run, tmp_path):
 
 def test_judgements_come_in_as_json_lines_and_stand_in_the_report(run, tmp_path):
     nothing = understudy("judge", "runs/demo", cwd=tmp_path)
-    assert "nothing is judged yet" in nothing.out
+    assert "nothing has been judged yet" in nothing.out
     write_judgements(tmp_path / "theirs.jsonl", [given(pair, ARMS[1], "bob") for pair in make_pairs(run, ARMS)[:8]])
     told = understudy("judge", "runs/demo", "--import", "theirs.jsonl", "--json", cwd=tmp_path)
     assert told.code == 0, told.err

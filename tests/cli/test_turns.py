@@ -119,7 +119,7 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
     assert rows["gold asks"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"
     assert rows["sci"]["read_per_answer"] > 2 * 10
     page = (ran / "runs" / "s" / "report.html").read_text()
-    assert "Whose errors" in page
+    assert "Errors by part" in page
     assert "| sci | rationale | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
 
 
@@ -143,7 +143,7 @@ def test_a_bundle_has_the_students_of_all_roles_and_one_role_alone_says_who_is_m
     question = "Is a cat heavier than a dog?"
     one = understudy("answer", "runs/s/students/sci/answer", question, cwd=ran)
     assert one.code == 2
-    assert "takes turns between rationale, answer; give the student of rationale too (--with)" in one.err
+    assert "takes turns between rationale, answer; also give the student of rationale (--with)" in one.err
     partner = ("--with", "runs/s/students/sci/rationale", "--json")
     both = understudy("answer", "runs/s/students/sci/answer", question, *partner, cwd=ran)
     (solution,) = json.loads(both.out)["solutions"]
@@ -245,4 +245,4 @@ def test_data_without_a_working_of_its_own_has_a_report_without_attribution_and_
     assert any("errors of sci could not be attributed" in note for note in report["notes"])
     wanted = understudy("run", "s.toml", "--set", "arms.0.roles.rationale.model=gold", cwd=tmp_path)
     assert wanted.code == 2
-    assert "none of the 4 problems of 'test' has a working of its own" in wanted.err
+    assert "none of the 4 problems of 'test' has its own working in a form that the method can use" in wanted.err

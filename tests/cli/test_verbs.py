@@ -55,7 +55,7 @@ def test_every_answer_is_written_with_its_outcome(tiny, tmp_path, name, read):
 def test_running_again_does_nothing_again(tiny):
     ran = understudy("demo", *SETS, cwd=tiny)
     assert ran.code == 0
-    assert re.search(r"^0 stages to do, \d+ already there", ran.out, re.M)
+    assert re.search(r"^0 stages to do, \d+ already done", ran.out, re.M)
 
 
 def test_a_changed_option_redoes_only_what_depends_on_it(tiny, tmp_path):

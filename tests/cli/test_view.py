@@ -194,9 +194,9 @@ def test_why_tells_a_question_by_its_id_or_its_words(tiny, questions):
 def test_why_says_which_questions_have_words_that_several_have(tiny):
     told = understudy("why", "runs/demo", "How many", cwd=tiny)
     assert told.code == 2
-    assert "questions have 'How many' in them; name one by its id" in told.err
+    assert "questions contain 'How many'; name one by its id" in told.err
     assert "diary-test-" in told.err
-    assert "no question has 'zebra' in it" in understudy("why", "runs/demo", "zebra", cwd=tiny).err
+    assert "no question contains 'zebra'" in understudy("why", "runs/demo", "zebra", cwd=tiny).err
 
 
 def test_a_run_without_students_shows_its_chains(tiny, tmp_path):
@@ -318,7 +318,7 @@ def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tm
     append_objects(tmp_path / "said.jsonl", [asdict(one) for one in [*said, Relabel("of another run", "wrong", "ana")]])
     ran = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='said.jsonl'", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
-    assert "2 by people" in ran.out
+    assert "2 changed by people" in ran.out
     after = Run(run.directory)
     changed = {v.chain: (v.outcome, v.detail) for _, v in after.judged_chains() if v != before[v.chain]}
     assert changed == {

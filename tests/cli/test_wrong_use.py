@@ -34,7 +34,7 @@ method = "scotd"
         (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
         (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),
         (STUDY, ("--set", "arms.3.method=scotd"), "arms.3 is not one of the 1 entries"),
-        (STUDY, ("--set", "arms.name=b"), "arms is a list; name an entry of it, as in arms.0.name"),
+        (STUDY, ("--set", "arms.name=b"), "arms is a list; name one of its entries, as in arms.0.name"),
         (STUDY, ("--set", "arms.0.name.x=b"), "arms.0.name is 'a', not a table"),
         (STUDY, ("--set", "study=3"), "study: must be a table of options, not 3"),
         (STUDY.replace("[[arms]]", "[arms]"), (), "at least one [[arms]] table must be given"),
@@ -132,7 +132,7 @@ def test_interruption_keeps_what_was_done_and_says_so(start, tmp_path, number, c
         time.sleep(0.05)
     _, err = run.communicate(timeout=60)
     assert run.returncode == code
-    assert "run the same command again to go on" in err and "Traceback" not in err
+    assert "run the same command again to continue" in err and "Traceback" not in err
 
 
 def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(start, tmp_path):
@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(start, tmp_
     assert not left
     ran = understudy("demo", *SETS, cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
-    assert "already there" in ran.out
+    assert "already done" in ran.out
 
 
 def test_a_failed_attempt_leaves_the_finished_run_and_its_results_as_they_were(tiny, tmp_path):

@@ -100,7 +100,7 @@ def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path
     card = (tmp_path / "out" / "README.md").read_text()
     assert "`scotd`" in card and "licence: MIT" in card and "terms: none" in card
     assert (tmp_path / "out" / "student.gguf").stat().st_size > 0
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export_student(made, tmp_path / "out")
 
 

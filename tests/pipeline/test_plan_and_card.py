@@ -248,7 +248,7 @@ def test_an_older_card_is_read_and_decodes_greedily(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 2}, "written by another version"),
+        ({"version": 2}, "written by another Understudy"),
         ({"kind": "colour"}, "not a card"),
         ({"extractor": "answers-0"}, "evaluate it again"),
         ({"metod": "x"}, "did you mean 'method'"),

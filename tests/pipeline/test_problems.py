@@ -123,5 +123,5 @@ def test_a_contrast_field_that_no_two_questions_share_is_refused_and_one_that_ma
     problems = [Problem(str(i), "Who?", "text", "Ann", meta={"pair": pair, "own": i}) for i, pair in enumerate((0, 0, 1))]
     fields = {"contrast": "pair", "cluster": "own"}
     require_fields([*problems, Problem("x", "Who?", "text", "Ann")], fields)
-    with pytest.raises(StudyError, match=r"evaluation\.contrast = 'own': no two questions that are evaluated have the same one"):
+    with pytest.raises(StudyError, match=r"evaluation\.contrast = 'own': no two evaluated questions share a value"):
         require_fields(problems, {"contrast": "own"})

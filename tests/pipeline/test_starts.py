@@ -204,7 +204,7 @@ def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path
     assert remark_on_start(tmp_path, "scotd", {}) is None, "no card, no student of ours"
     card(max_tokens=64)
     assert remark_on_start(tmp_path, "scotd", {"max_tokens": 64}) is None
-    assert "trained by scotd, by answer_only now" in remark_on_start(tmp_path, "answer_only", {})
-    assert "{'max_tokens': 64}, with {'max_tokens': 32} now" in remark_on_start(tmp_path, "scotd", {"max_tokens": 32})
+    assert "trained by scotd; now it is trained by answer_only" in remark_on_start(tmp_path, "answer_only", {})
+    assert "{'max_tokens': 64}; now they are {'max_tokens': 32}" in remark_on_start(tmp_path, "scotd", {"max_tokens": 32})
     (tmp_path / "understudy.json").write_text("[]")
     assert "card cannot be read" in remark_on_start(tmp_path, "scotd", {})

@@ -267,7 +267,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "1 training seed; students answer in float32.",
         "87.5",  # faithfulness
         "75.0",  # contrast
-        "no calculation is written there: mute on test",
+        "they write down no calculation: mute on test",
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown
@@ -379,7 +379,7 @@ def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
 def test_a_cascade_shows_each_threshold_that_makes_a_difference(data):
     (table,) = (table for table in make_tables(data) if table.title.startswith("Cascade"))
     assert [[cell.text for cell in row] for row in table.rows] == [["0.0", "0.0", "50.0", "0"], ["50.0", "25.0", "75.0", "20"]]
-    assert "Its votes read and write 61 tokens for an answer." in table.about
+    assert "Its votes read and write 61 tokens per answer." in table.about
 
 
 def test_votes_show_the_likeliest_sample_beside_the_others_and_what_they_cost_and_markdown_the_bins(data):

@@ -189,7 +189,7 @@ def test_the_command_serves_on_loopback_until_it_is_told_to_stop(student):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"SERVED_KEY": "k"}) as process:
         try:
             told = process.stdout.readline()
-            host, port = re.fullmatch(r"serving one at http://(127\.0\.0\.1):(\d+)/v1, until Ctrl-C\n", told).groups()
+            host, port = re.fullmatch(r"serving one at http://(127\.0\.0\.1):(\d+)/v1; Ctrl-C stops it\n", told).groups()
             asked = http.client.HTTPConnection(host, int(port))
             asked.request("GET", "/v1/models", headers={"Authorization": "Bearer k"})
             assert json.loads(asked.getresponse().read())["data"][0]["id"] == "one"

@@ -106,9 +106,9 @@ def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_pa
     assert (most.requests, most.written) == (300, 300 * 256)
     assert most.money == pytest.approx(most.read / 1e6 + 2 * most.written / 1e6)
     dry_run(study, tmp_path / "run", "answers", Screen())
-    assert "and 300 first requests of arms that ask it: at most" in " ".join(capsys.readouterr().out.split())
+    assert "plus 300 first requests by arms that ask the teacher: at most" in " ".join(capsys.readouterr().out.split())
     dry_run(study, tmp_path / "run", "chains", Screen())
-    assert "of arms that ask it" not in capsys.readouterr().out
+    assert "by arms that ask the teacher" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_a_shared_student_plays_both_parts_unless_one_is_given_to_somebody_else(
         ("arms.1.roles.solver.model=untrained", r"roles.solver.model = \"untrained\": needs student.checkpoint"),
         ("arms.0.model=untrained", r"roles.rationale.model = \"untrained\": needs student.checkpoint"),
         ("arms.0.roles.rationale.training.steps=0", r"arms\['sci'\].roles.rationale.training.steps = 0"),
-        ("teacher.method=sci_cot", r"teacher.method = 'sci_cot': .*asks no teacher"),
-        ("arms.0.method=rationalise", r"method 'rationalise' only asks a teacher; set it as teacher.method"),
+        ("teacher.method=sci_cot", r"teacher.method = 'sci_cot': .*does not ask a teacher"),
+        ("arms.0.method=rationalise", r"method 'rationalise' is only for asking a teacher; set it as teacher.method"),
         ("evaluation.compare=[['sci','socrates']]", r"there is no arm 'socrates'; did you mean 'socratic'\?"),
     ],
 )

@@ -30,7 +30,9 @@ def test_a_sweep_stands_for_an_arm_of_every_value_which_share_what_they_can(tmp_
     assert [(arm.point.of, arm.point.key, arm.point.value) for arm in study.arms[1:]] == [
         ("chains", "teacher.samples", value) for value in (1, 2, 4)
     ]
-    with pytest.raises(StudyError, match=r"'chains, samples 4'\]\.select\.samples = 4: the teacher writes 3 chains of a question"):
+    with pytest.raises(
+        StudyError, match=r"'chains, samples 4'\]\.select\.samples = 4: the teacher writes at most 3 chains per question"
+    ):
         load_study(tmp_path / "s.toml", ["teacher.samples=3"])
     kinds = [stage.kind for stage in make_plan(study).stages.values()]
     assert (kinds.count("chains"), kinds.count("student")) == (1, 3 * 4)
@@ -70,7 +72,7 @@ def test_a_sweep_is_keys_and_their_values(sweep):
 
 
 def test_a_key_is_not_swept_twice_under_two_names():
-    with pytest.raises(StudyError, match="two of its keys are the same one; leave one out"):
+    with pytest.raises(StudyError, match="two of its keys mean the same; leave one out"):
         expand_sweeps([{"name": "a", "sweep": {"teacher.samples": [1, 4], "select.samples": [2]}}])
 
 
@@ -119,7 +121,10 @@ def test_a_profile_is_its_base_then_the_file_then_itself(tmp_path):
     assert (small.name, small.profile, small.task_options) == ("s-small", "small", {"train": 48})
     assert (small.training.steps, small.training.batch_size, small.training.checks) == (5, 4, 2)
     assert load_study(tmp_path / "s.toml", profile="large").training.batch_size == 32
-    for profile, says in (("", r"choose one by --profile \(its profiles: small, large\)"), ("smal", "did you mean 'small'")):
+    for profile, says in (
+        ("", r"choose a profile with --profile \(its profiles: small, large\)"),
+        ("smal", "did you mean 'small'"),
+    ):
         with pytest.raises(StudyError, match=says):
             load_study(tmp_path / "s.toml", profile=profile)
     (tmp_path / "base.toml").unlink()

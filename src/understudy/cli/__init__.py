@@ -1,36 +1,36 @@
-"""The command line: `main` finds the verb in a table and imports its file when it is called."""
+"""The command line: `main` looks up the verb in a table and imports only the file that implements it."""
 
 import sys
 from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its function, what it does)
-    "demo": ("run:main", "the whole job on the embedded world, offline, in minutes"),
-    "presets": ("init:presets", "the papers' experiments, each one command, and what each would ask and train"),
+    "demo": ("run:main", "run the whole job on a built-in world, offline, in minutes"),
+    "presets": ("init:presets", "list the papers' experiments, each one command, and what each would ask and train"),
     "init": ("init:main", "write a first study for a file of questions"),
-    "run": ("run:main", "run a study: every stage that is not there yet, and the report"),
-    "try": ("run:try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
-    "import": ("corpora:import_", "bring chains that somebody already has into a corpus"),
+    "run": ("run:main", "run a study: every stage that is not done yet, then the report"),
+    "try": ("run:try_", "ask the teacher a few questions before many: prompt, reply, answer and verdict of each"),
+    "import": ("corpora:import_", "turn chains that you already have into a corpus"),
     "export": (
         "corpora:export",
-        "chains or training examples in a format that other tools read; a student for llama.cpp, Ollama, CTranslate2",
+        "write chains or training examples for other tools, or a student for llama.cpp, Ollama or CTranslate2",
     ),
-    "sample": ("run:main", "a study up to its chains"),
-    "check": ("run:main", "a study up to the verdicts on its chains"),
-    "select": ("run:main", "a study up to the chains that each arm is given"),
-    "train": ("run:main", "a study up to its trained students"),
-    "evaluate": ("run:main", "a study up to its students' answers and scores"),
-    "show-training": ("view:show_training", "what a run's students were trained on, token by token"),
+    "sample": ("run:main", "run a study up to its chains"),
+    "check": ("run:main", "run a study up to the verdicts on its chains"),
+    "select": ("run:main", "run a study up to the chains selected for each arm"),
+    "train": ("run:main", "run a study up to its trained students"),
+    "evaluate": ("run:main", "run a study up to its students' answers and scores"),
+    "show-training": ("view:show_training", "show what a run's students were trained on, token by token"),
     "report": ("look:report", "write the report of a run again"),
-    "answer": ("students:answer", "put a question to a trained student: its chain and its answer"),
-    "serve": ("students:serve", "trained students as an OpenAI-compatible server"),
-    "view": ("view:view", "every question of a run in a browser: its chains, what was learned from them, the students' answers"),
-    "why": ("view:why", "one question of a run in the terminal: its chains, verdicts and the students' answers"),
-    "judge": ("view:judge", "let people or a model choose between two arms' answers, blind, and say what they chose"),
-    "results": ("look:results", "the results of a run, one row per arm, split, seed and decoding"),
-    "compare": ("look:compare", "which arm of one or several runs is the best, what it costs, and what the data support"),
-    "status": ("look:show_status", "how far the sampling of a run is, and what it has cost, while it goes on"),
-    "ls": ("look:ls", "what runs hold, and how large it is"),
-    "gc": ("look:gc", "remove what a run holds and its study no longer needs"),
+    "answer": ("students:answer", "ask a trained student a question: its chain and its answer"),
+    "serve": ("students:serve", "serve trained students through an OpenAI-compatible API"),
+    "view": ("view:view", "browse every question of a run: its chains, what was learned from them, the students' answers"),
+    "why": ("view:why", "show one question of a run: its chains, their verdicts and the students' answers"),
+    "judge": ("view:judge", "let people or a model choose between two arms' answers, blind, and show what they chose"),
+    "results": ("look:results", "show the results of a run, one row per arm, split, seed and decoding"),
+    "compare": ("look:compare", "find the best arm of one or several runs, what it costs, and what the data support"),
+    "status": ("look:show_status", "show how far the sampling of a run has got, and what it has cost so far"),
+    "ls": ("look:ls", "list what runs hold, and how large it is"),
+    "gc": ("look:gc", "remove what a run's study no longer needs"),
 }
 
 
@@ -43,13 +43,13 @@ Teach a small model to reason step by step from a large model's written reasonin
 
 {verbs}
 
-understudy VERB --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 done with errors,
-130 / 143 interrupted (run it again: it goes on where it stopped). --debug adds the traceback to a message.
+understudy VERB --help lists its options. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 done with errors,
+130 / 143 interrupted (run it again to continue where it stopped). --debug adds the traceback to an error message.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv``; returns the exit code."""
+    """Run the command line ``argv`` and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage(), end="")

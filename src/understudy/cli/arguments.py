@@ -1,4 +1,4 @@
-"""The options that several verbs have, each described once."""
+"""Options that several verbs share, each described once."""
 
 import argparse
 from pathlib import Path
@@ -10,9 +10,9 @@ from understudy.core.values import AnswerKind
 
 
 def make_parser(verb: str) -> argparse.ArgumentParser:
-    """The parser of ``verb``, with the option that all verbs have."""
+    """Make the parser of ``verb``, with the one option that every verb has."""
     parser = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    # `guarded` takes it out, so it is never among the parsed ones.
+    # Only for --help: `guarded` removes the option before the arguments are parsed.
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="add the traceback to an error message")
     return parser
 
@@ -21,7 +21,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", type=Path, help="a run directory")
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "as JSON") -> None:
+def add_json(parser: argparse.ArgumentParser, what: str = "print JSON") -> None:
     parser.add_argument("--json", action="store_true", help=what)
 
 
@@ -31,7 +31,7 @@ def add_plugins(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 class _LoadPlugin(argparse.Action):
-    """Imports each file that is given, so that what it adds is registered."""
+    """Load each given file, so that what it adds is registered."""
 
     def __call__(self, _parser: Any, _namespace: argparse.Namespace, file: Any, _option: str | None = None) -> None:
         from understudy.core.plugins import load
@@ -41,33 +41,33 @@ class _LoadPlugin(argparse.Action):
 
 def add_address(parser: argparse.ArgumentParser, *, port: int) -> None:
     """Add the options for the address at which a server listens."""
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", type=int, default=port, help=f"0: one that is free (default: {port})")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1, this machine only)")
+    parser.add_argument("--port", type=int, default=port, help=f"the port to listen on; 0 picks a free one (default: {port})")
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="STUDY.toml", help="the study file, or the name of a preset (understudy presets)")
-    parser.add_argument("--profile", default="", help="which of its profiles, for a study that has some: smoke, real, paper")
+    parser.add_argument("--profile", default="", help="the profile to run, if the study has profiles: smoke, real, paper")
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the run directory and for keys that are set otherwise than in the study file."""
-    parser.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
+    """Add the options for the run directory and for values that override the study file's."""
+    parser.add_argument("--out", type=Path, help="the run directory (default: runs/NAME, after the study)")
     help_ = "set a key of the study, e.g. training.steps=200"
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help=help_)
 
 
 def add_questions(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """The files of questions that belong to chains."""
-    files = "the chains' questions; again for more files"
+    """Add the options that name the chains' questions."""
+    files = "a file of the chains' questions; repeat for more files"
     parser.add_argument("--problems", action="append", default=[], type=Path, metavar="FILE", required=required, help=files)
-    parser.add_argument("--kind", required=required, choices=get_args(AnswerKind), help="what kind of answer the questions have")
-    fields = "field of a question where the names differ: id, question, answer, choices, context"
+    parser.add_argument("--kind", required=required, choices=get_args(AnswerKind), help="the kind of answer the questions have")
+    fields = "a field of the questions that has another name: id, question, answer, choices, context"
     parser.add_argument("--problem-field", action=FieldNames, default={}, dest="problem_fields", metavar="OURS=THEIRS", help=fields)
 
 
 class FieldNames(argparse.Action):
-    """Collects ``OURS=THEIRS`` pairs as our field -> theirs."""
+    """Collect ``OURS=THEIRS`` pairs as our field -> theirs."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, pair: Any, option: str | None = None) -> None:
         ours, equals, theirs = str(pair).partition("=")
@@ -77,7 +77,7 @@ class FieldNames(argparse.Action):
 
 
 def positive(text: str) -> int:
-    """The number in ``text``, for an option that takes none below 1."""
+    """Parse ``text`` as an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be at least 1")

@@ -1,4 +1,4 @@
-"""import and export: chains that somebody already has, into a corpus; a corpus or what a run made, for other tools."""
+"""The verbs `import` (existing chains into a corpus) and `export` (a corpus, or what a run made, for other tools)."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from understudy.core.errors import UserError
 def import_(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("chains", metavar="FILE", nargs="+", type=Path, help="files of chains")
     add_questions(parser, required=True)
-    parser.add_argument("--format", metavar="NAME", default="", help="of the chains; without it, read off each file, and said")
+    parser.add_argument("--format", metavar="NAME", default="", help="their format (default: detected from each file, and shown)")
     parser.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
-    fields = "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ..."
+    fields = "a field of the chains that has another name: problem, question, text, reasoning, answer, teacher, tokens, ..."
     parser.add_argument("--field", action=FieldNames, default={}, dest="fields", metavar="OURS=THEIRS", help=fields)
-    prefer = "whose answer counts where text and row differ"
+    prefer = "which answer counts if a chain's text and its row disagree"
     parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help=prefer)
-    parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
-    parser.add_argument("--licence", default="", help="of the questions: for the corpus's card")
-    parser.add_argument("--skip-bad", action="store_true", help="count and show rows that cannot be read, and go on")
-    add_json(parser, "the report as JSON")
+    parser.add_argument("--terms", default="", help="terms under which the teacher's texts may be used, for the corpus's card")
+    parser.add_argument("--licence", default="", help="licence of the questions, for the corpus's card")
+    parser.add_argument("--skip-bad", action="store_true", help="skip rows that cannot be read; count and show them")
+    add_json(parser, "print the report as JSON")
     wanted = vars(parser.parse_args(argv))
     as_json = wanted.pop("json")
 
@@ -36,16 +36,16 @@ _OF_STUDENTS = ("source", "to", "format", "no_terms")
 def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     source = "a run directory or a corpus (.parquet); for gguf and ctranslate2 a student's directory (runs/NAME/students/ARM)"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
-    to = "the file to write; its card is written beside it. For a student, a new directory"
+    to = "the file to write (its card is written beside it); for a student, a new directory"
     parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=to)
     format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf, ctranslate2"
     parser.add_argument("--format", metavar="NAME", required=True, help=format_)
     add_questions(parser, required=False)
-    parser.add_argument("--arm", help="of a run: the chains selected for this arm (default: all of the teacher's)")
+    parser.add_argument("--arm", help="for a run: only the chains selected for this arm (default: all of the teacher's)")
     parser.add_argument("--what", choices=("chains", "examples"), default="chains", help="examples: what the student is taught")
-    parser.add_argument("--bare", action="store_true", help="rows without metadata; what they lose is counted")
-    parser.add_argument("--no-terms", action="store_true", help="export although terms or licence are not known")
-    add_json(parser, "the report as JSON")
+    parser.add_argument("--bare", action="store_true", help="write rows without metadata; what they lose is counted")
+    parser.add_argument("--no-terms", action="store_true", help="export even if the terms or the licence are not known")
+    add_json(parser, "print the report as JSON")
     wanted = vars(parser.parse_args(argv))
     as_json = wanted.pop("json")
 
@@ -54,10 +54,10 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
         if of_chains := [name for name in wanted if name not in _OF_STUDENTS and wanted[name] != parser.get_default(name)]:
             option = of_chains[0].replace("_fields", "-field")
-            raise UserError(f"--{option}: says which chains are exported; leave it out for a student")
-        said = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
+            raise UserError(f"--{option}: applies only to exports of chains; leave it out for a student")
+        facts = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
     else:
         from understudy.runs.corpora import export_corpus
 
-        said = export_corpus(**wanted)
-    tell(f"export: {wanted['to']}", said, as_json=as_json)
+        facts = export_corpus(**wanted)
+    tell(f"export: {wanted['to']}", facts, as_json=as_json)

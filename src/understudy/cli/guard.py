@@ -29,8 +29,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run the function ``where`` ("file:function" of this room) with a parser for ``verb`` and with ``arguments``; its exit code
-    (None: done), or that of what it raises, with a message."""
+    """Run the function ``where`` ("file:function" of this room) with a parser for ``verb`` and with ``arguments``. Return its exit
+    code (None: done); if it raises, print a message and return the exit code of the error."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
@@ -42,7 +42,7 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
     except (UnderstudyError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, BrokenPipeError):  # `understudy results RUN | head`: nobody reads on
+        if isinstance(error, BrokenPipeError):  # `understudy results RUN | head`: the reader has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
@@ -57,7 +57,7 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
 def _say(error: BaseException, verb: str) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         code, what = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-        return code, f"{what}; what was done is kept, run the same command again to go on"
+        return code, f"{what}; what was done is kept, run the same command again to continue"
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         extra = "serve" if verb == "serve" else EXTRAS[name]
@@ -70,5 +70,5 @@ def _say(error: BaseException, verb: str) -> tuple[int, str]:
 
 
 def _terminate(_number: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and schedulers send it several times: the first one is answered
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and schedulers send it several times: only the first counts
     raise Terminated

@@ -1,5 +1,5 @@
-"""init: a first study for a file of questions. presets: the papers' experiments that come with the package; with a name, its file
-and those it starts from."""
+"""The verbs `init` (write a first study for a file of questions) and `presets` (list the papers' experiments that come with the
+package, or print the file of one, with the files it starts from)."""
 
 import os
 from argparse import ArgumentParser
@@ -23,7 +23,7 @@ from understudy.training.options import STEPS
 def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     help_ = "questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)"
     parser.add_argument("file", metavar="FILE", type=Path, help=help_)
-    parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, here)")
+    parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: named after FILE, here)")
     options = parser.parse_args(argv)
 
     to = options.to or Path(f"{options.file.resolve().stem}.toml")
@@ -47,21 +47,21 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
 
 def _hint(found: Guess) -> str:
-    """What to know of answers that are texts."""
-    said = str(found.example.get(str(found.fields.get("answer")), ""))
-    if "####" in said:
-        return 'the answers look like GSM8K\'s, with their rationale before ####: take task.name = "gsm8k"'
-    return "the answers are whole texts: comparing them says little; give a field with the short answer" if len(said) > 100 else ""
+    """Return advice about answers that are free text, "" if there is none to give."""
+    answer = str(found.example.get(str(found.fields.get("answer")), ""))
+    if "####" in answer:
+        return 'the answers look like GSM8K\'s, with their rationale before ####: set task.name = "gsm8k"'
+    return "the answers are whole texts: comparing them says little; name a field with short answers" if len(answer) > 100 else ""
 
 
 def _show(found: Guess, console: Console) -> None:
-    """What was guessed, field by field, with the first row's values."""
+    """Print what was guessed, field by field, with the first row's values."""
     kind = found.layout.kind
     fits = "no answers: nothing can be scored" if found.fit is None else f"answers look like {kind} ({found.fit:.0%} fit)"
     splits = ", ".join(f"{name} {n:,}" for name, n in found.rows.items() if name)
     console.print(f"{sum(found.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
     if found.layout.choices_in == "question":
-        console.print("  the options stand in the question's text")
+        console.print("  the options are in the question's text")
     for ours, theirs in found.fields.items():
         names = (theirs,) if isinstance(theirs, str) else theirs
         read = (fields_in(theirs) if isinstance(theirs, str) else ()) or names
@@ -71,7 +71,7 @@ def _show(found: Guess, console: Console) -> None:
 
 
 def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
-    parser.add_argument("name", nargs="?", help="print this preset: every value with where it is from")
+    parser.add_argument("name", nargs="?", help="print this preset, with the source of every value")
     options = parser.parse_args(argv)
     known = {preset.name: preset for preset in list_presets() if preset.profiles}
     if options.name:
@@ -91,8 +91,8 @@ def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
             row = f"  {profile:<12} {_describe_chains(study.teacher):<16} {trained} {count_answers(study):>4} answers"
             screen.print(Text(row, style="dim"), soft_wrap=True)
     print(
-        "\nChains of a question (x tokens at most); students; steps of all x examples of one;\nanswers to a test question.\n"
-        "understudy run PRESET --profile PROFILE runs one, with smoke in minutes;\n--dry-run says what it would ask and train."
+        "\nColumns: chains per question (x the most tokens of each); students; their steps in all x examples\nper step; answers to "
+        "a test question. understudy run PRESET --profile PROFILE runs one (smoke: in minutes);\n--dry-run shows what it would do."
     )
 
 
@@ -103,7 +103,7 @@ def _describe_chains(teacher: Teacher) -> str:
 
 
 def count_answers(study: Study) -> int:
-    """How often a question of the first split is answered: by every arm, seed and vote, and again with gold in a part's place."""
+    """Count how often a question of the first split is answered: by every arm, seed and vote, and with gold in place of a part."""
     total = 0
     for arm in study.arms:
         method = study.method(arm)
@@ -113,14 +113,14 @@ def count_answers(study: Study) -> int:
 
 
 def count_training(study: Study) -> tuple[int, int]:
-    """How many students the study trains, with those of folds, and in how many steps. Files and models need not be there."""
+    """Count the students that the study trains, those of folds included, and their steps. No files or models are needed."""
     students: dict[str, tuple[int, int]] = {}
     for arm in study.arms:
         method = study.method(arm)
         for role in trained_roles(arm, method):
             training = training_of_role(study, arm, role)
             folds = method.folds if any(role in needs for needs in method.needs.values()) else 0
-            # Arms that agree in all of this train one student.
+            # Arms that agree in all of this share one student.
             what = [method, arm.select, arm.fraction, role, student_of_role(study, arm, role), training]
             students[repr(what)] = ((1 + folds) * study.seeds, training.steps or STEPS)
     return sum(n for n, _ in students.values()), sum(n * steps for n, steps in students.values())

@@ -1,4 +1,4 @@
-"""The progress of a run in the terminal: stage, done / total, rate, time left; plain lines where there is no terminal."""
+"""The progress of a run in the terminal: stage, done / total, rate, time left. Without a terminal, plain lines."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 
 
 class Live(Watcher):
-    """A `Watcher` on a console, which shows something while its ``progress`` is entered."""
+    """A `Watcher` that reports to a console. Enter its ``progress`` to show live bars."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -41,7 +41,7 @@ class Live(Watcher):
 
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
-        kept = f", {cached} already there" if cached else ""
+        kept = f", {cached} already done" if cached else ""
         self._console.print(f"{counted(len(stages), 'stage')} to do{kept}", style="dim", highlight=False)
 
     def damaged(self, why: str) -> None:
@@ -83,7 +83,7 @@ class _Rate(ProgressColumn):
 
 
 def line_of(summary: StageSummary) -> str:
-    """One line of what a finished stage says of itself."""
+    """Summarise a finished stage in one line."""
     match summary:
         case problems.ProblemsSummary():
             return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
@@ -94,9 +94,9 @@ def line_of(summary: StageSummary) -> str:
             return f"{made} by {', '.join(summary.teachers)}{failed}"
         case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
-            people = f"; {summary.relabelled:,} by people" if summary.relabelled else ""
-            said = lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
-            return said + people
+            people = f"; {summary.relabelled:,} changed by people" if summary.relabelled else ""
+            outcomes = lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
+            return outcomes + people
         case selection.SelectionSummary():
             return f"{counted(summary.kept, 'chain')} kept"
         case student.StudentSummary():
@@ -104,4 +104,4 @@ def line_of(summary: StageSummary) -> str:
         case answers.AnswersSummary():
             flag = f", {counted(summary.errors, 'error')}" if summary.errors else ""
             return f"{counted(summary.solutions, 'answer')}, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
-    raise AssertionError(f"a summary of no stage: {summary}")
+    raise AssertionError(f"not the summary of a stage: {summary}")

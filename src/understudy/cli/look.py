@@ -1,5 +1,6 @@
-"""report, results, compare, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the
-ledger, which was paid for.
+"""The verbs about runs that exist: `report`, `results`, `compare`, `status`, `ls` and `gc`.
+
+`gc` never removes the ledger, which was paid for.
 """
 
 from argparse import ArgumentParser
@@ -45,12 +46,12 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
 def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
-    add_json(parser, "a JSON array, one object per row")
+    add_json(parser, "print a JSON array, one object per row")
     add_plugins(parser, "the check of the run's study")
     other = parser.add_mutually_exclusive_group()
     answers = "write every answer with its outcome to a .parquet or .csv file"
     other.add_argument("--answers", type=Path, metavar="FILE", help=answers)
-    other.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
+    other.add_argument("--rationales", metavar="ARM", help="compare the arms' rationales with those of ARM, e.g. the teacher's")
     options = parser.parse_args(argv)
 
     from understudy.reports.terminal import show, show_tables
@@ -85,8 +86,8 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
 def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run directory")
     parser.add_argument("--split", default="", help="the split to compare on (default: the first that all runs answered)")
-    parser.add_argument("--arm", action="append", default=[], dest="arms", metavar="NAME", help="only this arm; again for more")
-    parser.add_argument("--anyway", action="store_true", help="compare although questions, checks or decoding differ, and note it")
+    parser.add_argument("--arm", action="append", default=[], dest="arms", metavar="NAME", help="only this arm; repeat for more")
+    parser.add_argument("--anyway", action="store_true", help="compare even if questions, checks or decoding differ, and say how")
     add_json(parser)
     add_plugins(parser, "the check of the runs' studies")
     options = parser.parse_args(argv)
@@ -134,7 +135,7 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
 def gc(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be removed; remove nothing")
     options = parser.parse_args(argv)
 
     from understudy.runs.holdings import collect_garbage
@@ -151,8 +152,8 @@ def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_json(parser)
     options = parser.parse_args(argv)
 
-    found = status(options.run)
-    tell(str(options.run), asdict(found) if options.json else _shown(found), as_json=options.json)
+    state = status(options.run)
+    tell(str(options.run), asdict(state) if options.json else _shown(state), as_json=options.json)
 
 
 def _shown(state: Status) -> dict[str, object]:
@@ -168,7 +169,7 @@ def _shown(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        rows[f"batch {batch.id or '(being made)'}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
+        rows[f"batch {batch.id or '(being created)'}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
     rows["in the ledger"] = f"{state.replies:,} replies"
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"

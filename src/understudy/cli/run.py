@@ -1,5 +1,6 @@
-"""demo, run, sample, check, select, train, evaluate: a study, up to a stage; the demo's is packaged. --dry-run: the plan, what is
-there already, how many requests the teacher would get, the first prompt of each kind. try: a few questions to the teacher first.
+"""The verbs that run a study: `demo` (a packaged one), `run`, `sample`, `check`, `select`, `train` and `evaluate`, each up to its
+stage; and `try`, which asks the teacher a few questions first. --dry-run shows the plan, what is done already, how many requests
+the teacher would get, and the first prompt of each kind.
 """
 
 import re
@@ -34,7 +35,7 @@ from understudy.studies.study import Study
 from understudy.training.memory import size
 
 UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "selection", "train": "student"}
-"""verb -> the stages that it goes up to; the other verbs go up to the answers."""
+"""verb -> the last kind of stage it runs; the other verbs run everything."""
 
 
 def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
@@ -43,8 +44,8 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
         add_study(parser)
     add_place(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
-    parser.add_argument("--workers", type=positive, default=0, help="stages at once (default: one per core)")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
+    parser.add_argument("--workers", type=positive, default=0, help="how many stages to run at once (default: one per core)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, what is done already and the prompts; run nothing")
     options = parser.parse_args(argv)
     if verb == "demo":
         study = replace(load_study(PACKAGED / "demo.toml", options.overrides), file="")
@@ -76,10 +77,10 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
 
 def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
-    """Why chains or answers are missing: one line for asks that failed, with the commonest reason, and one for a sampling that
-    stopped."""
+    """Yield why chains or answers are missing: one line for requests that failed, with the most common reason, and one for a
+    sampling that stopped."""
     if errors := [error for stage in plan.until(until) for error in stage.read_errors(directory)]:
-        # Numbers, and what is quoted of a prompt, differ from request to request.
+        # Numbers and quoted pieces of prompts differ from request to request: without them, equal reasons read alike.
         alike = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
         most = max(alike.values(), key=len)
         yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(most):,}): {most[0]}"
@@ -88,12 +89,12 @@ def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
 
 
 def tell_of_batches(verb: str, directory: Path) -> None:
-    """Say what goes on at the server though nobody waits for it."""
+    """Report the batches that keep running at the server after an interruption."""
     from understudy.sampling.status import status
 
     if (directory / "ledger.sqlite").is_file() and (held := sum(batch.requests for batch in status(directory).batches)):
-        held_there = f"{held:,} requests are in batches that go on at the server; the same command takes what comes of them"
-        say(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
+        left = f"{held:,} requests are in batches that keep running at the server; the same command collects their replies"
+        say(f"understudy {verb}: {left}, and `understudy status {directory}` lists them", file=sys.stderr)
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> None:
@@ -112,7 +113,7 @@ def finish(directory: Path, console: Console, *, page: bool) -> None:
 
 
 def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
-    """Print what each stage of ``kind`` says of itself."""
+    """Print the summary of each stage of ``kind``."""
     for stage in plan.until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
@@ -125,15 +126,15 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
 
 
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
-    """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
+    """Print what running ``study`` in ``directory`` would do, without writing anything or asking a model."""
     plan = make_plan(study, fetch=False)
     stages, absent = plan.until(until), plan.absent or {}
     title = f"{study.name} -> {directory}"
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) and stage.student.checkpoint not in absent else ""
-        left = Text("there already", style="green") if stage.done(directory) else "to do"
-        table.add_row(stage.kind, Text(stage.label), left, memory)
+        state = Text("done", style="green") if stage.done(directory) else "to do"
+        table.add_row(stage.kind, Text(stage.label), state, memory)
     console.print(table)
     for error in absent.values():
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
@@ -151,10 +152,10 @@ def _memory(plan: Plan, stage: StudentStage) -> str:
 
 
 def show_requests(plan: Plan, directory: Path, console: Console) -> None:
-    """Print what the teacher is still to be asked for, and what that costs."""
+    """Print what is still to be asked of the teacher, and what that costs."""
     counted = preview.count_requests(plan, directory)
     if counted is None:
-        console.print("teacher: recorded chains, nothing is asked")
+        console.print("teacher: the chains are recorded, so nothing is asked")
         return
     left = f"{counted.left:,} to ask for"
     if counted.paid or counted.requests != counted.left:
@@ -164,7 +165,7 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if not counted.paid:
         return
     teacher, (read, written) = plan.study.teacher, counted.expected
-    how = "as its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
+    how = "going by its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
     likely = "" if written is None else f"about {written:,.0f} to write, "
     console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.most.written:,} to write (max_tokens)")
     if teacher.price is not None:
@@ -173,20 +174,20 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if not counted.probed and counted.requests < counted.replies:
         money = f", {amount(counted.most_if_single.money)}" if teacher.price else ""
         alone = f"{counted.replies:,} requests, at most {counted.most_if_single.tokens:,} tokens{money}"
-        console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
+        console.print(f"  if the endpoint gives only one reply per request (it has not been probed yet): {alone}")
     for other, count in counted.under_other_engines.most_common(1):
         if count:
-            console.print(Text(f"  {count:,} of these are in the ledger as those of {other!r}: with that as teacher.identity"))
-            console.print("  they need not be asked for again, if it is the same model")
+            console.print(Text(f"  {count:,} of these are in the ledger under {other!r}: if that is the same model, set"))
+            console.print("  teacher.identity to it, and they are not asked for again")
     if teacher.budget is not None:
         console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")
 
 
 def show_asking_arms(plan: Plan, directory: Path, console: Console) -> None:
-    """Print what arms are still to ask of the teacher."""
+    """Print what the arms themselves will still ask of the teacher."""
     if most := preview.count_answers(plan, directory):
         cost = f"at most {most.tokens:,} tokens" + (f", {amount(most.money)}" if plan.study.teacher.price else "")
-        console.print(f"  and {most.requests:,} first requests of arms that ask it: {cost}; later turns are not counted")
+        console.print(f"  plus {most.requests:,} first requests by arms that ask the teacher: {cost}; later turns are not counted")
 
 
 def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:

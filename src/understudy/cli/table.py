@@ -1,4 +1,4 @@
-"""What a verb prints: lines, tables, or JSON. Text from outside is only text here."""
+"""What a verb prints: lines, tables or JSON. Text from outside is printed, never obeyed as markup or terminal commands."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from understudy.reports.words import printable
 
 
 class Screen(Console):
-    """The console of every verb: what a terminal would obey is made visible in whatever is printed, and nothing is markup."""
+    """The console of every verb. It shows what a terminal would obey as visible characters, and takes no text for markup."""
 
     def __init__(self) -> None:
         super().__init__(highlight=False, markup=False)
@@ -26,7 +26,7 @@ class Screen(Console):
 
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line for people, with what a terminal would obey made visible."""
-    print(printable(line), file=file, flush=True)  # it may be a pipe, and a server goes on for hours
+    print(printable(line), file=file, flush=True)  # stdout may be a pipe, and a server runs for hours
 
 
 def print_json(value: object) -> None:
@@ -35,7 +35,7 @@ def print_json(value: object) -> None:
 
 
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
-    """What a verb did: as JSON, or as a table."""
+    """Print what a verb did: as JSON, or as a table."""
     if as_json:
         print_json(facts)
     else:
@@ -43,7 +43,7 @@ def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def show_table(title: str, facts: Mapping[str, object], console: Console) -> None:
-    """A title and one line per name and value."""
+    """Print a title and one line per name and value."""
     table = Table(box=None, show_header=False, title=Text(title), title_justify="left", title_style="bold")
     table.add_column(style="dim")
     table.add_column(overflow="fold")

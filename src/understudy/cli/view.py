@@ -1,5 +1,5 @@
-"""view, why, judge, show-training: what became of each question of a run, in a browser and in the terminal, what is said of its
-answers, and what its students were trained on."""
+"""The verbs that show a run's texts: `view` (every question, in a browser), `why` (one question, in the terminal), `judge` (who
+prefers which arm's answers) and `show-training` (what its students were trained on)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from understudy.studies.options import Teacher
     from understudy.training.record import ShownExample, TrainingRecord
 
-LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim")
+LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · separates tokens; ⏎ is a line break\n", style="dim")
 
 
 def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
-    rater = "the person who says what a chain is, where the check is wrong"
+    rater = "the person who corrects verdicts, where the check is wrong"
     parser.add_argument("--rater", metavar="NAME", type=_name, default="", help=rater)
     add_address(parser, port=8080)
     add_plugins(parser, "the check of the run's study")
@@ -47,14 +47,14 @@ def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     def tell_url(url: str) -> None:
         if any(entry.answers for entry in questions.entries.values()):
             record_look(options.run)
-        say(f"{options.run}: open {url} in a browser; Ctrl-C ends it")
+        say(f"{options.run}: open {url} in a browser; Ctrl-C stops it")
 
     show_app(View(questions, options.rater).app(options.host), options.host, options.port, tell_url)
 
 
 def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
-    parser.add_argument("question", metavar="QUESTION", help="its id, or words of it")
+    parser.add_argument("question", metavar="QUESTION", help="its id, or words from it")
     add_json(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
@@ -67,9 +67,9 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     named = questions.entries.get(options.question)
     found = [named] if named else questions.find(Filters(text=options.question))
     if len(found) != 1:
-        several = f"{len(found):,} questions have {options.question!r} in them; name one by its id" if found else ""
+        several = f"{len(found):,} questions contain {options.question!r}; name one by its id" if found else ""
         ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-        raise DataError(f"{options.run}: {several or f'no question has {options.question!r} in it'}{ids}")
+        raise DataError(f"{options.run}: {several or f'no question contains {options.question!r}'}{ids}")
     (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
@@ -80,10 +80,10 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))
     screen.print(Text(question_text(problem)))
     for i, judged in enumerate(chains, 1):
-        said = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
+        says = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
         greedy = " (greedy)" if judged.chain.path == GREEDY_PATH else ""
-        screen.print(Text(f"\nchain {i}{greedy}; {said}; {chosen}", style="bold"))
+        screen.print(Text(f"\nchain {i}{greedy}; {says}; {chosen}", style="bold"))
         screen.print(Text(judged.chain.text.strip()))
     for name, example in examples:
         screen.print(Text(f"\nlearned by {name}", style="bold"), _draw_tokens(example), sep="")
@@ -97,26 +97,26 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     add_run(parser)
-    parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two; without it, say what was judged")
+    parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two (default: show what was judged)")
     parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
     by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
     parser.add_argument("--by", metavar="FILE", help=by)
     parser.add_argument("--chains", action="store_true", help="with --by: judge the teacher's chains, for the check `judged`")
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
-    drawn = "questions, or chains, drawn at random (default: 300 questions, all chains)"
+    drawn = "how many questions, or chains, to draw at random (default: 300 questions, all chains)"
     parser.add_argument("-n", type=positive, metavar="N", help=drawn)
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
-    parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add judgements")
+    parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add its judgements")
     add_address(parser, port=8080)
     add_json(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
     if options.rater and options.by:
-        raise UserError("--rater and --by: either a person judges, or a model; leave one out")
+        raise UserError("--rater and --by: either a person judges or a model; leave one out")
     if options.chains and (not options.by or options.arms or options.files or options.split or options.both_right):
-        raise UserError("--chains goes with --by FILE, the model that judges them, and of the other options only with -n")
+        raise UserError("--chains: needs --by FILE, the model that judges, and allows no --arms, --import, --split or --both-right")
     if not options.chains and bool(options.arms) != bool(options.rater or options.by):
-        raise UserError("--arms goes with --rater NAME, the person who judges, or --by FILE, the model: give both or neither")
+        raise UserError("--arms: needs --rater NAME, the person who judges, or --by FILE, the model; give both or neither")
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
@@ -142,14 +142,14 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
             from understudy.serving.port import show_app
 
             pages = Judging(pairs, options.rater, file).app(options.host)
-            show_app(pages, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
+            show_app(pages, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C stops it"))
     judged = judgements.summarise_judgements(run)
     if options.json:
         print_json(judged)
     elif judged:
         show_tables([tabulate_judged(judged)], Screen())
     else:
-        say(f"{file}: nothing is judged yet; begin with --arms ARM ARM --rater NAME")
+        say(f"{file}: nothing has been judged yet; start with --arms ARM ARM --rater NAME")
     return code
 
 
@@ -158,18 +158,18 @@ def _judge_pairs(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
     from understudy.runs.judgements import read_latest, write_judgements
 
     known = read_latest(file)  # before anything is paid for
-    found = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
-    write_judgements(file, (j for j in found.judgements if j.key not in known or known[j.key].choice != j.choice))
-    return _tell_left(found, "pairs")
+    judged = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
+    write_judgements(file, (j for j in judged.judgements if j.key not in known or known[j.key].choice != j.choice))
+    return _tell_left(judged, "pairs")
 
 
 def _judge_chains(run: Run, by: str, most: int | None, *, as_json: bool) -> int:
     from understudy.runs.judge_engine import compare_with_check, judge_chains
 
-    found = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
-    title = f"{len(found.judgements):,} chains: what the model says, and what the check {run.study.checks[0]} says of the same"
-    tell(title, compare_with_check(run, found.judgements), as_json=as_json)
-    return _tell_left(found, "chains")
+    judged = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
+    title = f"{len(judged.judgements):,} chains: the model's verdict, and what the check {run.study.checks[0]} says of the same"
+    tell(title, compare_with_check(run, judged.judgements), as_json=as_json)
+    return _tell_left(judged, "chains")
 
 
 def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
@@ -183,20 +183,20 @@ def _tell_replies(stage: str, done: int, total: int, note: str = "") -> None:
         say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
 
-def _tell_left(found: EngineJudgements[Any], what: str) -> int:
-    """Say what was not judged, and why; the exit code."""
-    of = f"of {found.asked:,} {what}"
-    if found.unread:
-        why = "a reply does not say which, is refused, or is cut off (teacher.options.max_tokens)"
-        say(f"not judged: {found.unread:,} {of}; {why}", sys.stderr)
-    if found.failed:
-        first = "raise teacher.budget and " if found.budget_spent else ""
-        say(f"not judged: {found.failed:,} {of}: {found.error}; {first}run it again to ask for them", sys.stderr)
-    return WITH_ERRORS if found.failed else DONE
+def _tell_left(judged: EngineJudgements[Any], what: str) -> int:
+    """Print what was not judged and why, and return the exit code."""
+    of = f"of {judged.asked:,} {what}"
+    if judged.unread:
+        why = "a reply names no choice, is refused, or is cut off (teacher.options.max_tokens)"
+        say(f"not judged: {judged.unread:,} {of}; {why}", sys.stderr)
+    if judged.failed:
+        first = "raise teacher.budget and " if judged.budget_spent else ""
+        say(f"not judged: {judged.failed:,} {of}: {judged.error}; {first}run it again to ask for them", sys.stderr)
+    return WITH_ERRORS if judged.failed else DONE
 
 
 def _name(text: str) -> str:
-    text.encode()  # a ValueError, which argparse tells, where it is no text
+    text.encode()  # argparse reports the ValueError of a name that is not valid Unicode
     return text
 
 
@@ -204,7 +204,7 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     parser.add_argument("--arm", help="one arm of the study (default: all)")
     parser.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
-    add_json(parser, "everything that was kept, as JSON")
+    add_json(parser, "print everything that was kept, as JSON")
     options = parser.parse_args(argv)
 
     from understudy.runs.run import Run
@@ -223,8 +223,7 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 
 def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
-    """One student: counts, lengths, ``n`` examples."""
-
+    """Print what one student was trained on: counts, lengths and ``n`` examples."""
     console.print(Text(name, style="bold"))
     left_out = f", {saw.too_long:,} left out as too long" if saw.too_long else ""
     console.print(f"{saw.examples:,} examples of {saw.problems:,} problems{left_out}; {saw.duplicates:,} equal to an earlier one")
@@ -245,7 +244,7 @@ def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> N
 
 
 def _draw_tokens(example: ShownExample) -> Text:
-    """An example token by token; without colours the brackets say what bears loss."""
+    """Draw an example token by token. Brackets mark what bears loss, for terminals without colours."""
     line, bears = Text("\n"), False
     for text, weight in example.tokens:
         if bears != (weight != 0):

@@ -1,7 +1,7 @@
-"""Whether an answer follows from the rationale before it: what a student answers after a rationale that was altered.
+"""Test whether an answer follows from the rationale before it: what does a student answer after an altered rationale?
 
-A student whose answers stay the same whatever stands before them does not reason by its chain, however good that reads (after
-Lanham et al. 2023, arXiv 2307.13702, whose mistakes were written by a model; here they are made by rule).
+A student whose answers stay the same whatever comes before them does not reason by its chain, however good the chain reads (after
+Lanham et al. 2023, arXiv 2307.13702; a model wrote their mistakes, here rules make them).
 """
 
 import random
@@ -17,13 +17,13 @@ Rationales = Mapping[str, tuple[str, str | None]]
 
 _NUMBER = re.compile(r"\d+")
 _LINE = re.compile(r"(?m)^([QA][0-9]+:)?(.*)$")
-"""The mark of a turn ("Q1:"), which stays as it is, and the rest of its line."""
+"""The mark of a turn ("Q1:"), which stays unchanged, and the rest of its line."""
 
 
 def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
-    """All ``rationales`` altered. ``empty``: without any text. ``half``: the first half of the sentences, or of the words of a
-    single sentence. ``corrupted``: with other numbers, or with each line's words in another order where there are none. ``other``:
-    the rationale of the next problem in a seeded order that has another answer; where all have the same, of the next one."""
+    """Alter all ``rationales``. ``empty``: to no text. ``half``: to the first half of the sentences, or of the words of a single
+    sentence. ``corrupted``: with other numbers, or without numbers, with each line's words in another order. ``other``: to the
+    rationale of the next problem in a seeded order that has another answer; if all have the same answer, of the next problem."""
     if how == "other":
         order = sorted(rationales)
         random.Random(f"other\x1f{seed}").shuffle(order)

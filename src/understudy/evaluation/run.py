@@ -12,8 +12,8 @@ from understudy.sampling.pool import StudyPool
 
 
 class Answers(NamedTuple):
-    """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason. ``bought``:
-    of all these, those with a reply that was not in the store."""
+    """Solutions in the order of the problems and paths asked; ``errors``: flows that failed, each with its reason. ``bought``: how
+    many of all these needed a reply that was not in the store."""
 
     solutions: list[Solution]
     errors: list[FailedAsk]
@@ -32,9 +32,10 @@ def answer(
     store: ReplyStore | None = None,
     progress: Progress = silent,
 ) -> Answers:
-    """``votes`` solutions of every problem by ``method``, its roles played by ``engines``; ``pool``: exemplars for its prompts.
+    """Ask for ``votes`` solutions of every problem by ``method``, its roles played by ``engines``. ``pool``: exemplars for its
+    prompts.
 
-    Problems are blind. A failed flow is an error beside the solutions, never a wrong answer.
+    The method sees problems without their answers. A failed flow is an error beside the solutions, never a wrong answer.
     """
 
     exemplars = pool or StudyPool()

@@ -1,4 +1,4 @@
-"""What can be said from counts: intervals, paired tests, training seeds as a factor, many comparisons. See docs/statistics.md.
+"""Draw conclusions from counts: intervals, paired tests, training seeds as a factor, many comparisons. See docs/statistics.md.
 
 Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where the answer was correct. ``clusters`` [N]: which
 problems belong together (one template, one passage) and so do not count as independent; None: each counts for itself.
@@ -24,27 +24,28 @@ _RIGHT_AND_WRONG = (1.0, 0.0)
 
 
 def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) -> Array:
-    """[S, N] from the outcomes of each seed (problem -> outcome), of the ``problems`` alone."""
+    """Make [S, N] from the outcomes of each seed (problem -> outcome), for ``problems`` only."""
     return np.array([[seed[name] is Outcome.CORRECT for name in problems] for seed in outcomes], dtype=np.float64)
 
 
 def exact_interval(correct: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval of a proportion (Clopper and Pearson 1934); it lies above no rate that the exact binomial test
-    does not; (0, 1) for n = 0. Either count may be the number of independent answers that others are worth."""
+    """Compute the exact 95 % interval of a proportion (Clopper and Pearson 1934); (0, 1) for n = 0. It lies above a rate only if
+    the exact binomial test does, too. The counts may be effective numbers of independent answers, and so need not be whole."""
     outside = (1 - CONFIDENCE) / 2
     low = float(stats.beta.ppf(outside, correct, n - correct + 1)) if correct > 0 else 0.0
     return low, float(stats.beta.ppf(1 - outside, correct + 1, n - correct)) if correct < n else 1.0
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p of McNemar's test (McNemar 1947) from the two discordant counts."""
+    """Compute the exact two-sided p of McNemar's test (McNemar 1947) from the two discordant counts."""
     n = only_first + only_second
     return float(stats.binomtest(only_first, n, 0.5).pvalue) if n else 1.0
 
 
 def krippendorff(ratings: Sequence[Mapping[str, str]]) -> float | None:
-    """Krippendorff's alpha of nominal ``ratings`` (for each unit, rater -> category): 1 where all agree, 0 as by chance. None where
-    no unit has two raters or only one category was ever given (Krippendorff 2011, Computing Krippendorff's alpha-reliability)."""
+    """Compute Krippendorff's alpha of nominal ``ratings`` (for each unit, rater -> category): 1 if all agree, 0 as by chance. None
+    if no unit has two raters or only one category was ever given (Krippendorff 2011, Computing Krippendorff's
+    alpha-reliability)."""
     units = [Counter(unit.values()) for unit in ratings if len(unit) > 1]
     totals = sum(units, Counter[str]())
     n = totals.total()
@@ -56,7 +57,7 @@ def krippendorff(ratings: Sequence[Mapping[str, str]]) -> float | None:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values after Holm's correction (Holm 1979), in the order given."""
+    """Apply Holm's correction (Holm 1979) to p-values; the order stays."""
     order = np.argsort(p, kind="stable")
     raised = np.minimum(1.0, np.asarray(p)[order] * np.arange(len(p), 0, -1))
     corrected = np.empty(len(p))
@@ -76,8 +77,9 @@ class SeedNoise(NamedTuple):
 
 
 def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> SeedNoise | None:
-    """From the arms that have several seeds, which must be the same seeds; None where there is no such arm. ``students``: whose
-    answers each arm has. Arms of the same students, which differ in decoding, count as one arm, since they vary together."""
+    """Estimate the noise from the arms that have several seeds, which must be the same seeds; None if no arm has. ``students``:
+    whose answers each arm has. Arms with the same students, which differ only in decoding, count as one, since they vary
+    together."""
     named = list(zip(arms_SN, students or range(len(arms_SN)), strict=True))
     seeded = [(rows.mean(axis=1), who) for rows, who in named if len(rows) > 1]
     if not seeded:
@@ -93,19 +95,20 @@ def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> S
 
 
 class MeanEstimate(NamedTuple):
-    """A mean over problems and training seeds with its standard error and degrees of freedom."""
+    """A mean over problems and training seeds, with its standard error and degrees of freedom."""
 
     mean: float
     error: float
     freedom: float
 
     def interval(self, least: float) -> tuple[float, float]:
-        """The 95 % interval by Student's t, of what is never below ``least`` or above 1."""
+        """Compute the 95 % interval by Student's t, for a quantity that is never below ``least`` or above 1."""
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.freedom)) * self.error
         return max(least, self.mean - half), min(1.0, self.mean + half)
 
     def test(self, against: float = 0.0, *, greater: bool = False) -> float:
-        """p of Student's t for the hypothesis that the mean is ``against`` (two-sided); with ``greater``, that it is not above."""
+        """Compute p of Student's t for the hypothesis that the mean is ``against`` (two-sided), or with ``greater`` that it is not
+        above it."""
         t = (self.mean - against) / self.error
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
@@ -113,12 +116,12 @@ class MeanEstimate(NamedTuple):
 def estimate_mean(
     values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None, *, more: Sequence[float] = (0.0,)
 ) -> MeanEstimate:
-    """Mean of ``values_SN``, S > 1, where problems and seeds are both drawn at random.
+    """Estimate the mean of ``values_SN``, S > 1, with both problems and seeds drawn at random.
 
-    Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled one of
-    ``freedom`` degrees of freedom, because three seeds alone say little of how seeds vary: where they happen to agree they would
-    make a test that errs far above its level (docs/statistics.md has the simulation). The part of the problems is that of the
-    analysis of variance, not below zero. The error is never below that of one wrong answer of each seed. ``more``: as in
+    Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled variance
+    with ``freedom`` degrees of freedom. Three seeds alone say little about how seeds vary: if they happened to agree, the test
+    would err far above its level (docs/statistics.md has the simulation). The part of the problems is that of the analysis of
+    variance, not below zero. The error is never below that of one wrong answer of each seed. ``more``: as in
     `_estimate_over_problems`.
     """
     seeds, n = values_SN.shape
@@ -136,10 +139,10 @@ def estimate_mean(
 
 
 def _estimate_over_problems(values_N: Array, clusters: Clusters, more: Sequence[float] = (0.0,)) -> MeanEstimate:
-    """The mean over problems, nothing of seeds. Where clusters have several problems, mean and error are as if there had been
-    further clusters with the values ``more``, as large as the largest: that the few at hand are alike says little of others.
+    """Estimate the mean over problems, ignoring seeds. If clusters have several problems, mean and error are as if there were
+    further clusters with the values ``more``, as large as the largest: that a few clusters are alike says little about others.
 
-    Of clusters of unequal size fewer count: (sum of sizes)^2 / sum of squares (Kish 1965, Survey Sampling).
+    Clusters of unequal size count as fewer: (sum of sizes)^2 / sum of squares (Kish 1965, Survey Sampling).
     """
     n = len(values_N)
     of_N = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
@@ -155,15 +158,16 @@ def _estimate_over_problems(values_N: Array, clusters: Clusters, more: Sequence[
 
 
 def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
-    """95 % interval of an accuracy: exact for one seed, Student's t over problems and seeds for several. ``noise``: that of the
-    split's arms; None: of this one alone."""
+    """Compute the 95 % interval of an accuracy: exact for one seed, by Student's t over problems and seeds for several. ``noise``:
+    that of the split's arms; None: of this arm alone."""
     if len(correct_SN) == 1:
         return exact_interval(*_count_independent(correct_SN[0], clusters))
     return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 
 def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
-    """One-sided p that the accuracy is not above ``rate``: exact binomial for one seed, t over problems and seeds otherwise."""
+    """Compute the one-sided p that the accuracy is not above ``rate``: exact binomial for one seed, else t over problems and
+    seeds."""
     if len(correct_SN) == 1:
         correct, n = _count_independent(correct_SN[0], clusters)
         return float(stats.beta.cdf(rate, correct, n - correct + 1)) if correct > 0 else 1.0
@@ -171,9 +175,9 @@ def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, cluste
 
 
 def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, float]:
-    """How many were right of how many independent answers that say as much: of all, or of fewer, where those of a cluster are alike
-    (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike is estimated as if one more cluster had been all right and
-    one all wrong."""
+    """Count the right answers among the equivalent number of independent answers: all of them, or fewer if the answers of a cluster
+    are alike (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike they are is estimated as if one more cluster had
+    been all right and one all wrong."""
     n, worth = len(correct_N), float(len(correct_N))
     if clusters:
         found = _estimate_over_problems(correct_N, clusters, _RIGHT_AND_WRONG)
@@ -185,14 +189,14 @@ def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clu
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
     found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters, more=_RIGHT_AND_WRONG)
-    # It is never surer than answers that were drawn one by one.
+    # The estimate is never surer than with answers drawn one by one.
     return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / max(1, correct_SN.size))))
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """``difference`` of two arms on the same problems, its 95 % interval, the p of no difference, and the smallest difference
-    that this many problems and seeds ``detect`` with a power of .8 at a level of .05 for all pairs together."""
+    """The ``difference`` of two arms on the same problems, its 95 % interval, and the p of no difference. ``detectable``: the
+    smallest difference that this many problems and seeds detect with a power of .8, at a level of .05 for all pairs together."""
 
     difference: float
     low: float
@@ -204,12 +208,12 @@ class PairedTest:
 def paired(
     first_SN: Array, second_SN: Array, noise: SeedNoise | None = None, *, clusters: Clusters = None, pairs: int = 1
 ) -> PairedTest:
-    """Compare two arms on the same problems, each with one answer a problem or with those of the same S seeds.
+    """Compare two arms on the same problems, each with one answer per problem or with those of the same S seeds.
 
-    One seed: exact McNemar, and `paired_interval` (clusters: Student's t over these); it is about these two students. Several:
-    Student's t with seeds and problems both random (`estimate`), the variance between seeds pooled over the arms of the split
-    (``noise``; None: over these two), and the interval that goes with it. An arm that was not trained has one row and no seeds of
-    its own. ``pairs``: how many are corrected together, for what is detectable.
+    One seed: exact McNemar and `paired_interval` (with clusters, Student's t over them); the result is about these two students.
+    Several seeds: Student's t with seeds and problems both random (`estimate_mean`), the variance between seeds pooled over the
+    arms of the split (``noise``; None: over these two), and its interval. An arm that was not trained has one row and no seeds of
+    its own. ``pairs``: how many are corrected together, which decides what is detectable.
     """
     difference_SN = first_SN - second_SN
     seeds, n = difference_SN.shape
@@ -223,7 +227,7 @@ def paired(
             return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), detectable)
     else:
         both = len(first_SN) == len(second_SN)
-        if noise is None or (both and not noise.apart_freedom):  # these two, perhaps of the only students there are
+        if noise is None or (both and not noise.apart_freedom):  # these two arms, perhaps with the only students there are
             noise = seed_noise([first_SN, second_SN])
         assert noise is not None, "there are several seeds"
         pooled, freedom = (2 * noise.apart, noise.apart_freedom) if both else (noise.alone, noise.alone_freedom)
@@ -232,9 +236,9 @@ def paired(
 
 
 def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
-    """95 % interval of the difference of two paired proportions, which has no width zero and holds 0 where exact McNemar does not
-    reject. It reaches from the lower to the upper bound of two intervals together: Bonett and Price's (2012, doi
-    10.3102/1076998611411915), and the exact one for the discordant pairs (Clopper and Pearson 1934)."""
+    """Compute the 95 % interval of the difference of two paired proportions. Its width is never zero, and it contains 0 if exact
+    McNemar does not reject. It spans two intervals: Bonett and Price's (2012, doi 10.3102/1076998611411915), and the exact one for
+    the discordant pairs (Clopper and Pearson 1934)."""
     p = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((p[0] + p[1] - (p[0] - p[1]) ** 2) / (n + 2))
     low, high = p[0] - p[1] - half, p[0] - p[1] + half
@@ -245,14 +249,14 @@ def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
 
 
 def _exactly_detectable(n: int, level: float) -> float:
-    """The smallest true difference that McNemar's exact test at ``level`` finds with power .8 even where one arm is never better:
-    at least ``least`` of ``n`` problems must differ, as p is 2 / 2^least then."""
+    """Compute the smallest true difference that McNemar's exact test at ``level`` finds with power .8, if one arm is never better:
+    at least ``least`` of ``n`` problems must then differ, because p is 2 / 2^least."""
     least = math.floor(math.log2(2 / level)) + 1
     return float(stats.beta.ppf(POWER, least, n - least + 1)) if least <= n else 1.0
 
 
 def _detectable(found: MeanEstimate, level: float) -> float:
-    """The smallest true difference that the test at ``level`` finds with power .8, given the variance that was seen."""
+    """Compute the smallest true difference that the test at ``level`` finds with power .8, given the observed variance."""
     if not math.isfinite(found.error):
         return 1.0
     quantiles = float(stats.t.ppf(1 - level / 2, found.freedom)) + float(stats.t.ppf(POWER, found.freedom))

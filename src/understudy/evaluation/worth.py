@@ -1,5 +1,5 @@
-"""What a corpus of chains is worth to a student: how often its teacher is right, how many different chains it has, and what in it a
-person should look at first.
+"""Measure what a corpus of chains is worth to a student: how often its teacher is right, how many different chains it has, and what
+a person should look at first.
 """
 
 import math
@@ -19,9 +19,9 @@ from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
 QUANTILES = (5, 25, 50, 75, 95, 100)
 _SHARE = 0.05
-"""A fault is named if at least this share of the chains has it."""
+"""A fault is reported if at least this share of the chains has it."""
 _NAMED = 3
-"""The number of problems that are named for each thing to look at."""
+"""How many problems are named for each thing to look at."""
 GOLD = "gold that every chain contradicts"
 NONE_RIGHT = "problems without a right chain"
 NO_ANSWER = "problems whose chains have no answer"
@@ -33,9 +33,9 @@ _LOOKS = (GOLD, NONE_RIGHT, NO_ANSWER, NO_RATIONALE, COPIES)
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusWorth:
-    """The measures of a corpus. ``accuracy`` is of the chains whose problem has gold, None where none has. ``at_k``: (k, problems
-    with so many chains, maj@k, pass@k). ``distinct`` and ``different``: chains of a problem that are no copies, and no near copies
-    (equal but for case, blanks and punctuation), on the average. ``lengths``: the `QUANTILES` in ``unit``. ``look``: what a person
+    """The measures of a corpus. ``accuracy``: of the chains whose problem has gold, None if none has. ``at_k``: (k, problems with
+    at least k chains, maj@k, pass@k). ``distinct`` and ``different``: chains per problem, on average, without copies and without
+    near copies (equal but for case, blanks and punctuation). ``lengths``: the `QUANTILES` in ``unit``. ``look``: what a person
     should look at first. ``greedy``: the right ones among the greedy chains with gold, and how many these are; nothing else counts
     them."""
 
@@ -53,7 +53,7 @@ class CorpusWorth:
     greedy: tuple[int, int] = (0, 0)
 
     def describe(self) -> dict[str, str]:
-        """The measures under readable names, as texts."""
+        """Write the measures as texts, under readable names."""
         right, n = self.greedy
         shown = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
         rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {of:,} problems" for k, of, maj, some in shown}
@@ -71,10 +71,10 @@ class CorpusWorth:
 
 
 class CorpusMeter:
-    """Measures a corpus problem by problem, so that its chains need not be in memory together.
+    """Measures a corpus problem by problem, so that its chains need not all be in memory.
 
-    pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374), maj@k the mean over all subsets of k chains, or over
-    the first k of random orders where there are many; both over the problems with gold and at least k chains.
+    pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374). maj@k is the mean over all subsets of k chains, or over
+    the first k of random orders if there are many subsets. Both are over the problems with gold and at least k chains.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class CorpusMeter:
         self._found: dict[str, list[str]] = {why: [] for why in _LOOKS}
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
-        """Measure all chains of ``problem``, with what a check says of each."""
+        """Measure all chains of ``problem``, each with its outcome by a check."""
         if problem.answer is not None:
             self._greedy += [outcome is Outcome.CORRECT for chain, outcome in judged if chain.path == GREEDY_PATH]
         judged = [pair for pair in judged if pair[0].path != GREEDY_PATH]
@@ -121,7 +121,7 @@ class CorpusMeter:
             self._found[COPIES].append(problem.id)
 
     def read(self) -> CorpusWorth:
-        """The worth of all that was added."""
+        """Return the worth of all that was added."""
         chains, lengths = len(self._tokens), sorted(self._tokens if self._known else self._words)
         graded = sum(len(wins) for _, wins in self._graded)
         return CorpusWorth(
@@ -140,14 +140,14 @@ class CorpusMeter:
         )
 
     def _rates(self) -> Iterator[tuple[int, int, float, float]]:
-        """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
+        """Yield (k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
         for k in range(1, max((len(wins) for _, wins in self._graded), default=0) + 1):
             drawn = [(right, wins) for right, wins in self._graded if len(wins) >= k]
             some = fmean(pass_at_k(len(wins), right, k) for right, wins in drawn)
             yield k, len(drawn), fmean(wins[k - 1] for _, wins in drawn), some
 
     def _looks(self) -> Iterator[str]:
-        """First the faults that many chains have, then the problems to look at."""
+        """Yield first the faults that many chains have, then the problems to look at."""
         shares = Counter(self._outcomes)
         shares["without a rationale"] = self._without_rationale
         for why, n in shares.most_common():
@@ -160,12 +160,12 @@ class CorpusMeter:
 
 
 def _plain(text: str) -> str:
-    """``text`` without what near copies differ by."""
+    """Remove from ``text`` what near copies may differ in."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 Vote = tuple[str | None, bool]
-"""What a chain says, None where it gives no answer, and whether it is right."""
+"""A chain's answer, None if it gives none, and whether it is right."""
 
 
 def _voice(chain: Chain) -> str | None:
@@ -173,7 +173,7 @@ def _voice(chain: Chain) -> str | None:
 
 
 def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:
-    """maj@k for every k: over all subsets of k, or over the first k of `SUBSETS` random orders where there are more."""
+    """Compute maj@k for every k: over all subsets of k, or over the first k of `SUBSETS` random orders if there are more."""
     n = len(votes)
     if math.comb(n, n // 2) <= SUBSETS:
         return [fmean(_wins(subset)[-1] for subset in combinations(votes, k)) for k in range(1, n + 1)]
@@ -182,7 +182,7 @@ def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:
 
 
 def _wins(votes: Sequence[Vote]) -> list[float]:
-    """How much of the most frequent answer is right after each vote: of equally frequent ones each counts its share, because the
+    """Compute how much of the most frequent answer is right after each vote. Equally frequent answers share the win, because the
     order of a corpus means nothing."""
     counts: dict[str, int] = {}
     rights: set[str | None] = set()

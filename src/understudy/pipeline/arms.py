@@ -1,4 +1,5 @@
-"""The stages of one arm: selection, the students of each role (and their folds), answers, and those with gold in a part's place."""
+"""Plan the stages of one arm: selection, the students of each role (and of its folds), answers, and answers with gold in a part's
+place."""
 
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -36,9 +37,9 @@ Players = Mapping[str, answers.Player]
 
 @dataclass(frozen=True)
 class ArmStage:
-    """One stage of an arm and the part it has there: its ``selection``; its ``student`` of the role ``name``; its ``answers`` to
-    the split ``name``; those with ``gold`` in the place of the part ``name``; those after a rationale that was altered in the way
-    ``name`` (``probe``). ``folder`` names the stage's directory."""
+    """One stage of an arm, and ``what`` it is to the arm: its ``selection``; its ``student`` of the role ``name``; its ``answers``
+    to the split ``name``; those with ``gold`` in place of the part ``name``; or those after a rationale altered in the way ``name``
+    (``probe``). ``folder`` names the stage's directory."""
 
     arm: str
     what: What
@@ -49,8 +50,9 @@ class ArmStage:
 
 @dataclass(frozen=True)
 class SharedStages:
-    """What every arm builds on. ``teacher``: who plays where an arm asks the teacher; None for recorded chains. ``absent``: models
-    of the hub that students start from and that are not on this machine -> what can be done; None where that is an error."""
+    """The stages that every arm builds on. ``teacher``: the player of arms that ask the teacher; None for recorded chains.
+    ``absent``: models of the hub that students start from but that are not on this machine -> what to do about it; None if that is
+    an error."""
 
     study: Study
     problems: ProblemsStage
@@ -61,7 +63,7 @@ class SharedStages:
     absent: dict[str, str] | None = None
 
     def vocabulary(self) -> Vocabulary:
-        """What students from scratch have words for: the raw formats and the words of all arms that train."""
+        """Collect what students from scratch have words for: the raw formats of the arms that train, and all methods' words."""
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
         trained = [method.format for arm, method in methods if trained_roles(arm, method)]
         formats = {digest(describe(each)): each for each in trained if each.style == "raw"}
@@ -70,7 +72,7 @@ class SharedStages:
 
 
 class ArmPlanner:
-    """The stages of one arm. Raises StudyError where a checkpoint that the arm names cannot be used."""
+    """Plans the stages of one arm. Raises StudyError if a checkpoint that the arm names cannot be used."""
 
     def __init__(self, shared: SharedStages, arm: Arm) -> None:
         self.shared, self.arm, self.study = shared, arm, shared.study
@@ -78,13 +80,13 @@ class ArmPlanner:
         trains = trained_roles(arm, self.method)
         order = TopologicalSorter({role: self.method.needs.get(role, ()) for role in trains}).static_order()
         self.trains = [role for role in order if role in trains]
-        """The roles that it trains, each after those it needs."""
+        """The roles that it trains, each after those that it needs."""
         self.selection = self._selection() if self.trains else None
 
     def places(self) -> Iterator[tuple[ArmStage, Stage[Any]]]:
-        """Every stage of the arm with what it is to the arm, in an order in which they can run: its selection, and per seed the
-        students by role, the answers by split, and those to the first split with gold in the place of a part. An arm that trains
-        nothing has neither selection nor students."""
+        """Yield every stage of the arm with what it is to the arm, in an order in which they can run: its selection, and per seed
+        the students by role, the answers by split, and the answers to the first split with gold in place of a part. An arm that
+        trains nothing has neither selection nor students."""
         study, evaluation = self.study, self.study.evaluation
         if self.selection is not None:
             yield self._place("selection", 0, "", self.selection)
@@ -125,7 +127,7 @@ class ArmPlanner:
         )
 
     def _student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:
-        """The student of ``role``, trained on all problems or on those outside ``fold``; those it needs come before."""
+        """Plan the student of ``role``, trained on all problems or on those outside ``fold``, and the students that it needs."""
         assert self.selection is not None, "only arms that train have students"
         shared, arm, method, study = self.shared, self.arm, self.method, self.study
         student, files = self._start(role)
@@ -153,7 +155,7 @@ class ArmPlanner:
         )
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
-        """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""
+        """Return the student before training, with its checkpoint as a checked directory, and the files that decide it."""
         student, where = student_of_role(self.study, self.arm, role), self.arm.where_student(role)
         if student.checkpoint is None:
             return student, {}
@@ -167,13 +169,13 @@ class ArmPlanner:
         except CheckpointError as error:
             if self.shared.absent is not None and isinstance(error, AbsentError):
                 self.shared.absent[student.checkpoint] = str(error)
-                return student, FileDigests({student.checkpoint: "absent"})  # no key that a run has
+                return student, FileDigests({student.checkpoint: "absent"})  # no run has such a key
             raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
         card = [path for path in [directory / CARD] if path.is_file()]
         return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")
 
     def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
-        """Who plays each part."""
+        """Say who plays each part."""
         parts = parts_of(self.method)
         cast: dict[str, answers.Player] = {}
         for part, model in models_of(self.arm, self.method).items():
@@ -191,7 +193,7 @@ class ArmPlanner:
         return cast
 
     def _probes(self, label: str, own: answers.AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
-        """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
+        """Plan the answers of ``own`` again, after altered rationales, if trained students write each rationale once."""
         if own.votes > 1 or own.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
             return
         roles = self.method.rationale_roles
@@ -202,7 +204,7 @@ class ArmPlanner:
             yield self._place("probe", own.seed, how, stage)
 
     def _answers(self, label: str, split: str, seed: int, cast: Players, *, swapped: bool = False) -> answers.AnswersStage:
-        """The answers of the arm to ``split``, its parts played as ``cast`` says."""
+        """Plan the answers of the arm to ``split``, with its parts played as ``cast`` says."""
         study, decode = self.study, self.arm.decode
         asks_teacher = any(isinstance(player, answers.TeacherPlayer) for player in cast.values())
         trained = any(isinstance(player, answers.TrainedPlayer) for player in cast.values())

@@ -1,7 +1,7 @@
-"""Derived stages at rest: each in a directory named by the hash of its inputs and of the code that makes it.
+"""The stored stages: each in a directory named by the hash of its inputs and of the code that makes it.
 
-A stage's key is made of its own options and the keys of the stages before it, so a plan knows every key before anything
-has run. The manifest is written last: its existence means that the stage is complete.
+A stage's key is made from its own options and the keys of the stages before it, so a plan knows every key before anything runs.
+The manifest is written last: its existence means that the stage is complete.
 """
 
 import ast
@@ -26,19 +26,19 @@ from understudy.corpus.store import write_json
 
 MANIFEST = "manifest.json"
 VERSION = 2
-"""Of what a run directory holds besides its ledger."""
-OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked again"
+"""The version of what a run directory holds besides its ledger."""
+OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked for again"
 
-DAMAGED = "is damaged; run the study again: what was made of it is made anew"
+DAMAGED = "is damaged; run the study again, which rebuilds it and all that was made from it"
 
 T = TypeVar("T")
 
-_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)  # one takes milliseconds to make
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)  # making one takes milliseconds
 
 
 @functools.cache
 def _imports(module: str) -> tuple[str, frozenset[str]]:
-    """Digest of the source of ``module`` and the modules of ours, or of its own package, that it imports, late imports included."""
+    """Return the digest of the source of ``module``, and the modules of ours or of its own package that it imports, even late."""
     spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return "", frozenset()
@@ -57,8 +57,8 @@ def _imports(module: str) -> tuple[str, frozenset[str]]:
 
 @functools.cache
 def _spec(module: str) -> ModuleSpec | None:
-    """The spec of ``module``, None where there is none (`from package.module import object`: the object is no module). Nothing is
-    imported for it, as `importlib.util.find_spec` does with what a name stands in: torch takes seconds."""
+    """Find the spec of ``module``; None if it is not a module (the object in `from package.module import object`). Nothing is
+    imported: `importlib.util.find_spec` would import the parent package, and torch takes seconds."""
     package = module.rpartition(".")[0]
     if not package:
         return importlib.util.find_spec(module)
@@ -69,7 +69,7 @@ def _spec(module: str) -> ModuleSpec | None:
 
 
 def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
-    """Hash of the source of ``modules`` with everything of ours and of their own packages that they import, and of the versions of
+    """Hash the source of ``modules``, with everything of ours and of their own packages that they import, and the versions of
     ``libraries``."""
     seen: dict[str, str] = {}
     todo = list(modules)
@@ -82,7 +82,7 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
 
 
 def installed_version(library: str) -> str:
-    """The version of an installed library; "" where it is not installed, so that the stages before can be planned and run."""
+    """Return the version of an installed library; "" if it is not installed, so that earlier stages can be planned and run."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
@@ -94,12 +94,12 @@ class FileDigests(dict[str, str]):
 
     @property
     def key(self) -> str:
-        """Names the files by name and content, in their order, and not by where they lie: a study may be moved or copied."""
+        """The files by name and content, in their order, without their directories: a study may be moved or copied."""
         return ", ".join(f"{Path(path).name} {content}" for path, content in self.items())
 
 
 def digest_files(paths: Iterable[Path], where: str) -> FileDigests:
-    """The digests of the files ``paths``. Raises StudyError, naming the option ``where``."""
+    """Digest the files ``paths``. Raises StudyError for a missing file, naming the option ``where``."""
     digests = FileDigests()
     for path in paths:
         if not path.is_file():
@@ -116,8 +116,8 @@ def _digest_file(path: Path) -> str:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Manifest:
-    """What lies beside the files of a finished stage. ``needs``: keys of the stages it was made from. ``inputs``: for people, what
-    decided it. ``summary``: what it says of itself (a `StageSummary`). ``files``: the stage's files -> their digests."""
+    """The manifest beside the files of a finished stage. ``needs``: keys of the stages that it was made from. ``inputs``: what
+    decided it, for people. ``summary``: its `StageSummary`. ``files``: the stage's files -> their digests."""
 
     kind: str
     label: str
@@ -135,7 +135,7 @@ def is_done(directory: Path) -> bool:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Mark the stage in ``directory`` as done; the digests of its files, and of what ``manifest`` says, are added to it."""
+    """Mark the stage in ``directory`` as done, adding to ``manifest`` the digests of the stage's files and its own."""
     paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
     manifest = replace(manifest, files={str(path.relative_to(directory)): _digest_file(path) for path in paths})
     write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _seal(manifest)})))
@@ -146,8 +146,8 @@ def _seal(manifest: Manifest) -> str:
 
 
 def find_damage(directory: Path, *, deep: bool) -> str:
-    """What is wrong with the files of a finished stage: one is missing or has other bytes than when it was made; "" where nothing
-    is. ``deep``: also in the directories below, where a student's weights are, which take long to read."""
+    """Say what is wrong with the files of a finished stage: one is missing, or its bytes have changed; "" if nothing is wrong.
+    ``deep``: also check the directories below, which hold a student's weights and take long to read."""
     try:
         manifest = read_manifest(directory)
     except DataError as error:
@@ -165,7 +165,7 @@ def find_damage(directory: Path, *, deep: bool) -> str:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a finished stage. Raises DataError for one of an earlier Understudy, and for a damaged one."""
+    """Read the manifest of a finished stage. Raises DataError for one of an earlier Understudy, and for a damaged one."""
     path = directory / MANIFEST
     body = read_json(path)
     try:
@@ -175,8 +175,8 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def find_manifest(directory: Path) -> Manifest | None:
-    """The manifest of a stage; None where it is not finished, no stage, or of an earlier Understudy, of which nothing of today
-    was made."""
+    """Read the manifest of a stage; None if the stage is not finished, not a stage, or made by an earlier Understudy (nothing of
+    today was made from such a one)."""
     try:
         return read_manifest(directory)
     except (DataError, FileNotFoundError, NotADirectoryError):
@@ -184,7 +184,7 @@ def find_manifest(directory: Path) -> Manifest | None:
 
 
 def read_summary(directory: Path, kind: type[T]) -> T:
-    """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
+    """Read the summary of a finished stage, as the dataclass ``kind`` that wrote it."""
     try:
         return cast(T, _adapter(kind).validate_python(read_manifest(directory).summary))
     except ValidationError:
@@ -192,8 +192,8 @@ def read_summary(directory: Path, kind: type[T]) -> T:
 
 
 def remove_dependents(run: Path, key: str) -> None:
-    """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
-    this, the others are found again."""
+    """Delete every stage in ``run`` that was made from the stage ``key``, the latest first: if this is interrupted, the next call
+    still finds the others."""
     manifests = {path: find_manifest(path) for path in (run / "stages").iterdir()}
     needs = {path: set(manifest.needs) for path, manifest in manifests.items() if manifest is not None}
     stale, keys = [], {key}

@@ -1,6 +1,6 @@
-"""The card of a student: what lies beside its weights, so that serving is evaluation exactly.
+"""The card of a student: a file beside its weights, so that serving does exactly what evaluation did.
 
-Only registered names, never modules: a card cannot make anything be imported that a study could not name.
+It holds registered names, never modules: a card cannot import anything that a study could not name.
 """
 
 import json
@@ -24,36 +24,36 @@ CARD = "understudy.json"
 
 @dataclass(frozen=True)
 class Card:
-    """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage. ``precision``: of
-    answering; ``training_precision`` and ``training_device``: of the training."""
+    """The method and its options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage.
+    ``precision``: of answering; ``training_precision`` and ``training_device``: of the training."""
 
     method: str
     options: Mapping[str, Any]
     role: str
     kind: AnswerKind
     precision: Literal["float32", "bfloat16"]
-    """It answers in."""
+    """In which it answers."""
     seed: int
     extractor: str = EXTRACTOR
     lineage: Mapping[str, str] = field(default_factory=dict)
     training_precision: str = ""
-    """It was trained in; a card that does not say is from before it could differ by processor."""
+    """In which it was trained; "" in a card from before this could differ by processor."""
     training_device: str = ""
-    """It was trained on; a card that does not say is from when that was always the processor."""
+    """On which it was trained; "" in a card from when that was always the processor."""
     weights: str = ""
-    """The GGUF file that its first weights came from (`describe_weights`); "" where they came from none."""
+    """The GGUF file that its first weights came from (`describe_weights`); "" if they came from none."""
     template_date: str = ""
-    """The day that its chat template was told for today, in training and in answering; "" in an older card."""
+    """The day that its chat template took for today, in training and in answering; "" in an older card."""
     form: str = ""
     """How its answers are written (`Problem.form`)."""
     decode: Decode = field(default_factory=Decode)
     """How its arm answers. The card in a stage does not say, because arms that answer otherwise may share a student."""
     terms: str = ""
-    """Under what terms the teacher's texts that it learned from may be used."""
+    """The terms under which the teacher's texts that it learned from may be used."""
     licence: str = ""
-    """Of the questions that it learned from."""
+    """The licence of the questions that it learned from."""
     students: tuple[str, ...] = ()
-    """The directories beside the card that hold the students of an arm with several roles; () where the card is a student's own."""
+    """The directories beside the card that hold the students of an arm with several roles; () in the card of a single student."""
     version: int = 1
 
     def make_method(self) -> Method:
@@ -66,7 +66,7 @@ def write_card(checkpoint: Path, card: Card) -> None:
 
 
 def read_card(checkpoint: Path) -> Card:
-    """The card in ``checkpoint``. Raises CheckpointError where there is none or it cannot be read."""
+    """Read the card in ``checkpoint``. Raises CheckpointError if there is none or it cannot be read."""
     path = checkpoint / CARD
     if not path.is_file():
         raise CheckpointError(f"{checkpoint}: holds no student ({CARD} is missing); give the directory of a student")
@@ -75,14 +75,15 @@ def read_card(checkpoint: Path) -> Card:
     except ValueError as error:
         raise CheckpointError(f"{path}: not a card: {error}") from None
     if card.version != 1:
-        raise CheckpointError(f"{path}: version {card.version} was written by another version of Understudy; train it again")
+        raise CheckpointError(f"{path}: version = {card.version}: written by another Understudy; train the student again")
     if card.extractor != EXTRACTOR:
-        raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this version has {EXTRACTOR}; evaluate it again")
+        raise CheckpointError(f"{path}: {card.extractor} read its answers, and this version has {EXTRACTOR}; evaluate it again")
     return card
 
 
 def describe_weights(checkpoint: str | None) -> str:
-    """ "de-quantised from Q4_1", with the file and its licence, for a GGUF file and for a student that began with one; else ""."""
+    """Say where weights are from, "de-quantised from Q4_1" with the file and its licence, for a GGUF file and for a student that
+    started from one; "" for others."""
     path = Path(checkpoint or CARD)
     if is_gguf(path):
         return describe_gguf(path)
@@ -93,7 +94,7 @@ def describe_weights(checkpoint: str | None) -> str:
 
 
 def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) -> str | None:
-    """What is worth knowing where a student goes on from an earlier one that was trained otherwise."""
+    """Return a remark for a student that starts from an earlier one which was trained differently, else None."""
     if not (directory / CARD).is_file():
         return None
     try:
@@ -101,6 +102,6 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
     except CheckpointError as error:
         return f"starts from an earlier student whose card cannot be read: {error}"
     if card.method != method:
-        return f"starts from a student that was trained by {card.method}, by {method} now"
+        return f"starts from a student that was trained by {card.method}; now it is trained by {method}"
     before, now = dict(card.options), dict(options)
-    return None if before == now else f"starts from a student that was trained with options {before}, with {now} now"
+    return None if before == now else f"starts from a student that was trained with options {before}; now they are {now}"

@@ -1,4 +1,4 @@
-"""A teacher's engine made ready to be asked: what its endpoint can do is found out once, and batches of an earlier run go on."""
+"""Make a teacher's engine ready to be asked: find out once what its endpoint can do, and continue batches of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from understudy.engines.remote.endpoint import EndpointEngine
 
 Capabilities = Mapping[str, Mapping[str, str]]
-"""address -> what an endpoint was found to do there (`engines.remote.probe`)"""
+"""address -> the capabilities that were found there (`engines.remote.probe`)"""
 TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
 """What an endpoint does with ``n`` -> whether one request may ask for several choices."""
 WARNINGS = {
-    "temperature": "{url} seems to draw nothing: at temperature 1 it answered three times word for word alike, so the {paths} "
-    "replies to a prompt may be copies of one (transformers serve draws only where the model's generation_config.json has "
+    "temperature": "{url} seems not to sample: at temperature 1 it gave the same answer three times, word for word, so the {paths} "
+    "replies to a prompt may be copies of one (transformers serve samples only if the model's generation_config.json has "
     "do_sample = true)",
-    "stop": "{url} ignores stop strings: its replies are cut here, and all that it writes up to max_tokens is paid for",
+    "stop": "{url} ignores stop strings: its replies are cut here, but all that it writes up to max_tokens is paid for",
 }
-"""What is said where an endpoint ignores one of these."""
+"""Field of a request -> the warning about an endpoint that ignores it."""
 FINDINGS = {
     "left out": "{url} refuses these fields, so they were left out: {value}",
-    "versions": "{url} was answered by several versions of the model: {value}",
-    "unknown ends": "{url} ends replies for reasons that are not known here, and they were taken for whole: {value}",
+    "versions": "{url} answered with several versions of the model: {value}",
+    "unknown ends": "{url} ends replies for unknown reasons, so they were taken as complete: {value}",
     "empty answers": "{url} gave answers without any text, though they were not cut off: {value}",
-    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut them silently; give it a longer context, or "
+    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut prompts silently; give it a longer context, or "
     "shorten the prompts (fewer exemplars)",
 }
-"""What is said of what replies showed."""
+"""What replies showed -> the message about it."""
 
 
 def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
-    """The ``engine`` ready to be asked through ``ledger``, and what its endpoint was found to do.
+    """Make ``engine`` ready to be asked through ``ledger``; return it and the capabilities of its endpoint.
 
     ``tell`` receives warnings. ``paths``: replies drawn from one prompt (1: a single one, or greedy). Raises AccountError, and
-    StudyError where an endpoint does not give what the study needs.
+    StudyError if an endpoint does not give what the study needs.
     """
     if not isinstance(engine, AsyncEngine | LocalEngine):
         raise StudyError(f"teacher.engine: {type(engine).__name__} must have identity, and serve or replies (docs/extending.md)")
@@ -54,8 +54,8 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     options = engine.options
     engine.tell = lambda line: tell("teacher", 0, 0, line)
     if engine.concurrency < options.concurrency:
-        few = "this process may open no more files (`ulimit -n`)"
-        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, since {few}")
+        few = "this process may not open more files (`ulimit -n`)"
+        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {few}")
     batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
     found: Capabilities = {}
     if not options.batch:
@@ -67,8 +67,8 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
 
 
 def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
-    """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
-    and those that do not answer now are left out until the next time."""
+    """Return the capabilities of each address of ``engine``, which remembers them. Addresses that ``ledger`` does not know are
+    probed; those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import probe
 
     known = ledger.capabilities(engine.identity)
@@ -87,19 +87,19 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
     """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
-    found = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
-    if found:
-        ledger.note_capabilities(engine.identity, engine.url_of(engine.addresses[0]), found)
-    return found
+    facts = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
+    if facts:
+        ledger.note_capabilities(engine.identity, engine.url_of(engine.addresses[0]), facts)
+    return facts
 
 
 def note_findings(engine: EndpointEngine, ledger: Ledger, tell: Progress) -> None:
-    """Record and tell what the replies of ``engine`` showed."""
+    """Record and report what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
         tell("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:
-    """Let ``engine`` know which of its addresses take ``n``; ``known``: what was found of each."""
+    """Tell ``engine`` which of its addresses take ``n``; ``known``: the capabilities of each."""
     for address in engine.addresses:
         address.takes_n = TAKES_N.get(known.get(engine.url_of(address), {}).get("n", ""))

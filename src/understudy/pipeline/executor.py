@@ -1,6 +1,6 @@
-"""Where stages run: processes of this machine, each with one thread for its arithmetic; one per core, or one per GPU.
+"""Run stages in processes of this machine, each with one thread for its arithmetic: one process per core, or one per GPU.
 
-`LocalProcesses` is a `concurrent.futures.Executor`, so that another one (a cluster's) can take its place.
+`LocalProcesses` is a `concurrent.futures.Executor`, so another executor (a cluster's) can take its place.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _TERMINATED = 143
 
 
 class LocalProcesses(ProcessPoolExecutor):
-    """At most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
+    """Run at most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
 
-    ``on_event`` receives the progress of every stage, from a thread of this process. ``plugins`` (file -> digest) are loaded in
-    each process before any stage is: stages hold values of their classes. Each process sees one of ``gpus``, the names that
-    CUDA_VISIBLE_DEVICES takes, in turn.
+    ``on_event`` receives the progress of every stage, from a thread of this process. Each process loads ``plugins`` (file ->
+    digest) before any stage, because stages hold values of their classes. Each process sees one of ``gpus`` (names as
+    CUDA_VISIBLE_DEVICES takes them), in turn.
     """
 
     def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class LocalProcesses(ProcessPoolExecutor):
                     on_event(self._queue.get(timeout=0.05))
 
     def stop(self) -> None:
-        """Tell the running stages to save what they have and end; wait for them, ten seconds at most."""
+        """Tell the running stages to save what they have and end; wait at most ten seconds for them."""
         processes = list((self._processes or {}).values())
         for process in processes:
             process.terminate()
@@ -73,7 +73,7 @@ class LocalProcesses(ProcessPoolExecutor):
 
 
 def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
-    """Set up a worker: one thread for arithmetic, one GPU, Ctrl-C left to the parent, and an end when the parent ends.
+    """Set up a worker: one thread for arithmetic, and one GPU. It leaves Ctrl-C to the parent, and ends when the parent ends.
     ``started``: a counter that all workers share."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_stage)
@@ -86,7 +86,7 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
             started.value += 1
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         _at_once = -(-workers // len(gpus))
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # on a GPU; each step has other shapes
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # on a GPU, because each step has other shapes
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -101,7 +101,7 @@ def _end_stage(_number: int, _frame: object) -> None:
 
 
 class Reporter:
-    """A `Progress` inside a worker: sends at most ten events a second, the last one always."""
+    """A `Progress` inside a worker. It sends at most ten events a second, and always the last one."""
 
     def __init__(self, label: str) -> None:
         self._label, self._last = label, 0.0
@@ -114,17 +114,17 @@ class Reporter:
 
 
 def perform(stage: Stage[Any], run: str) -> tuple[StageSummary, float]:
-    """Run ``stage`` in this process, for the run directory ``run``: what it says and its seconds. Module-level, so any executor can
-    ship it."""
+    """Run ``stage`` in this process, for the run directory ``run``, and return its summary and its seconds. Module-level, so that
+    any executor can ship it."""
     context = Context(Path(run), Reporter(stage.label), share=1 / _at_once)
     stage.directory(context.run).mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    global _busy  # noqa: PLW0603 - one per process: whether a stage has to be unwound before the process may end
+    global _busy  # noqa: PLW0603 - one per process: whether a stage must be unwound before the process may end
     _busy = True
     try:
         summary = stage.run(context)
     except KeyboardInterrupt:
-        os._exit(_TERMINATED)  # unwound: what was received is stored
+        os._exit(_TERMINATED)  # the stage is unwound, so what it received is stored
     finally:
         _busy = False
     return summary, time.perf_counter() - started

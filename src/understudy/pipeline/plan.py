@@ -1,4 +1,4 @@
-"""From a study to its stages: what depends on what, and the key under which each result is kept."""
+"""Turn a study into its stages: what depends on what, and the key under which each result is kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ from understudy.studies.schema import build
 from understudy.studies.study import Study
 
 PLAN = "plan.json"
-"""The plan at rest: what `ls`, `results`, `report` and `gc` know of a run without its study file."""
+"""The file of the saved plan: what `ls`, `results`, `report` and `gc` know about a run without its study file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(SharedStages):
-    """Every stage of a study; ``places`` are those of its arms. ``plugins``: plug-in file -> digest of the text that the keys
-    stand for."""
+    """Every stage of a study; ``places`` are those of its arms. ``plugins``: plug-in file -> digest of the text that the keys are
+    made with."""
 
     places: Mapping[ArmStage, Stage[Any]]
     plugins: Mapping[str, str]
@@ -45,13 +45,13 @@ class Plan(SharedStages):
         return ordered
 
     def until(self, kind: Kind) -> list[Stage[Any]]:
-        """The stages up to and including ``kind``."""
+        """List the stages up to and including ``kind``."""
         return [stage for stage in self.stages.values() if stage.kind in KINDS[: KINDS.index(kind) + 1]]
 
 
 def make_plan(study: Study, *, fetch: bool = True) -> Plan:
-    """The plan of ``study``; reads nothing but the digests of the files it names. Without ``fetch`` no model is downloaded, and
-    students' checkpoints that are not on this machine are named in the plan. Raises StudyError for absent files."""
+    """Plan ``study``, reading nothing but the digests of the files that it names. Without ``fetch``, no model is downloaded, and
+    the plan names the students' checkpoints that are not on this machine. Raises StudyError for absent files."""
     plugins = study.load_plugins()
     exemplars = study.exemplars
     if exemplars.file is not None:
@@ -69,13 +69,13 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
 
 def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -> VerdictsStage:
     try:
-        said = read_relabels(study.path_of(study.relabels), study.checks[0]) if study.relabels else {}
+        relabels = read_relabels(study.path_of(study.relabels), study.checks[0]) if study.relabels else {}
     except DataError as error:
         raise StudyError(f"study.relabels: {error}; `understudy view RUN --rater NAME` or `understudy judge` writes it") from None
-    outcomes = {name: {chain: one.outcome for (check, chain), one in said.items() if check == name} for name in study.checks}
+    outcomes = {name: {chain: one.outcome for (check, chain), one in relabels.items() if check == name} for name in study.checks}
     outcomes = {name: of_chains for name, of_chains in outcomes.items() if of_chains}
     label = ", ".join(study.checks)
-    return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=said)
+    return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=relabels)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
@@ -119,7 +119,7 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
 
 
 def _add(stage: Stage[Any], ordered: dict[str, Stage[Any]]) -> None:
-    """Put ``stage`` behind the stages that it needs."""
+    """Add ``stage`` to ``ordered``, after the stages that it needs."""
     if stage.key in ordered:
         return
     for need in stage.needs():
@@ -144,7 +144,7 @@ class SavedPlan:
 def save_plan(plan: Plan, directory: Path) -> None:
     """Write ``plan`` into the run ``directory``."""
     saved = SavedPlan(
-        study=replace(plan.study, text=""),  # study.toml beside it holds that
+        study=replace(plan.study, text=""),  # the text is in study.toml beside it
         plugins=plan.plugins,
         problems=plan.problems.folder,
         chains=plan.chains.folder,
@@ -156,7 +156,8 @@ def save_plan(plan: Plan, directory: Path) -> None:
 
 
 def read_plan(run: Path) -> SavedPlan:
-    """The plan that ran last in ``run``. Raises DataError where ``run`` is no run directory, or one of an earlier Understudy."""
+    """Read the plan that ran last in ``run``. Raises DataError if ``run`` is not a run directory, or is one of an earlier
+    Understudy."""
     path = run / PLAN
     if not path.is_file():
         raise DataError(f"{run}: holds no run ({PLAN} is missing); give a directory that `understudy run` wrote")

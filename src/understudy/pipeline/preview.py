@@ -1,5 +1,5 @@
-"""What a study would ask, before many are asked: the first prompt of each kind, the number of teacher requests, and a few questions
-really put to the teacher.
+"""Show what a study would ask before it asks much: the first prompt of each kind, the number of teacher requests, and the teacher's
+replies to a few questions.
 """
 
 from collections import Counter
@@ -36,41 +36,41 @@ from understudy.studies.study import Study
 from understudy.training.memory import Estimate, estimate, free_on, planned_shape, settle_micro_batch
 
 LETTERS = 258
-"""Tokens of a vocabulary of words before its words: bytes, padding, end."""
+"""The tokens of a vocabulary of words before its words: bytes, padding, end."""
 
 
 @dataclass
 class TeacherRequests:
-    """What the teacher is still to be asked for the whole corpus. Later turns of a flow do not count."""
+    """What is still to be asked of the teacher for the whole corpus. Later turns of a flow do not count."""
 
     total: int = 0
     """Chains of the corpus."""
     in_ledger: int = 0
-    """Those of them whose reply is in the ledger."""
+    """Chains whose reply is in the ledger."""
     replies: int = 0
-    """To be asked for: equal requests share one where nothing is drawn."""
+    """Replies to ask for: without sampling, equal requests share one."""
     requests: int = 0
-    """In which they are asked for: one may ask for up to ``n``."""
+    """Requests that ask for them: one may ask for up to ``n`` replies."""
     paid: bool = False
-    """The teacher is an endpoint; only then what follows is known."""
+    """Whether the teacher is an endpoint; the fields that follow are known only then."""
     n: int = 1
     probed: bool = True
-    """It is known how many replies a request gets."""
+    """Whether it is known how many replies a request gets."""
     most: Spend = NOTHING
     """The most that ``requests`` may cost."""
     most_if_single: Spend = NOTHING
-    """The same, if each request gives one reply only."""
+    """The same, if each request gives only one reply."""
     prompts: int = 0
-    """Bytes of their prompts."""
+    """Bytes of the requests' prompts."""
     means: tuple[float, float] | None = None
     """Tokens that a request read and a reply wrote so far, on average."""
     spent: Spend = NOTHING
-    """What the ledger has been charged with."""
+    """What the ledger has been charged so far."""
     under_other_engines: Counter[str] = field(default_factory=Counter)
     """Identities of the same model at another address -> how many of the replies are in the ledger under them."""
 
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
-        """Count a reply that is to be asked for; ``shared``: the request before asks for it, too."""
+        """Count a reply to ask for; ``shared``: the previous request also asks for it."""
         most = worst(request, price)
         self.replies += 1
         self.most_if_single += most
@@ -87,21 +87,21 @@ class TeacherRequests:
 
     @property
     def expected(self) -> tuple[float, float | None]:
-        """Tokens (read, written) of what is to be asked: as the ledger's replies on average; without any, `BYTES_PER_TOKEN`, and
-        nobody knows how long replies will be."""
+        """The tokens (read, written) of what is still to be asked, by the averages of the ledger's replies. Without any replies,
+        the tokens read follow from `BYTES_PER_TOKEN`, and those written are unknown (None)."""
         if self.means is None:
             return self.prompts / BYTES_PER_TOKEN, None
         return self.requests * self.means[0], self.replies * self.means[1]
 
 
-@lru_cache(maxsize=1)  # a dry run looks at them three times
+@lru_cache(maxsize=1)  # a dry run needs them three times
 def load_problems(stage: ProblemsStage) -> list[Problem]:
-    """The study's problems, made anew: nothing has to be there."""
+    """Make the study's problems, without needing any finished stage."""
     return stage.prepare().problems
 
 
 def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
-    """Count the teacher's first asks and those already in the ledger of ``run``; None for recorded chains."""
+    """Count the teacher's first requests, and those already in the ledger of ``run``; None for recorded chains."""
     stage = plan.chains
     if not isinstance(stage, SampledChainsStage):
         return None
@@ -136,7 +136,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
                 counted.under_other_engines[other] += store is not None and store.get(request.key(other)) is not None
             if key not in asked:  # greedy: one reply for all paths
                 asked.add(key)
-                # As the driver shares a request: by asks of one round that follow one another and differ in their path only.
+                # The driver shares a request between consecutive asks of one round that differ only in their path.
                 shared = bool(room and last and last[1] == round_ and last[0].differs_in_path(request))
                 counted.add(request, teacher.price, shared=shared)
                 room = room - 1 if shared else counted.n - 1
@@ -145,7 +145,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
 
 
 def count_answers(plan: Plan, run: Path) -> Spend | None:
-    """The most that the first requests of arms in which the teacher answers may still cost; None where no arm asks it."""
+    """Return the most that the first requests of arms in which the teacher answers may still cost; None if no arm asks it."""
     problems, total = load_problems(plan.problems), NOTHING
     asking = [stage for stage in plan.stages.values() if isinstance(stage, AnswersStage) and stage.teacher and not stage.done(run)]
     for stage in asking:
@@ -160,8 +160,8 @@ def count_answers(plan: Plan, run: Path) -> Spend | None:
 
 
 def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[str]]:
-    """Let an endpoint know what ``store`` recorded of it. Return whether it is known how many replies a request gets, and the
-    identities in ``store`` that differ from that of ``engine`` in their address only."""
+    """Tell an endpoint what ``store`` recorded about it. Return whether it is known how many replies a request gets, and the
+    identities in ``store`` that differ from that of ``engine`` only in their address."""
     from understudy.engines.remote.endpoint import EndpointEngine
 
     if store is None or not isinstance(engine, EndpointEngine):
@@ -172,15 +172,15 @@ def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[s
 
 
 def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:
-    """The teacher's paths: as many of each problem, or as an allocation goes by the replies that are in ``store``. What it will do
-    with the rest nobody knows: the estimate gives that to the problems that have the fewest."""
+    """Return the teacher's paths: the same number for each problem, or as an allocation decides by the replies in ``store``. The
+    allocation of the rest is unknown: the estimate gives it to the problems that have the fewest."""
     if sampling.allocation is None:
         return next(sampling.rounds())
     paths = Counter({problem.id: 0 for problem in sampling.problems})
     if store is not None:
 
         def refuse(_: Request) -> Reply:
-            raise BudgetError("it was not asked yet")
+            raise BudgetError("not asked yet")
 
         known = ScriptedEngine(refuse, identity=identity)
         for done in iter_chains(sampling, known, store):
@@ -193,9 +193,10 @@ def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[s
 
 
 def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int]:
-    """What the training of ``stage`` takes at the most, its micro-batch, and the context: as if every example were that long.
+    """Estimate the most memory that the training of ``stage`` takes, its micro-batch, and the context, as if every example were
+    that long.
 
-    The vocabulary of a student from scratch is taken to be the words of the training questions; the chains' come on top.
+    The vocabulary of a student from scratch is estimated as the words of the training questions; the chains' words come on top.
     """
     student, options, words = stage.student, stage.training, 0
     context = student.context
@@ -214,7 +215,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
-    """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
+    """Yield (what it is, the filled-in prompt) for the teacher, and for the first turn of each method's students."""
     study, problems = plan.study, load_problems(plan.problems)
     if isinstance(plan.chains, SampledChainsStage):
         sampling = plan.chains.sampling(problems)
@@ -234,19 +235,19 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _first_call(flow: Any) -> Call | None:
-    """The first `Call` that a flow asks, or None where it asks nothing."""
+    """Return the first `Call` that a flow asks, or None if it asks nothing."""
     return next(iter(_first_calls(flow)), None)
 
 
 def _first_calls(flow: Any) -> Sequence[Call]:
-    """What a flow asks at once at first."""
+    """Return the calls that a flow asks first, all at once."""
     ask: Call | Sequence[Call] | None = next(flow, None)
     flow.close()
     return ask if isinstance(ask, Sequence) else [ask] if ask else ()
 
 
 class TrialQuestion(NamedTuple):
-    """One question with the chain it got and its verdict; where the ask failed, the ``error`` and neither."""
+    """One question with its chain and verdict, or with the ``error`` if the request failed."""
 
     problem: Problem
     chain: Chain | None
@@ -255,7 +256,7 @@ class TrialQuestion(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What was ``tried`` of the teacher that ``plan`` asks. ``endpoints``: what each address was found to do
+    """The questions ``tried`` on the teacher of ``plan``. ``endpoints``: the capabilities of each address
     (`engines.remote.probe`)."""
 
     plan: Plan
@@ -264,10 +265,10 @@ class Trial(NamedTuple):
 
 
 def try_teacher(study: Study, directory: Path, n: int) -> Trial:
-    """The teacher's first chain for each of the first ``n`` training questions.
+    """Ask the teacher for its first chain for each of the first ``n`` training questions.
 
-    Replies go into the ledger of ``directory``, where the run finds them: what is tried is not bought twice. Raises what a run
-    raises: StudyError, DataError, EngineError where no ask succeeds.
+    Replies go into the ledger of ``directory``, where the run finds them, so nothing is bought twice. Raises what a run raises:
+    StudyError, DataError, EngineError if no request succeeds.
     """
     plan = make_plan(study)
     problems = load_problems(plan.problems)
@@ -281,7 +282,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)], {})
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
-        # For now: whoever tries does not wait a day for a batch.
+        # Not in a batch: whoever tries does not wait a day for one.
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
         trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
         sampling = trial.sampling(problems)._replace(problems=learn[:n])

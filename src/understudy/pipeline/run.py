@@ -1,4 +1,4 @@
-"""Run a plan: every stage that is not there yet, as many at once as there are cores. Resume is: run it again."""
+"""Run a plan: every stage that is not done yet, as many at once as there are cores. To resume, run it again."""
 
 import importlib.util
 import time
@@ -27,16 +27,16 @@ from understudy.studies.study import Study
 
 
 class Watcher:
-    """What a run tells while it goes on; the command line shows it live, the default is silent."""
+    """Receives what happens during a run. The command line shows it live; the default is silent."""
 
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
-        """``stages`` are to be done now, ``cached`` were there already."""
+        """Called before ``stages`` run; ``cached`` others are done already."""
 
     def damaged(self, why: str) -> None:
-        """A finished stage is made again, since ``why``."""
+        """Called when a finished stage must be made again, with the reason."""
 
     def event(self, event: Event) -> None:
-        """Progress of a running stage: (label, done, total, note). Called from another thread."""
+        """Called with the progress of a running stage, (label, done, total, note), from another thread."""
 
     def started(self, stage: Stage[Any]) -> None: ...
 
@@ -44,11 +44,11 @@ class Watcher:
 
 
 def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher: Watcher | None = None, workers: int = 0) -> Plan:
-    """Run ``study`` in ``directory`` up to the stages of kind ``until``; stages that are there already are not redone.
-    ``workers``: stages at once, 0 for one per core.
+    """Run ``study`` in ``directory`` up to the stages of kind ``until``. Stages that are done are not redone. ``workers``: stages
+    at once, 0 for one per core.
 
-    Raises UserError for wrong input, BusyError where another process runs in ``directory``, EngineError where a model
-    fails; what was done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
+    Raises UserError for wrong input, BusyError if another process runs in ``directory``, EngineError if a model fails; what was
+    done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
     """
     plan = make_plan(study)
     run = _Run(plan, directory, watcher or Watcher(), workers)
@@ -59,7 +59,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
                 run.watcher.damaged(f"{why}; {stage.kind} {stage.label} is made again")
                 remove(where)
         if is_done(chains.directory(directory)) and not chains.done(directory):
-            # What is missing of the chains is asked for first: if any come, all that was made of the others is made anew.
+            # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
             run.perform([chains], cached=len(stages) - 1)
         tried = [chains.key] if is_done(chains.directory(directory)) else []
         todo = [stage for stage in stages if stage.key not in tried and not stage.done(directory)]
@@ -71,7 +71,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
 
 @contextmanager
 def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
-    """Save ``plan``, which `ls`, `results` and `gc` read; put the previous one back where its input turns out wrong (UserError)."""
+    """Save ``plan`` for `ls`, `results` and `gc`; restore the previous one if the plan's input turns out wrong (UserError)."""
     before = {path: path.read_text(encoding="utf-8") for path in [directory / "study.toml", directory / PLAN] if path.is_file()}
     try:
         write_text(directory / "study.toml", plan.study.text)
@@ -84,7 +84,7 @@ def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
 
 
 class _Run:
-    """One run of a plan: as many stages at once as there are workers, each as soon as what it needs is there."""
+    """One run of a plan: as many stages at once as there are workers, each as soon as the stages that it needs are done."""
 
     def __init__(self, plan: Plan, directory: Path, watcher: Watcher, workers: int) -> None:
         self.plan, self.directory, self.watcher, self.workers = plan, directory, watcher, workers
@@ -93,7 +93,7 @@ class _Run:
         self.running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
 
     def perform(self, todo: list[Stage[Any]], *, cached: int) -> None:
-        """Run all of ``todo``; ``cached`` others are there already."""
+        """Run all of ``todo``; ``cached`` others are done already."""
         self.watcher.planned(todo, cached)
         if not todo:
             return
@@ -104,7 +104,7 @@ class _Run:
         gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
         together = max(stage.processes for stage in todo)
         gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
-        alone = any(stage.device == "mps" for stage in todo)  # there is one such GPU
+        alone = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
         size = min(self.workers or len(gpus) or (1 if alone else max(1, cores() // together)), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
         with LocalProcesses(size, self.watcher.event, self.plan.plugins, gpus) as pool:
@@ -119,7 +119,7 @@ class _Run:
                 raise
 
     def _start_ready(self, pool: LocalProcesses, size: int) -> None:
-        """Submit stages that can begin now, one for each idle worker: so what is shown as running does run."""
+        """Submit stages that can begin now, one for each idle worker, so that what is shown as running does run."""
         while len(self.running) < size and (stage := next(self._ready(), None)) is not None:
             for plugin, digest in self.plan.plugins.items():
                 load(Path(plugin), digest=digest)
@@ -128,7 +128,8 @@ class _Run:
             self.watcher.started(stage)
 
     def _ready(self) -> Iterator[Stage[Any]]:
-        """Stages whose needs are done, in plan order, students first: they take longest. One at a time pays the teacher."""
+        """Yield the stages whose needs are done, in plan order, but students first: they take longest. Only one at a time pays the
+        teacher."""
         paying = any(stage.pays for stage in self.running.values())
         unfinished = set(self.waiting) | {stage.key for stage in self.running.values()}
         free = [stage for stage in self.waiting.values() if not (paying and stage.pays)]
@@ -140,7 +141,7 @@ class _Run:
         try:
             summary, seconds = future.result()
         except BrokenProcessPool:
-            died = f"{stage.kind} {stage.label}: its process ended without a message, perhaps for lack of memory"
+            died = f"{stage.kind} {stage.label}: its process ended without a message, perhaps out of memory"
             raise UnderstudyError(f"{died}. What was done is kept: run it again, with --workers 1 if memory is short") from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
@@ -149,7 +150,7 @@ class _Run:
 
 
 def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:
-    """Mark ``stage`` as done in the directory ``run``. Where it was done before with other chains, what was made of those goes."""
+    """Mark ``stage`` as done in the directory ``run``. If it was done before with other chains, remove what was made from those."""
     where = stage.directory(run)
     if isinstance(summary, ChainsSummary) and is_done(where) and stage.read_summary(run).corpus != summary.corpus:
         remove_dependents(run, stage.key)
@@ -166,7 +167,7 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
-    """Raise StudyError before a teacher is paid for what could not be scored."""
+    """Raise StudyError before a teacher is paid for something that could not be scored."""
     asked, students = study.evaluation, [stage for stage in todo if isinstance(stage, StudentStage)]
     needed = {stage.dev.split for stage in students if stage.dev is not None}
     if asked.scored and any(stage.kind in ("student", "answers") for stage in todo):
@@ -174,15 +175,15 @@ def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]
     if any(stage.selection.needs_gold for stage in students):
         needed.add("train")
     if bare := [split for split in problems.without_gold if split in needed]:
-        unlabelled = 'students learn without them from select = { keep = "all" } or { check = "majority" }'
-        free = "where the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
-        said = f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
-        raise StudyError(f"{said} the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}")
+        unlabelled = 'to train without gold answers, set select = { keep = "all" } or { check = "majority" }'
+        free = "if the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
+        none = f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
+        raise StudyError(f"{none} the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}")
 
 
 @contextmanager
 def only_runner(directory: Path) -> Iterator[None]:
-    """Hold the run directory, which is made where it is not there; a second runner is told who has it."""
+    """Hold the run directory, and make it if it does not exist. A second runner gets an error that names the first."""
     with ExitStack() as held:
         try:
             (directory / "stages").mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""A stage is a value: a frozen dataclass whose fields are its needs (the stages before it) and what decides its result.
+"""A stage is a value: a frozen dataclass whose fields are its needs (the stages before it) and everything that decides its result.
 
     problems -> chains -> verdicts -> selection -> student (per role, per seed) -> answers (per split)
 
 Equal fields give equal keys, so arms that share a stage compute it once, and the whole plan with all its keys is known before
-anything has run. Each kind of stage is one file in `pipeline.stages`.
+anything runs. Each kind of stage is one file in `pipeline.stages`.
 """
 
 import json
@@ -21,13 +21,13 @@ from understudy.pipeline.cache import code_version, find_manifest, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 ERRORS = "errors.json"
-"""The file of a stage whose asks may fail: what each says."""
+"""The file of a stage whose requests may fail: the error of each."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSummary:
-    """What a finished stage says of itself, kept in its manifest: one dataclass for each kind. ``errors``: asks that failed."""
+    """The summary of a finished stage, kept in its manifest: one dataclass for each kind. ``errors``: requests that failed."""
 
     errors: int = 0
 
@@ -36,7 +36,7 @@ S = TypeVar("S", bound=StageSummary)
 
 
 class Context(NamedTuple):
-    """Where a stage runs: the ``run`` directory, where it tells how far it is, and its ``share`` of this machine's memory."""
+    """Where a stage runs: the ``run`` directory, where it reports its ``progress``, and its ``share`` of this machine's memory."""
 
     run: Path
     progress: Progress = silent
@@ -44,13 +44,13 @@ class Context(NamedTuple):
 
     @property
     def ledger(self) -> Path:
-        """Every reply of a teacher that was paid for."""
+        """The file with every reply of a teacher that was paid for."""
         return self.run / "ledger.sqlite"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Stage(Generic[S]):
-    """One cached step. ``label`` names it for people; it decides nothing."""
+    """One cached step. ``label`` names it for people and does not affect the key."""
 
     label: str = unkeyed("")
 
@@ -58,20 +58,20 @@ class Stage(Generic[S]):
     summary: ClassVar[type[StageSummary]]
 
     def run(self, context: Context) -> S:
-        """Make the stage's files in `directory` and say what they are. What it needs is done."""
+        """Write the stage's files into `directory` and return their summary. The stages that it needs are done."""
         raise NotImplementedError
 
     def modules(self) -> list[str]:
-        """Modules whose source decides the result, besides the stage's own file and all that these import."""
+        """List the modules whose source decides the result, besides the stage's own file. Their imports count, too."""
         return []
 
     def libraries(self) -> tuple[str, ...]:
-        """Installed packages whose versions decide the result."""
+        """List the installed packages whose versions decide the result."""
         return ()
 
     @property
     def pays(self) -> bool:
-        """Whether it asks a teacher through the run's ledger, which has one writer at a time."""
+        """Whether it asks a teacher through the run's ledger, which allows one writer at a time."""
         return False
 
     @property
@@ -84,13 +84,13 @@ class Stage(Generic[S]):
         """How many processes it takes, each with a GPU or a processor core of its own."""
         return 1
 
-    def is_final(self, summary: S) -> bool:  # noqa: ARG002 - stages that ask endpoints look at it
+    def is_final(self, summary: S) -> bool:  # noqa: ARG002 - stages that ask endpoints use it
         """Whether running it again would bring nothing new."""
         return True
 
     @cached_property
     def key(self) -> str:
-        """Names the result: a digest of all fields that decide it, the keys of its needs, and the code that makes it."""
+        """The name of the result: a digest of all fields that decide it, the keys of its needs, and the code that makes it."""
         version = code_version([type(self).__module__, *self.modules()], self.libraries())
         return digest([self.kind, {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}, version])
 
@@ -100,24 +100,24 @@ class Stage(Generic[S]):
         return f"{self.kind}-{self.key}"
 
     def needs(self) -> "Iterator[Stage[Any]]":
-        """The stages that must be done before: those among its fields, where a kind does not say more."""
+        """Yield the stages that must be done before: those among its fields, unless a kind adds more."""
         yield from (value for each in keyed_fields(self) if isinstance(value := getattr(self, each.name), Stage))
 
     def directory(self, run: Path) -> Path:
-        """The directory of its files in the run directory ``run``."""
+        """Return the directory of its files in the run directory ``run``."""
         return run / "stages" / self.folder
 
     def read_summary(self, run: Path) -> S:
-        """What the finished stage said of itself."""
+        """Read the summary of the finished stage."""
         return cast(S, read_summary(self.directory(run), self.summary))
 
     def read_errors(self, run: Path) -> list[str]:
-        """Why asks of the finished stage failed."""
+        """Read why requests of the finished stage failed."""
         path = self.directory(run) / ERRORS
         return [row["error"] for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
     def done(self, run: Path) -> bool:
-        """Whether it is there and final."""
+        """Whether it is finished and final."""
         return find_manifest(self.directory(run)) is not None and self.is_final(self.read_summary(run))
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a table of a report is made of.
+"""The parts of a report's tables.
 
 Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True)), rows=((Cell("SCoTD"), Cell("93.6", "good")),))
 """
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Cell(NamedTuple):
-    """``text``, not escaped for anything, and what it is: a ``name``, ``good`` or ``bad``, or of little weight (``dim``)."""
+    """A ``text``, not escaped, and its ``role``: a ``name``, ``good`` or ``bad`` news, or of little weight (``dim``)."""
 
     text: str
     role: Literal["plain", "name", "good", "bad", "dim"] = "plain"
 
 
 class Column(NamedTuple):
-    """``number``: aligned to the right. ``wide``: left out where there is little room (the terminal)."""
+    """A column. ``number``: aligned to the right. ``wide``: left out if there is little room, as in a terminal."""
 
     head: str
     number: bool = False
@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """``about`` stands before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
+    """A table. ``about`` is shown before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
 
     title: str
     columns: tuple[Column, ...]
@@ -36,10 +36,10 @@ class Table(NamedTuple):
 
 
 Content = tuple[Column, Callable[[T], str | Cell]]
-"""A column, and its cell for one item; a plain text is a plain cell."""
+"""A column, and the function that makes its cell for one item; a text becomes a plain cell."""
 
 
 def tabulate(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
-    told = ((content(item) for _, content in parts) for item in items)
-    rows = tuple(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in told)
+    contents = ((content(item) for _, content in parts) for item in items)
+    rows = tuple(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in contents)
     return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)

@@ -1,6 +1,6 @@
-"""What a report is made of: values that tables and pictures are drawn from, and that results.json keeps.
+"""The values of a report: tables and pictures are drawn from them, and results.json keeps them.
 
-`runs.report` fills them from a run's stages; nothing in this room computes a number.
+`runs.report` computes them from a run's stages; nothing in this room computes a number.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from understudy.training.record import LearningCurve, TrainingRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What an arm's answers to a split are worth. n = correct + wrong + undecidable + unparsed + abstained + truncated;
-    ``errors``, requests that failed, are not in n. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
+    """The scores of an arm's answers to a split. n = correct + wrong + undecidable + unparsed + abstained + truncated; ``errors``,
+    requests that failed, are not in n. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
 
     arm: str
     split: str
@@ -34,18 +34,18 @@ class Scores:
     low: float
     high: float
     tokens_per_answer: float
-    """Written, over all calls and votes."""
+    """Tokens written, over all calls and votes."""
     read_per_answer: float
     """Prompt tokens of all calls."""
     calls_per_answer: float
     seconds: float
-    """To answer everything."""
+    """Time to answer everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow(Scores):
-    """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`. ``role_models``: who
-    played each part, by engine identity. The interval is that of one seed (docs/statistics.md)."""
+    """One arm on one split, with one seed and one way of decoding: an object of `understudy results --json`. ``role_models``: part
+    -> identity of the engine that played it. The interval is that of one seed (docs/statistics.md)."""
 
     method: str
     model: str
@@ -60,9 +60,9 @@ class ResultRow(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSummary(Scores):
-    """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` each
-    seed's accuracy. The interval is exact for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
-    the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
+    """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` holds
+    each seed's accuracy. The interval is exact for one seed, and over problems and seeds for several (docs/statistics.md).
+    ``stop_rate``: the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
 
     seeds: int
     spread: tuple[float, ...]
@@ -74,8 +74,9 @@ class ArmSummary(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(PairedTest):
-    """Two arms on the same problems of one split, or of `ALL_VERSIONS`: accuracy of ``arm`` - accuracy of ``other``, p after Holm's
-    correction over the split's comparisons, and one sentence. ``unlike``: what they differ in beside the method."""
+    """Two arms on the same problems of one split, or of `ALL_VERSIONS`. ``difference``: accuracy of ``arm`` - accuracy of
+    ``other``. ``p_holm``: p after Holm's correction over the split's comparisons. ``says``: one sentence. ``unlike``: what they
+    differ in besides the method."""
 
     arm: str
     other: str
@@ -87,15 +88,16 @@ class Comparison(PairedTest):
 
     @property
     def at_chance(self) -> bool:
-        """Neither arm is above chance, so nothing can be said of their difference."""
+        """Whether neither arm is above chance, so that nothing can be said about their difference."""
         return self.says.startswith("both at chance:")
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """``arms``, the best first, named ``RUN: ARM`` where there are several runs; ``learned``: arm -> the tokens that its students
-    learned, mean over seeds. ``pairs``: the best against each of the others, p corrected over all pairs of arms, since which is the
-    best was seen in these very answers. ``notes``: what is not alike. ``supported``, ``not_supported``: a sentence each."""
+    """A comparison of several runs' arms. ``arms``: the best first, named ``RUN: ARM`` if there are several runs. ``learned``: arm
+    -> the tokens that its students learned, mean over seeds. ``pairs``: the best against each of the others, with p corrected over
+    all pairs of arms, since these same answers showed which is the best. ``notes``: what differs. ``supported``,
+    ``not_supported``: a sentence each."""
 
     split: str
     arms: tuple[ArmSummary, ...]
@@ -108,7 +110,7 @@ class RunComparison:
 
 @dataclass(frozen=True)
 class SweptArm:
-    """``arm`` is the point of the curve ``of`` where ``key`` has this ``value``."""
+    """A point of a sweep: ``arm`` is the point of the curve ``of`` at which ``key`` has this ``value``."""
 
     arm: str
     of: str
@@ -117,14 +119,14 @@ class SweptArm:
 
 
 ALL_VERSIONS = "all versions of a question"
-"""In the place of a split: an original and its changed versions count as one problem, right where all of them are."""
+"""Takes the place of a split: an original and its changed versions count as one problem, right if all of them are."""
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Of the ``n`` originals with changed versions among the evaluated problems, times seeds: how often all versions of one were
-    answered right. ``accuracies``: split -> accuracy on those that have another version. ``chance``: how often guessing, or the
-    best constant answer, gets all versions right."""
+    """How often all versions of an original were answered right (``consistent``), of the ``n`` originals with changed versions
+    among the evaluated problems, times seeds. ``accuracies``: split -> accuracy on the problems that have another version.
+    ``chance``: how often guessing, or the best constant answer, gets all versions right."""
 
     arm: str
     n: int
@@ -134,18 +136,18 @@ class Consistency:
     high: float
     chance: float
     says: str
-    """What can be said of it alone, "" for nothing special."""
+    """What can be said about the arm alone; "" if nothing special."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Accuracy of one arm on the problems of one split with the same value of the study's ``by`` (number of steps)."""
+    """The accuracy of one arm on the problems of one split that share a value of the study's ``by`` (number of steps)."""
 
     arm: str
     split: str
     value: str
     trained: bool
-    """Training problems had this value, too."""
+    """Whether training problems had this value, too."""
     n: int
     correct: int
     accuracy: float
@@ -155,8 +157,8 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSelection(SelectionCounts):
-    """What selection left an arm of the teacher's ``chains``. ``examples`` is what the student was trained on; ``used`` says
-    whether they were made of the chains (an arm that learns gold answers uses none)."""
+    """What an arm's selection kept of the teacher's ``chains``. ``examples``: how many the student was trained on. ``used``:
+    whether they were made from the chains (an arm that learns gold answers uses none)."""
 
     arm: str
     examples: int
@@ -165,7 +167,7 @@ class ArmSelection(SelectionCounts):
 
 @dataclass(frozen=True, kw_only=True)
 class Curve(LearningCurve):
-    """How one student learned. ``saw``: what training showed it."""
+    """The learning curve of one student. ``saw``: what training showed it."""
 
     arm: str
     seed: int
@@ -186,16 +188,17 @@ class Votes:
     any_correct: tuple[float, ...]
     """pass@k"""
     likeliest: tuple[float, ...]
-    """The sample with the highest mean log-probability; like ``weighted`` empty where these are not known."""
+    """The sample with the highest mean log-probability; empty, like ``weighted``, if log-probabilities are not known."""
     tokens: float
-    """What one sample reads and writes, mean over all."""
+    """The tokens that one sample reads and writes, mean over all."""
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Recorded answers to ``n`` problems (times seeds) put together: those of ``arm`` where at least the share ``agreement`` of its
-    votes agree, else those of ``teacher``. For each such share: of how many problems the teacher is ``asked``, the ``accuracy``,
-    the ``tokens`` that the teacher reads and writes for a problem, mean over all; ``own`` are those of the votes."""
+    """A cascade computed from recorded answers to ``n`` problems (times seeds): those of ``arm`` if at least the share
+    ``agreement`` of its votes agree, else those of ``teacher``. For each such share: the share of problems for which the teacher is
+    ``asked``, the ``accuracy``, and the ``tokens`` that the teacher reads and writes per problem, mean over all problems. ``own``:
+    the tokens of the votes."""
 
     arm: str
     teacher: str
@@ -210,8 +213,8 @@ class Cascade:
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Perplexity against correctness: ``bins`` of equally many replies, the least perplexed first. ``who``: an arm, whose sampled
-    answers to ``split`` these are (of all seeds), or "" for the teacher and its chains."""
+    """Perplexity against correctness: ``bins`` with equal numbers of replies, the least perplexed first. ``who``: the arm whose
+    sampled answers to ``split`` these are (of all seeds), or "" for the teacher and its chains."""
 
     who: str
     split: str
@@ -220,9 +223,9 @@ class Perplexity:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution(PairedTest):
-    """One arm on one split with the data set's own working in the place of ``part``, compared with its own answers to the same
-    problems (``accuracy``, ``with_gold``); ``p`` is corrected over all parts of all arms. Of its ``wrong`` answers (over all seeds)
-    ``mended`` become right: these were the part's errors."""
+    """One arm on one split with the data set's own working in place of ``part`` (``with_gold``), compared with its own answers to
+    the same problems (``accuracy``). ``p`` is corrected over all parts of all arms. Of its ``wrong`` answers (over all seeds),
+    ``mended`` become right: these were errors of the part."""
 
     arm: str
     part: str
@@ -238,7 +241,7 @@ class Attribution(PairedTest):
 @dataclass(frozen=True)
 class Faithfulness:
     """One arm's answers to ``n`` problems (times seeds) after its rationales were altered in the way ``how``: the share that stayed
-    the ``same`` with its interval, and accuracy ``before`` and ``after``."""
+    the ``same``, with its interval, and the accuracy ``before`` and ``after``."""
 
     arm: str
     how: str
@@ -253,10 +256,10 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class FirstWrong:
-    """Of an arm's ``wrong`` answers to one split, or of the teacher's wrong chains (``arm`` is ""): how many have their first
-    calculation that does not hold in step k (``at``); in how many all hold (``holds``), and how many have none (``without``). Of
-    the right ones: how many write a calculation down (``worked``), and in how many of these one does not hold (``unsound``). Of all
-    ``steps`` with a calculation, in right and wrong ones, those that ``hold``."""
+    """Where calculations go wrong in an arm's answers to one split, or in the teacher's chains (``arm`` is ""). Of the ``wrong``
+    ones: in how many step k has the first calculation that does not hold (``at``), in how many all hold (``holds``), and how many
+    have none (``without``). Of the right ones: how many write down a calculation (``worked``), and in how many of these one does
+    not hold (``unsound``). Of all ``steps`` with a calculation, in right and wrong ones: those that ``hold``."""
 
     arm: str
     split: str
@@ -272,7 +275,7 @@ class FirstWrong:
 
 @dataclass(frozen=True)
 class StudentAnswer:
-    """What the students of ``arm`` say: the ``text``, the ``answer`` read from it ("" for none), its ``outcome``."""
+    """The answer of the students of ``arm``: the ``text``, the ``answer`` read from it ("" for none), and its ``outcome``."""
 
     arm: str
     text: str
@@ -282,12 +285,13 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Judged:
-    """What people say, or the engine ``by``, of ``arm`` against ``other`` on ``n`` questions of ``split`` (``both_right``: of those
-    that both answer right): on so many most raters prefer ``arm`` (``wins``) or ``other`` (``losses``). ``rate``: its wins and half
-    of the ties, with its 95 % interval and the p of the sign test. ``alpha``: agreement of the ``raters``, or of the engine with
-    people (Krippendorff), None where they share no question. ``left``: choices of the left side, of all ``chosen`` sides (of an
-    engine: where it chose the same side in both orders), with the p that both are chosen alike. ``steady``: share of an engine's
-    choices that are the same in both orders. ``stale`` judgements are of other texts than the arms answer now."""
+    """The preference of people, or of the engine ``by``, between ``arm`` and ``other`` on ``n`` questions of ``split``
+    (``both_right``: of those that both answer right): on how many questions most raters prefer ``arm`` (``wins``) or ``other``
+    (``losses``). ``rate``: wins and half of the ties, with its 95 % interval and the p of the sign test. ``alpha``: Krippendorff's
+    agreement of the ``raters``, or of the engine with people; None if they share no question. ``left``: choices of the left side,
+    of all ``chosen`` sides (for an engine: if it chose the same side in both orders); ``left_p`` tests whether both sides are
+    chosen equally often. ``steady``: the share of an engine's choices that are the same in both orders. ``stale`` judgements are
+    about texts that the arms no longer answer."""
 
     arm: str
     other: str
@@ -312,8 +316,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Story:
-    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it, its ``verdict``; ``tokens`` are what
-    the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test problem."""
+    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it and its ``verdict``. ``tokens``: what
+    the student was trained on from it (text, loss weight). ``answers``: the students' answers to ``asked``, a test problem."""
 
     problem: Problem
     chain: Chain
@@ -325,9 +329,9 @@ class Story:
 
 @dataclass(frozen=True)
 class TeacherSummary:
-    """``engine``, and the identities of the ``teachers`` that wrote so many ``chains`` for so many ``problems``; ``outcomes``:
-    check -> outcome -> chains; ``errors``: asks that failed, and chains that were not asked for. ``worth``: of the chains, by the
-    first check; None in an older run. ``relabelled``: chains of which people say something else than the first check."""
+    """The teacher's work. ``engine``, and the identities of the ``teachers``: they wrote ``chains`` for ``problems``. ``outcomes``:
+    check -> outcome -> chains. ``errors``: requests that failed, and chains that were not asked for. ``worth``: of the chains, by
+    the first check; None in an older run. ``relabelled``: chains whose verdict by the first check people changed."""
 
     engine: str
     teachers: tuple[str, ...]
@@ -342,33 +346,34 @@ class TeacherSummary:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything of one run."""
+    """The whole report of one run."""
 
     name: str
     title: str
     description: str
     command: str
-    """How anyone makes the same again."""
+    """The command line that makes the same run."""
     supported: str
-    """What the data support on the first split, and below it what they do not."""
+    """What the data support on the first split; the next field says what they do not."""
     not_supported: str
     made_on: str
     """Number of seeds, device, precision."""
     notes: tuple[str, ...]
-    """What has to be read with the numbers: from scratch, splits, overlap, errors."""
+    """The notes to read with the numbers: from scratch, splits, overlap, errors."""
     task: str
     teacher: TeacherSummary
     versions: Mapping[str, str]
     by: str
     cluster: str
-    """The field by which problems belong together in intervals and tests; "": those of ``contrast``, or each counts for itself."""
+    """The field that says which problems belong together in intervals and tests; "": ``contrast`` does, or each counts for
+    itself."""
     contrast: str
-    """The field by which an original and its changed versions belong together; "": there are none."""
+    """The field that links an original to its changed versions; "": there are none."""
     rows: tuple[ResultRow, ...]
     summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     chosen_pairs: bool
-    """The study names the pairs that are compared."""
+    """Whether the study names the pairs that are compared."""
     swept: tuple[SweptArm, ...]
     consistency: tuple[Consistency, ...]
     groups: tuple[Group, ...]
@@ -385,5 +390,5 @@ class ReportData:
 
     @property
     def errors(self) -> int:
-        """Asks that failed, to students and to the teacher: a run with any ends with exit code 3."""
+        """Requests that failed, to students and to the teacher: with any, the run ends with exit code 3."""
         return sum(row.errors for row in self.rows) + self.teacher.errors

@@ -1,5 +1,5 @@
-"""The report as documents: its tables as Markdown, and a page that needs nothing else: pictures inside, no script, and everything
-from outside escaped.
+"""The report as documents: Markdown, and an HTML page that needs no other file. The page has its pictures inside, no script, and
+all text from outside escaped.
 """
 
 from importlib.resources import files
@@ -14,28 +14,28 @@ from understudy.reports.words import printable
 
 
 def markdown(data: ReportData) -> str:
-    """The notes, and every table."""
+    """Render the notes and every table as Markdown."""
     return open_template("report.txt").render(data=data, tables=list(make_tables(data)))
 
 
 def _escape(text: str) -> str:
-    """Text of anybody's, without what Markdown would take for its own."""
+    """Escape the characters of ``text`` that Markdown would interpret."""
     return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(text).replace("\n", " "))
 
 
 def page(data: ReportData) -> str:
-    """The HTML of ``data``."""
+    """Render ``data`` as HTML."""
     from understudy.reports.plots import pictures
 
     drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
     tables = list(make_tables(data))
-    # What was found comes first, then what has to be read with it.
+    # The results come first, then the notes to read with them.
     first = sum(table.title.startswith(("Accuracy on ", "Compared on ")) for table in tables)
     return open_template("page.html").render(data=data, tables=tables, pictures=drawn, first=first)
 
 
 def open_template(name: str) -> Template:
-    """A page or a text of this room: what is put into a page is escaped, and it has the house's style; a text escapes by its
+    """Open a template of this room. A page (``.html``) escapes what is put into it and has our style sheet; a text escapes with the
     filter ``md``."""
     loader = PackageLoader("understudy.reports", "")
     layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}

@@ -26,7 +26,7 @@ DROPPED = ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3", "#6
 
 
 class Picture(NamedTuple):
-    """``name``: of its file. ``caption``: what it shows, also for readers who cannot see it."""
+    """A drawn figure. ``name``: of its file. ``caption``: what it shows, also for readers who cannot see it."""
 
     name: str
     caption: str
@@ -49,21 +49,21 @@ class Picture(NamedTuple):
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """The look of all pictures. Letters that the font does not have are drawn as boxes, without a warning: the tables have them."""
+    """Apply the look of all pictures. Letters that the font lacks become boxes, without a warning: the tables have them."""
     with mpl.rc_context(fname=str(files("understudy.reports") / "pictures.mplstyle")), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def pictures(data: ReportData) -> list[Picture]:
-    """Every picture of ``data`` that there is something to draw for."""
+    """Draw every picture for which ``data`` has something to show."""
     makers = (_accuracy, _costs, _sweeps, _by_group, _votes, _cascades, _selection, _curves)
     with _style():
         return [picture for make in (makers if data.summaries else [_selection, _curves]) for picture in make(data)]
 
 
 def _label(text: str) -> str:
-    """A name as matplotlib may draw it: no mathematics, no control characters, not longer than a line."""
+    """Make a name safe for matplotlib to draw: no mathematics, no control characters, not longer than a line."""
     label = " ".join(printable(text).split()).replace("$", r"\$")
     return label if len(label) <= 44 else label[:43] + "…"
 
@@ -77,13 +77,13 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _gaps(found: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
-    """How far the intervals reach below and above the accuracies, in percent."""
-    return [[max(0.0, 100 * (f.accuracy - f.low)) for f in found], [max(0.0, 100 * (f.high - f.accuracy)) for f in found]]
+def _gaps(shown: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
+    """Return how far the intervals reach below and above the accuracies, in percent."""
+    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in shown], [max(0.0, 100 * (s.high - s.accuracy)) for s in shown]]
 
 
 def _number(axis: Any) -> None:
-    """Plain numbers, at 1, 2 and 5 times powers of ten, along the logarithmic ``axis``."""
+    """Label the logarithmic ``axis`` with plain numbers, at 1, 2 and 5 times powers of ten."""
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(mpl.ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -114,7 +114,7 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
 
 
 def _costs(data: ReportData) -> Iterator[Picture]:
-    """Accuracy over what an answer costs: the arms at the upper left are those to choose from."""
+    """Draw accuracy against the cost of an answer: choose from the arms at the upper left."""
     costs: dict[str, tuple[str, Callable[[ArmSummary], float]]] = {
         "cost": ("tokens written", lambda s: s.tokens_per_answer),
         "time": ("milliseconds", lambda s: 1000 * s.seconds / max(1, s.n)),  # 0 where all were in the ledger
@@ -127,12 +127,12 @@ def _costs(data: ReportData) -> Iterator[Picture]:
         figure, axes = _axes(5.2, 3)
         for s in summaries:
             axes.plot([cost(s)] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
-            mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # colours come again where there are many arms
+            mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # with many arms, colours repeat
             axes.plot([cost(s)], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_label(s.arm))
         axes.set(xscale="log", xlabel=f"{what} per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
         _number(axes.xaxis)
         axes.legend(**BESIDE)
-        yield Picture(name, f"Accuracy on {split} with 95 % intervals over {what} per answer, all calls and votes.", figure)
+        yield Picture(name, f"Accuracy on {split} with 95 % intervals, against {what} per answer, all calls and votes.", figure)
 
 
 def _sweeps(data: ReportData) -> Iterator[Picture]:
@@ -142,20 +142,20 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
         points = [point for point in data.swept if point.key == key]
         words = any(isinstance(p.value, str) for p in points)
         values = [*dict.fromkeys(p.value for p in points)] if words else sorted({p.value for p in points})
-        places = {value: place for place, value in enumerate(values)}  # what is swept grows by factors, or is no number
+        places = {value: place for place, value in enumerate(values)}  # evenly spaced: values grow by factors, or are no numbers
         lines = [*dict.fromkeys(point.of for point in points)]
         figure, axes = _axes(5.2, 3)
         for i, of in enumerate(lines):
-            aside = (i - (len(lines) - 1) / 2) * 0.06  # intervals do not hide each other
-            found = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            gaps = _gaps([s for _, s in found])
+            aside = (i - (len(lines) - 1) / 2) * 0.06  # so that intervals do not hide each other
+            curve = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
+            gaps = _gaps([s for _, s in curve])
             look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
-            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=gaps, label=_label(of), **look)
+            axes.errorbar([at for at, _ in curve], [100 * s.accuracy for _, s in curve], yerr=gaps, label=_label(of), **look)
         names = [str(value).rpartition("/")[2] if words else f"{value:g}" for value in values]
         axes.set_xticks(range(len(values)), [_label(name) for name in names], rotation=20 if words else 0)
         axes.set(xlabel=_label(key), ylabel="accuracy, %", ylim=(0, 103))
         axes.legend(**BESIDE)
-        yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} over {key}, with 95 % intervals.", figure)
+        yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} against {key}, with 95 % intervals.", figure)
 
 
 def _by_group(data: ReportData) -> Iterator[Picture]:
@@ -170,7 +170,7 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         points = {g.value: g for g in data.groups if g.arm == arm}
         groups = [points[v] for v in values if v in points]
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
-        # Colours come again where there are many arms: dashes and squares tell them apart.
+        # With many arms, colours repeat: dashes and squares tell the arms apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
         look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
         axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_gaps(groups), label=_label(arm), **look)
@@ -202,11 +202,11 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
         axes.legend(**BESIDE)
-        yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+        yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote on {v.split}, by number of samples.", figure)
 
 
 def _cascades(data: ReportData) -> Iterator[Picture]:
-    """Accuracy and how often the teacher is asked, over the share of votes that is enough."""
+    """Draw accuracy, and how often the teacher is asked, against the share of votes that must agree."""
     for c in (c for c in data.cascades if c.split == data.summaries[0].split):
         alone = next(s for s in data.summaries if (s.arm, s.split) == (c.teacher, c.split))
         figure, axes = _axes(5.2, 3)
@@ -216,7 +216,7 @@ def _cascades(data: ReportData) -> Iterator[Picture]:
         axes.axhline(100 * alone.accuracy, color=COLOURS[3], ls="--", lw=1, label=_label(f"{c.teacher} alone"))
         axes.set(xlabel="votes that must agree, %", ylabel="questions, %", xlim=(-2, 102), ylim=(0, 103))
         axes.legend(**BESIDE)
-        caption = f"{c.arm}, and where too few of its votes agree {c.teacher}: accuracy on {c.split}, and how often that is asked."
+        caption = f"{c.arm}, or {c.teacher} if too few votes agree: accuracy on {c.split}, and how often the teacher is asked."
         yield Picture(f"cascade-{file_name(c.arm)}-{file_name(c.teacher)}", caption, figure)
 
 
@@ -238,7 +238,7 @@ def _selection(data: ReportData) -> Iterator[Picture]:
     axes.set(xlabel="chains", xlim=(0, 1.28 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
     axes.legend(**BESIDE)
-    yield Picture("chains", "Chains that each arm's selection kept, and dropped by reason.", figure)
+    yield Picture("chains", "Chains that each arm's selection kept, and those it dropped, by reason.", figure)
 
 
 def _curves(data: ReportData) -> Iterator[Picture]:
@@ -272,7 +272,7 @@ def _curves(data: ReportData) -> Iterator[Picture]:
 
 
 def _smooth(losses: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
-    """Means over some 60 stretches of the curve."""
+    """Average the curve over some 60 stretches."""
     size = max(1, len(losses) // 60)
     parts = [losses[i : i + size] for i in range(0, len(losses), size)]
     return [sum(s for s, _ in p) / len(p) for p in parts], [sum(v for _, v in p) / len(p) for p in parts]

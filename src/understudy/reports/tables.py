@@ -1,4 +1,4 @@
-"""The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only write them down."""
+"""The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only render them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -9,7 +9,7 @@ from understudy.reports.words import file_name, percent, short_p, signed
 
 
 def make_tables(report: data.ReportData) -> Iterator[Table]:
-    """Every table of ``report`` that has rows, in the order in which they are read."""
+    """Yield every table of ``report`` that has rows, in reading order."""
     tables = [
         *(tabulate_accuracy(report, split) for split in splits_of(report)),
         *(tabulate_comparisons(report, split) for split in splits_of(report)),
@@ -34,7 +34,7 @@ def splits_of(report: data.ReportData) -> list[str]:
 
 
 def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
-    """The arms on one split."""
+    """Tabulate the arms on one split."""
     summaries = [s for s in report.summaries if s.split == split]
     groups = {(g.arm, g.value): percent(g.accuracy) for g in report.groups if g.split == split}
     values = list(dict.fromkeys(value for _, value in groups))
@@ -74,7 +74,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     seeds = f" x {first.seeds} training seeds" if first.seeds > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
     about = f"n = {first.n // first.seeds:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
-    notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all being answered together"]
+    notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
@@ -85,20 +85,20 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
 
 
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
-    """The paired tests between the arms on one split."""
+    """Tabulate the paired tests between the arms on one split."""
     cluster = report.cluster or ("" if split == data.ALL_VERSIONS else report.contrast)
     together = f"questions with the same {cluster} count together"
     test = f"Student's t, where {together}" if cluster else "exact McNemar test"
     tests = f"p: {test}, about these students: one training seed cannot show which method is better"
     if any(s.seeds > 1 for s in report.summaries):
-        tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
+        tests = "Intervals and p: Student's t over problems and training seeds, with the variance of seeds pooled over all arms"
         tests += f"; {together}" if cluster else ""
         if sum(s.seeds == 1 for s in report.summaries if s.split == split) > 1:
             tests += f"; between two arms that are not trained: {test}"
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
     columns: list[Content[data.Comparison]] = [(Column("arms"), lambda c: f"{c.arm} − {c.other}"), *_TESTED]
     if any(c.unlike for c in report.comparisons):
-        columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
+        columns.append((Column("differ in", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
     return tabulate(f"Compared on {split}", [c for c in report.comparisons if c.split == split], columns, about=about)
 
@@ -114,16 +114,16 @@ _TESTED: Sequence[Content[data.Comparison]] = [
     (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
     (Column("what can be said"), _say),
 ]
-"""What a paired test found."""
+"""The result of a paired test."""
 
 
 def _show_time(s: data.ArmSummary) -> str:
-    """Milliseconds of an answer; nothing where all were in the ledger."""
+    """Write the milliseconds per answer, or nothing if all answers were in the ledger."""
     return f"{1000 * s.seconds / max(1, s.n):.1f}" if s.seconds else ""
 
 
 def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
-    """The arms of several runs, the best first, and the tests of the best against each of the others."""
+    """Tabulate the arms of several runs, the best first, and the tests of the best against each of the others."""
     arms: list[Content[data.ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
@@ -139,17 +139,17 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     pairs: list[Content[data.Comparison]] = [
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
         *_TESTED,
-        (Column("not alike"), lambda c: Cell(", ".join(c.unlike), "dim")),
+        (Column("differ in"), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
     note = "read, written: tokens per answer · ms: per answer, all answered together · learned: tokens that the students learned"
-    about = "p after Holm's correction over all pairs of the runs' arms, since these answers showed which is the best."
+    about = "p after Holm's correction over all pairs of the runs' arms, since these same answers showed which arm is the best."
     n = f"n = {compared.pairs[0].n:,} problems; percent."
     best = tabulate("The best against each of the others", compared.pairs, pairs, about=about)
     return tabulate(f"Arms on {compared.split}", compared.arms, arms, about=n, note=note), best
 
 
 def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
-    """Contrast sets."""
+    """Tabulate how often arms answer all versions of a question right."""
     splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
 
     def on(split: str) -> Callable[[data.Consistency], str]:
@@ -163,7 +163,7 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
         (Column(""), lambda c: Cell("at chance" if c.says else "", "bad")),
     ]
-    about = "Originals that have changed versions, times seeds; consistent: all versions of one are answered right. Percent."
+    about = "n: originals with changed versions, times seeds. Consistent: all versions of an original are answered right. Percent."
     about += f" By chance, or with the best constant answer: {percent(rows[0].chance)}." if rows else ""
     return tabulate("Contrast sets", rows, columns, about=about)
 
@@ -175,40 +175,40 @@ def _votes(votes: data.Votes, *, drawn: bool) -> Table:
     columns: list[Content[list[str]]] = [(Column("k"), lambda row: Cell(row[0], "name"))]
     columns += [(Column(str(k), number=True), itemgetter(at)) for at, k in enumerate(votes.k, 1)]
     pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
-    about = "Percent; tokens: read and written for an answer."
+    about = "Percent; tokens: read and written per answer."
     return tabulate(f"Votes: {votes.arm}, {votes.split}", rows, columns, *pictures, about=about)
 
 
 def _cascade(cascade: data.Cascade) -> Table:
-    told = [i for i in range(len(cascade.agreement)) if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
+    steps = [i for i in range(len(cascade.agreement)) if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
     columns: list[Content[int]] = [
         (Column("votes that agree, at least", number=True), lambda i: percent(cascade.agreement[i])),
         (Column("teacher asked", number=True), lambda i: percent(cascade.asked[i])),
         (Column("accuracy", number=True), lambda i: percent(cascade.accuracy[i])),
         (Column("teacher's tokens", number=True), lambda i: f"{cascade.tokens[i]:.0f}"),
     ]
-    about = f"{cascade.arm} answers where so many of its votes agree, else {cascade.teacher}; as recorded, {cascade.n:,} answers. "
-    about += f"Its votes read and write {cascade.own:.0f} tokens for an answer. "
-    about += "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
+    about = f"{cascade.arm} answers if enough of its votes agree, else {cascade.teacher}; from {cascade.n:,} recorded answers. "
+    about += f"Its votes read and write {cascade.own:.0f} tokens per answer. "
+    about += "Choose the share on a dev split: a share chosen on test looks better than it is. Percent."
     pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
-    return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", told, columns, *pictures, about=about)
+    return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", steps, columns, *pictures, about=about)
 
 
 def _attributions(attributions: Sequence[data.Attribution]) -> Table:
     columns: list[Content[data.Attribution]] = [
         (Column("arm"), lambda a: Cell(a.arm, "name")),
-        (Column("gold is"), lambda a: a.part),
+        (Column("gold part"), lambda a: a.part),
         (Column("n", number=True), lambda a: f"{a.n:,}"),
         (Column("accuracy", number=True), lambda a: percent(a.accuracy)),
         (Column("with gold", number=True), lambda a: percent(a.with_gold)),
         (Column("difference", number=True), lambda a: signed(a.difference)),
         (Column("95 % interval"), lambda a: f"{signed(a.low)} to {signed(a.high)}"),
         (Column("p (Holm)", number=True), lambda a: short_p(a.p)),
-        (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
+        (Column("wrong answers corrected", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors. "
-    about += "p after Holm's correction over the rows."
-    return tabulate(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
+    about = "Answered again with the data set's own working in place of one part. Wrong answers that become right were errors of "
+    about += "that part. p after Holm's correction over the rows."
+    return tabulate(f"Errors by part{_on(attributions)}", attributions, columns, about=about)
 
 
 _ALTERED = {
@@ -220,7 +220,7 @@ _ALTERED = {
 
 
 def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
-    """Answers after altered rationales."""
+    """Tabulate the answers after altered rationales."""
     columns: list[Content[data.Faithfulness]] = [
         (Column("arm"), lambda f: Cell(f.arm, "name")),
         (Column("rationale"), lambda f: _ALTERED[f.how]),
@@ -231,8 +231,8 @@ def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
         (Column("after it", number=True), lambda f: percent(f.after)),
     ]
     about = (
-        "Answered again after the student's own rationale was altered. Where the answer stays the same after another problem's, it "
-        "does not follow from the rationale. Percent."
+        "Answered again after the student's own rationale was altered. An answer that stays the same after another problem's "
+        "rationale does not follow from the rationale. Percent."
     )
     return tabulate(f"Faithfulness{_on(rows)}", rows, columns, about=about)
 
@@ -249,16 +249,16 @@ def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
         (Column("steps that hold"), lambda name: f"{percent(named[name].hold / named[name].steps)} % of {named[name].steps:,}"),
     ]
     about = (
-        "Wrong answers whose calculations all hold have another working. Right ones are of those that write a calculation down. "
+        "Wrong answers whose calculations all hold follow another working. Right answers: of those that write down a calculation. "
         "Steps: all with a calculation, in right and wrong answers."
     )
     silent = [name for name, f in named.items() if f.wrong == f.without and not f.worked]
-    note = f"Not shown, since no calculation is written there: {', '.join(silent)}." if silent else ""
+    note = f"Not shown, since they write down no calculation: {', '.join(silent)}." if silent else ""
     return tabulate("First wrong step", [name for name in named if name not in silent], columns, about=about, note=note)
 
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
-    """What people and engines say of pairs of arms."""
+    """Tabulate what people and engines prefer in pairs of arms."""
     columns: list[Content[data.Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
@@ -272,13 +272,13 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
         (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _steady(j)),
     ]
     about = (
-        "People chose between two answers without the arms' names, sides drawn at random. Of several raters what most say "
-        "counts; a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the "
-        "order: its left side counts such choices, the others were alike. p: of the sign test. alpha: agreement (Krippendorff) "
-        "of raters, or of the engine with people. It is about these students: those of the first seed."
+        "People chose between two answers without the arms' names, with sides drawn at random. With several raters, the majority "
+        "counts; a tie is half a win. An engine is asked in both orders. If its choice depends on the order, it prefers neither; "
+        "its left side counts these choices, and the others were alike. p: sign test. alpha: Krippendorff's agreement of raters, "
+        "or of the engine with people. All this is about the students of the first seed."
     )
     stale = sum(j.stale for j in rows)
-    note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
+    note = f"{stale:,} judgements are not counted: the arms answer with other texts now." if stale else ""
     return tabulate("Answers side by side", rows, columns, about=about, note=note)
 
 
@@ -294,8 +294,8 @@ def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
         (Column("from least perplexed to most"), lambda p: ", ".join(f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins)),
     ]
     about = (
-        "Sampled replies in the order of their perplexity, exp(-mean log-probability per token), in bins of equally many: percent "
-        "correct, and the highest perplexity of the bin. Replies to the same problem hang together, so small steps between "
+        "Sampled replies in order of perplexity, exp(-mean log-probability per token), in bins of equal size: percent correct, and "
+        "in brackets the highest perplexity of the bin. Replies to the same problem are not independent, so small steps between "
         "neighbours may be noise."
     )
     return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=about)
@@ -307,8 +307,8 @@ def _worth(report: data.ReportData) -> Table:
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),
     ]
-    about = "maj@k and pass@k: how often the most frequent, and any, of the answers of k chains of a problem is right. "
-    about += "Near copies are equal but for case, blanks and punctuation."
+    about = "maj@k: how often the most frequent answer of k chains of a problem is right; pass@k: how often any of them is. "
+    about += "Near copies differ only in case, blanks and punctuation."
     return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
 
 
@@ -324,11 +324,11 @@ def _chains(report: data.ReportData) -> Table:
 
 
 def describe_teacher(report: data.ReportData) -> str:
-    """What the teacher wrote, and what each check found, as sentences."""
+    """Say in sentences what the teacher wrote, and what each check found."""
     who = f" by {', '.join(report.teacher.teachers)}" if report.teacher.teachers else ""
     wrote = f"{report.teacher.chains:,} chains for {report.teacher.problems:,} problems{who}"
     checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in report.teacher.outcomes.items())
-    people = f" For {report.teacher.relabelled:,} chains these are people's verdicts." if report.teacher.relabelled else ""
+    people = f" For {report.teacher.relabelled:,} chains, people's verdicts count instead." if report.teacher.relabelled else ""
     return f"The teacher ({report.teacher.engine}) wrote {wrote}. {checked}{people}"
 
 
@@ -338,7 +338,7 @@ def _training(curves: Sequence[data.Curve]) -> Table:
         (Column("seed", number=True), lambda c: str(c.seed)),
         (Column("parameters", number=True), lambda c: f"{c.parameters:,}"),
         (Column("examples", number=True), lambda c: f"{c.saw.examples:,}"),
-        (Column("equal ones", number=True), lambda c: f"{c.saw.duplicates:,}"),
+        (Column("duplicates", number=True), lambda c: f"{c.saw.duplicates:,}"),
         (Column("too long", number=True), lambda c: Cell(f"{c.saw.too_long:,}", "bad" if c.saw.too_long else "plain")),
         (Column("longest", number=True), lambda c: f"{c.saw.longest} of {c.saw.context}"),
         (Column("tokens seen", number=True), lambda c: f"{c.saw.seen_tokens:,}"),
@@ -347,14 +347,14 @@ def _training(curves: Sequence[data.Curve]) -> Table:
         (Column("seconds", number=True), lambda c: f"{c.seconds:.0f}"),
     ]
     note = (
-        "Equal ones: the same tokens as an earlier example. Too long: left out, since they do not fit into the student's context. "
+        "Duplicates: the same tokens as an earlier example. Too long: left out, since they do not fit into the student's context. "
         "Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by token."
     )
     return tabulate("Training", curves, columns, "curves", note=note)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """``wrong 3, duplicate 1``"""
+    """List counts: ``wrong 3, duplicate 1``."""
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 

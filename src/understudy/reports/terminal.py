@@ -1,4 +1,4 @@
-"""The report in the terminal: the arms on each split, what the paired tests say, what has to be read with it."""
+"""The report in the terminal: the arms on each split, the paired tests, and the notes to read with them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -52,7 +52,7 @@ def show_tables(shown: Iterable[Table], console: Console) -> None:
             console.print()
             console.print(drawn)
             for line in filter(None, (" ".join(filter(None, (table.about, table.note))), left_out)):
-                console.print(Text(printable(line), style="dim"))  # as wide as the screen, and not as a table that is too wide
+                console.print(Text(printable(line), style="dim"))  # wrapped to the screen, even below a wider table
 
 
 def _draw(table: Table, places: Sequence[int]) -> rich_table.Table:

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 
 
 def percent(share: float) -> str:
-    """``0.9364`` -> ``93.6``: percent are written without their sign in tables."""
+    """Write a share in percent: ``0.9364`` -> ``93.6``. Tables leave out the percent sign."""
     return f"{100 * share:.1f}"
 
 
 def signed(difference: float) -> str:
-    """``-0.031`` -> ``-3.1``"""
+    """Write a difference in points, with its sign: ``-0.031`` -> ``-3.1``."""
     return f"{100 * difference:+.1f}"
 
 
 def say_detectable(difference: float) -> str:
-    """What difference of accuracies a test would have found, to be followed by "would have been"."""
+    """Say what difference of accuracies a test would have found, to be followed by "would have been"."""
     return f"{100 * difference:.1f} points" if difference < 1 else "not even 100 points"
 
 
 def join_names(names: Sequence[str], last: str = ", ") -> str:
-    """``a, b and c`` with ``last`` = " and "; a name with a comma in it stands in quotes."""
+    """Join names: ``a, b and c`` with ``last`` = " and ". A name that contains a comma is quoted."""
     quoted = [f'"{name}"' if "," in name else name for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}{last}{quoted[-1]}"
 
@@ -29,12 +29,12 @@ def short_p(p: float) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey: control characters (line breaks and tabs apart) are shown as U+FFFD."""
+    """Return ``text`` with each control character that a terminal would obey, except line breaks and tabs, as U+FFFD."""
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" or c.isprintable() or c == "\u00ad" else "\ufffd" for c in text)
 
 
 def file_name(name: str) -> str:
-    """What a name becomes in the name of a file: letters, digits, dots and underscores, parted by single hyphens."""
+    """Turn a name into part of a file name: letters, digits, dots and underscores, separated by single hyphens."""
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".")

@@ -19,13 +19,13 @@ from understudy.runs.run import ArmOutcomes, Run, score
 
 
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
-    """One row for each reply of every arm, split and seed, and for each ask that failed: its ``verdict`` is "error", which no
-    accuracy counts, and ``error`` says why. A problem without a gold answer has none.
+    """Yield one row for each reply of every arm, split and seed, and for each request that failed: its ``verdict`` is "error",
+    which no accuracy counts, and ``error`` says why. A problem without a gold answer has no row.
 
-    ``students``: the stages whose students answered, which arms may share. ``changed`` says what was changed for a second answer:
-    "gold PART", gold in that part's place, or "probe HOW", the rationale altered so. ``verdict`` is the reply's own; ``outcome`` is
-    that of the arm's answer to the problem, a vote's where it votes. The fields that [evaluation] names (``by``, ``cluster``,
-    ``contrast``) are columns under their own names, beside ``choices``.
+    ``students``: the stages whose students answered; arms may share them. ``changed``: what was changed for a second answer, "gold
+    PART" (gold in place of that part) or "probe HOW" (the rationale altered in that way). ``verdict``: the reply's own.
+    ``outcome``: that of the arm's answer to the problem, or of the vote if the arm votes. The fields that [evaluation] names
+    (``by``, ``cluster``, ``contrast``) are columns of their own, ``problem.FIELD``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
     for changed, stage, one in _answered(run):
@@ -64,7 +64,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _answered(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
-    """What was changed, the stage, and what was answered there."""
+    """Yield what was changed, the stage, and the answers there."""
     for split, arm in product(run.study.evaluation.splits, run.arms):
         stages = run.answers(arm, split)
         yield from (("", stages[one.seed], one) for one in score(run, arm, split))
@@ -76,7 +76,7 @@ def _answered(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
 
 
 def write_answers(run: Run, path: Path) -> int:
-    """Write them to ``path``, Parquet or CSV by its ending; their number."""
+    """Write all answers to ``path``, Parquet or CSV by its ending, and return their number."""
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"--answers {path}: the name must end with .parquet or .csv")
     table = pa.Table.from_pylist(list(list_answers(run)))

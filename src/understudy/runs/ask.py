@@ -1,4 +1,4 @@
-"""Ask a trained student as evaluation does: by its card."""
+"""Ask a trained student as the evaluation does: by its card."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VotedAnswer:
-    """``answer`` (None where none was found), the ``share`` of votes it got, and the solutions with their chains."""
+    """The ``answer`` (None if none was found), its ``share`` of the votes, and the solutions with their chains."""
 
     answer: str | None
     share: float
@@ -34,7 +34,8 @@ class VotedAnswer:
 
 
 class Bundle(NamedTuple):
-    """The students that answer together: the card of the first, their method, and part of the method -> who plays it."""
+    """The students that answer together: the card of the first, their method, and part of the method -> the engine that plays
+    it."""
 
     card: Card
     method: Method
@@ -42,20 +43,20 @@ class Bundle(NamedTuple):
 
 
 def change_decode(decode: Decode, **changes: Any) -> Decode:
-    """``decode`` with the ``changes`` that are not None. Raises StudyError where these contradict the rest."""
+    """Apply the ``changes`` that are not None to ``decode``. Raises StudyError if they contradict the rest."""
     return build(Decode, plain(decode) | {name: value for name, value in changes.items() if value is not None}, "decode")
 
 
 def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, seed: int | None = None) -> Bundle:
-    """The students in the directory ``student`` and those of other roles in ``partners``. They draw by ``seed``, or by the card's.
-    Raises CheckpointError where there is no student, StudyError where one of a role is missing."""
+    """Open the student or students in the directory ``student``, and those of other roles in ``partners``. They draw by ``seed``,
+    by default the card's. Raises CheckpointError if there is no student, StudyError if the student of a role is missing."""
     from understudy.engines.local.engine import TransformersEngine
 
     directory = Path(student)
     card = read_card(directory)
     method = card.make_method()
     if getattr(method, "in_context", 0):
-        raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
+        raise StudyError(f"{student}: its prompts show training chains (in_context), which are not stored with it; give another")
     own = [directory / name for name in card.students] or [directory]
     cast = _cast(card, {path: read_card(path) for path in [*own, *map(Path, partners)]}, method)
     how: dict[str, Any] = {"dtype": card.precision, "device": settle_device("auto"), "seed": card.seed if seed is None else seed}
@@ -76,13 +77,13 @@ def ask_student(
     seed: int | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> VotedAnswer:
-    """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with. It answers as in its
-    evaluation: as its arm decodes and with its seed, where ``votes``, ``temperature``, ``beams``, ``calculator`` or ``seed`` do not
-    say otherwise.
+    """Ask the student in the directory ``student`` the ``question``, in the prompt format it was trained with. It answers as in its
+    evaluation, with its arm's decoding and its seed, unless ``votes``, ``temperature``, ``beams``, ``calculator`` or ``seed`` say
+    otherwise.
 
-    ``partners``: the students of the other roles, where its method takes turns and they are not in ``student``. ``plugins``: files
-    that add the method that its card names, where it is not built in. Raises CheckpointError where there is no student, EngineError
-    where it cannot answer.
+    ``partners``: the students of the other roles, if its method takes turns and they are not in ``student``. ``plugins``: files
+    that add the method that its card names, if it is not built in. Raises CheckpointError if there is no student, EngineError if it
+    cannot answer.
     """
     for plugin in plugins:
         load(Path(plugin))
@@ -98,7 +99,7 @@ def ask_student(
 
 
 def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:
-    """role -> the student that plays it. Raises StudyError where one is missing, twice there, or of another method."""
+    """Map each role to the student that plays it. Raises StudyError if one is missing, given twice, or of another method."""
     directories: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
@@ -108,5 +109,5 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
         directories[card.role] = path
     if missing := [role for role in method.roles if role not in directories]:
         turns = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
-        raise StudyError(f"{turns}; give the student of {', '.join(missing)} too (--with)")
+        raise StudyError(f"{turns}; also give the student of {', '.join(missing)} (--with)")
     return directories

@@ -1,7 +1,8 @@
-"""Whose errors they are: the same problems answered with gold in the place of one part, and the first step that goes wrong.
+"""Attribute errors: to a part of the method, by answering the same problems with gold in place of that part, and to the first step
+that goes wrong.
 
-A wrong answer that becomes right when gold takes the place of the decomposer was the decomposer's; one that stays wrong was not its
-alone. Arithmetic is checked step by step in what teacher and students wrote (`checks.arithmetic`).
+A wrong answer that becomes right when gold takes the decomposer's place was the decomposer's error; one that stays wrong was not
+its error alone. Arithmetic is checked step by step in what teacher and students wrote (`checks.arithmetic`).
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +24,7 @@ from understudy.runs.summaries import group_by_students
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
-    """Every part of every arm that was answered again with gold in its place, on the first split."""
+    """Yield the test of every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
     again = list(_answered_again(run, scored, split, "gold"))
     pairs = len(again)
@@ -46,15 +47,15 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
 
 
 def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulness]:
-    """How often the answers of every arm that was probed stay the same after each alteration of its rationales."""
-    split, found = run.study.evaluation.splits[0], []
+    """Measure how often the answers of every probed arm stay the same after each alteration of its rationales."""
+    split, probed = run.study.evaluation.splits[0], []
     same: dict[str, dict[str, Array]] = defaultdict(dict)
     for arm, how, own, again, names, before_SN, after_SN in _answered_again(run, scored, split, "probe"):
         seeds = [(before.solutions, after.solutions) for before, after in zip(own, again, strict=True)]
         same[how][arm] = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
-        found.append((arm, how, names, float(before_SN.mean()), float(after_SN.mean())))
+        probed.append((arm, how, names, float(before_SN.mean()), float(after_SN.mean())))
     noise = {how: seed_noise(list(of.values()), group_by_students([(run, arm) for arm in of])) for how, of in same.items()}
-    for arm, how, names, before, after in found:
+    for arm, how, names, before, after in probed:
         same_SN, clusters = same[how][arm], find_clusters(run, split, names)
         low, high = accuracy_interval(same_SN, noise[how], clusters)
         yield Faithfulness(arm, how, split, same_SN.size, float(same_SN.mean()), low, high, before, after)
@@ -64,8 +65,8 @@ _Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[ArmOutcomes], Sequence[
 
 
 def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["gold", "probe"]) -> Iterator[_Again]:
-    """An arm, what was changed (`Run.reanswered`), its answers before and after it seed by seed, the problems that have both, and
-    which of these are right before and after."""
+    """Yield an arm, what was changed (`Run.reanswered`), its answers before and after the change, seed by seed, the problems that
+    have both, and which of these are right before and after."""
     for arm in run.arms:
         own = sorted(scored[arm, split], key=lambda one: one.seed)
         for changed, stages in run.reanswered(arm, what).items():
@@ -76,14 +77,14 @@ def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["
 
 
 def _same(before: Solution, after: Solution) -> bool:
-    """Both state one answer; two replies without any have none in common."""
+    """Whether both state the same answer; two replies without an answer have none in common."""
     return None not in (before.answer, after.answer) and answer_key(before.answer or "") == answer_key(after.answer or "")
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """Find where calculations first go wrong: in the teacher's chains, and in the answers of every arm to the first split."""
     asked = {problem.id: problem for problem in run.problems}
-    chains = ((said.outcome, check_steps(asked[c.problem], c)) for c, said in run.judged_chains() if said.outcome in _JUDGED)
+    chains = ((v.outcome, check_steps(asked[c.problem], c)) for c, v in run.judged_chains() if v.outcome in _JUDGED)
     yield from _count_places("", "train", Counter(chains))
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
@@ -100,8 +101,8 @@ _JUDGED = (Outcome.WRONG, Outcome.CORRECT)
 
 
 class CheckedSteps(NamedTuple):
-    """``first_wrong``: the first step, counted from 1, in which a calculation does not hold; 0 where all hold, None where there is
-    none. Of so many ``steps`` with a calculation, those that ``hold``."""
+    """The calculations in the steps of a chain. ``first_wrong``: the first step, counted from 1, with a calculation that does not
+    hold; 0 if all hold, None if there is no calculation. ``steps``: how many have a calculation; ``hold``: those that hold."""
 
     first_wrong: int | None
     steps: int
@@ -109,7 +110,7 @@ class CheckedSteps(NamedTuple):
 
 
 def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, CheckedSteps], int]) -> Iterator[FirstWrong]:
-    """``found``: an outcome and what its steps are -> how often."""
+    """Count where calculations go wrong. ``found``: (outcome, its checked steps) -> how often."""
     wrong, right = Counter[int | None](), Counter[int | None]()
     for (outcome, checked), n in found.items():
         (wrong if outcome is Outcome.WRONG else right)[checked.first_wrong] += n
@@ -121,12 +122,12 @@ def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, CheckedSte
 
 
 def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
-    """The first of the ``solutions`` of an answer with ``outcome`` that has it, too."""
+    """Return the first of an answer's ``solutions`` whose own outcome is the answer's ``outcome``."""
     return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is outcome)
 
 
 def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:
-    """What becomes of the calculations in the steps of ``chain``."""
+    """Check the calculations in the steps of ``chain``."""
     by_step = grouped((one.number, one.holds) for one in find_calculations(problem, chain))
     holds = {number: all(of_step) for number, of_step in by_step.items()}
     first = next((number for number, all_hold in holds.items() if not all_hold), 0) if holds else None

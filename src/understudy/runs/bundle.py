@@ -1,4 +1,4 @@
-"""``students/ARM`` of a run: one directory with everything that answering as the arm did needs. ``cp -rL`` takes it elsewhere."""
+"""``students/ARM`` of a run: one directory with everything needed to answer as the arm did. ``cp -rL`` copies it elsewhere."""
 
 import os
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from understudy.runs.run import Run
 
 
 def bundle_students(directory: Path) -> None:
-    """Make ``students/ARM`` (``ARM-seedN`` with several seeds) of every arm that trains, in the run ``directory``.
+    """Make ``students/ARM`` (``ARM-seedN`` with several seeds) for every arm that trains, in the run ``directory``.
 
-    It has a card that says how the arm decodes, and links to the files of the arm's student. Where the arm has students of several
+    It has a card that says how the arm decodes, and links to the files of the arm's student. If the arm has students of several
     roles, each is a link ``ROLE`` to the student's directory.
     """
     run = Run(directory)
@@ -35,13 +35,13 @@ def bundle_students(directory: Path) -> None:
                 (student,) = students.values()
                 links = {file.name: file for file in student.iterdir() if file.name != CARD}
             for link, target in links.items():
-                if not (bundle / link).exists():  # else the user put a file of theirs in its place
+                if not (bundle / link).exists():  # else the user has put a file of their own there
                     (bundle / link).symlink_to(os.path.relpath(target, bundle))
             write_card(bundle, replace(_join(students), decode=arm.decode, terms=terms, licence=licence))
 
 
 def _join(students: Mapping[str, Path]) -> Card:
-    """The card of one student, or of the students of several roles."""
+    """Make the card of one student, or of the students of several roles."""
     first, *others = [read_card(student) for student in students.values()]
     if not others:
         return first
@@ -50,7 +50,7 @@ def _join(students: Mapping[str, Path]) -> Card:
 
 
 def _remove(old: Path) -> None:
-    """Remove a bundle, or the link that an earlier Understudy made; what else lies there is the user's and stays."""
+    """Remove a bundle, or the link that an earlier Understudy made. Anything else there is the user's and stays."""
     if old.is_symlink():
         old.unlink()
     elif (old / CARD).is_file():

@@ -1,4 +1,4 @@
-"""What a cascade of a report's arms would have answered: the student where its votes agree, else the teacher (docs/serving.md)."""
+"""What a cascade of a report's arms would have answered: the student if its votes agree, else the teacher (docs/serving.md)."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -14,7 +14,7 @@ STEPS = 20
 
 
 def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
-    """One for each voting arm with each arm that only the teacher answers, on each split."""
+    """Yield a cascade for each voting arm with each arm that only the teacher answers, on each split."""
     asked = [arm.name for arm in run.study.arms if arm.model == "teacher" and not arm.roles]
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1 and arm not in asked:
@@ -23,9 +23,9 @@ def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
 
 
 def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Iterator[Cascade]:
-    """The cascade of a student and a teacher, where there are problems that both answered: means over these, and over the seeds."""
+    """Yield the cascade of a student and a teacher, if both answered any problem: means over these problems and over the seeds."""
     weighted, answers = run.arms[students[0].arm].decode.weighted, []
-    # Of a teacher there is one, whatever the number of students.
+    # There is one teacher, however many students there are.
     for student, teacher in zip(students, cycle(teachers), strict=False):
         for name in student.outcomes.keys() & teacher.outcomes.keys():
             own, tokens = (sum(s.tokens + s.prompt_tokens for s in arm.solutions[name]) for arm in (student, teacher))

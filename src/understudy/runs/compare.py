@@ -1,4 +1,4 @@
-"""Which method for my task: the arms of several runs on the same questions, and what the data support."""
+"""Compare the arms of several runs on the same questions, and say what the data support."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -16,27 +16,27 @@ from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.runs.summaries import compare_pairs, measure_arms
 
 Answered = Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]
-"""arm, under the name that it has here -> its run, and its answers seed by seed"""
+"""arm, by its name in this comparison -> its run, and its answers seed by seed"""
 
 
 def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (), *, anyway: bool = False) -> RunComparison:
-    """Compare the arms of ``runs`` on ``split`` (the first that all runs answered), and show those named in ``only``: p is
-    corrected over all pairs, since what is looked at may have been picked by the results.
+    """Compare the arms of ``runs`` on ``split`` (by default the first that all runs answered), and show those named in ``only``. p
+    is corrected over all pairs, since the arms to show may have been picked by the results.
 
-    Raises UserError where the runs' questions, checks or ways of decoding differ. With ``anyway`` the questions that all have are
+    Raises UserError if the runs' questions, checks or ways of decoding differ. With ``anyway``, their common questions are
     compared, and the notes say what differs.
     """
     if unscored := [str(run.directory) for run in runs if not run.study.evaluation.scored]:
-        said = "its answers are not scored (evaluation.scored); judge them: understudy judge"
-        raise UserError(f"{unscored[0]}: {said} {unscored[0]}")
+        why = "its answers are not scored (evaluation.scored); judge them instead: understudy judge"
+        raise UserError(f"{unscored[0]}: {why} {unscored[0]}")
     split = _find_split(runs, split)
     labelled = list(zip(runs, _label(runs), strict=True))
     known = {f"{label}{name}": name for run, label in labelled for name in run.arms}
     shown = [whole for whole, name in known.items() if not only or whole in only or name in only]
     if unknown := [name for name in only if name not in known and name not in known.values()]:
-        raise UserError(f"--arm: there is no arm {with_known(unknown[0], known, 'there')}")
+        raise UserError(f"--arm: there is no arm {with_known(unknown[0], known, 'the arms')}")
     if len(shown) < 2:
-        raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
+        raise UserError(f"a comparison needs two arms, and there is only {', '.join(shown)} (the arms: {', '.join(known)})")
     same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
     if not same:
         raise UserError(f"{split}: the runs have no question in common")
@@ -45,10 +45,10 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     counted = min(trained, default=1)
     unlike = list(_find_unlike(runs, split, seen, counted))
     if unlike and not anyway:
-        raise UserError(f"{'; '.join(unlike)}. --anyway compares the common questions and notes what differs; --arm picks arms")
+        raise UserError(f"{'; '.join(unlike)}. --anyway compares the common questions and says what differs; --arm picks arms")
     answered = {f"{label}{name}": (run, list(score(run, name, split))) for run, label in labelled for name in run.arms}
     if len(trained) > 1:
-        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {counted} of each count")
+        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds; only the first {counted} of each count")
     named = {name for name, _ in same} & set(common_problems([one for _, seeds in answered.values() for one in seeds]))
     if not named:
         raise UserError(f"{split}: no question in common was answered by all arms")
@@ -63,11 +63,12 @@ def _find_split(runs: Sequence[Run], split: str) -> str:
     if split in common or (common and not split):
         return split or common[0]
     listed = "; ".join(f"{directory}: {', '.join(names)}" for directory, names in answered.items())
-    raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'one and the same split'} ({listed})")
+    raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'the same split'} ({listed})")
 
 
 def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[str]], seeds: int) -> Iterator[str]:
-    """Why answers of ``runs``, of the arms ``shown`` of each, with their first ``seeds`` seeds, cannot be compared as they are."""
+    """Yield why the answers of the arms ``shown`` of each of ``runs``, with their first ``seeds`` seeds, cannot be compared as they
+    are."""
     ours = _questions(runs[0], split)
     for other in runs[1:]:
         theirs = _questions(other, split)
@@ -77,21 +78,21 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
     students = ((run.directory, run.students(arm)) for run in runs for arm in run.arms)
     trained = {", ".join(map(str, list(of)[:seeds])): where for where, of in students if of}
     if len(trained) > 1:
-        yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
-    told: set[str] = set()
+        yield f"students have different seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
+    named: set[str] = set()
     every = dict.fromkeys(name for names in shown.values() for name in names)
     own = ((f"answers of {name}", {where: [name] * (name in names) for where, names in shown.items()}) for name in every)
     for answers, arms in (("answers", shown), *own):  # all arms together, then each with its namesakes
         ways = {run.directory: _describe_ways(run, arms[run.directory], split) for run in runs}
-        for what in dict.fromkeys(what for of in ways.values() for what in of if what not in told):
+        for what in dict.fromkeys(what for of in ways.values() for what in of if what not in named):
             (first, way), *others = [(where, of[what]) for where, of in ways.items() if what in of]
             if unlike := [f"{answers} are {what} {way} in {first} and {of} in {where}" for where, of in others if of != way]:
-                told.add(what)
+                named.add(what)
                 yield from unlike
 
 
 def _describe_ways(run: Run, arms: Sequence[str], split: str) -> Mapping[str, str]:
-    """How the answers of ``arms`` come about, as far as it is known: "decoded by" -> "greedy, vote of 3"."""
+    """Describe how the answers of ``arms`` were made, as far as it is known: "decoded by" -> "greedy, vote of 3"."""
     stages = [stage for arm in arms for of in run.study.evaluation.splits for stage in run.answers(arm, of).values()]
     limits = grouped(one for arm in arms for one in read_limits(run, arm, split).items())
     ways: dict[str, list[str]] = {
@@ -102,16 +103,16 @@ def _describe_ways(run: Run, arms: Sequence[str], split: str) -> Mapping[str, st
         "decoded by": [run.arms[name].decode.label for name in arms],
         **{f"limited by {option} to": values for option, values in limits.items()},
     }
-    return {what: ", ".join(sorted(set(said))) for what, said in ways.items() if said}
+    return {what: ", ".join(sorted(set(values))) for what, values in ways.items() if values}
 
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:
-    """Problem id -> what is asked, and what is right."""
+    """Map each problem's id to its question and its gold answers."""
     return {name: (p.context, p.question, *p.choices, "", *p.golds) for name, p in run.problems_of(split).items()}
 
 
 def _label(runs: Sequence[Run]) -> Sequence[str]:
-    """What stands before the names of each run's arms: nothing for one run, or its directory, as short as it can be told by."""
+    """Choose what to put before the names of each run's arms: nothing for one run, else its directory, as short as is unique."""
     if len(runs) == 1:
         return [""]
     paths = [run.directory.resolve() for run in runs]

@@ -1,4 +1,4 @@
-"""What the data support and what they do not, a sentence each."""
+"""Say what the data support and what they do not, in a sentence each."""
 
 from collections.abc import Iterable, Sequence, Set
 
@@ -10,15 +10,15 @@ from understudy.reports.words import join_names, say_detectable
 from understudy.runs.summaries import MeasuredArm
 
 LISTED = 2
-"""So many findings that an arm is better than others are told, those of the best arm first."""
+"""How many findings that an arm is better than others are spelled out, those of the best arm first."""
 
 
 def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[str, str]:
-    """The two sentences about the ``arms`` of one split, from the ``pairs`` that were tested on it."""
+    """Write the two sentences about the ``arms`` of one split, from the ``pairs`` that were tested on it."""
     measured = sorted(arms, key=lambda arm: -arm.summary.accuracy)
     ranked = [arm.summary for arm in measured]
     if all(s.says for s in ranked):
-        return "The data support nothing: no arm is above what guessing or a constant answer gets.", ""
+        return "The data support no conclusion: no arm does better than guessing or a constant answer.", ""
     supported = _say_supported(ranked, pairs, {arm.summary.arm for arm in measured if arm.one_seed})
     return supported, _say_not_supported(ranked, pairs)
 
@@ -34,24 +34,24 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
     about = f" over {seeds} training seeds" if seeds > 1 else " with one seed"
-    said = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, than, others in winners[:LISTED])
+    listed = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, than, others in winners[:LISTED])
     more = sum(len(others) for *_, others in winners[LISTED:])
-    further = f"; shown besides: {counted(more, 'difference')}" if more else ""
-    return f"The data support, on {n:,} questions{about}: {said}{further}."
+    further = f"; also shown: {counted(more, 'other difference')}" if more else ""
+    return f"The data support, on {n:,} questions{about}: {listed}{further}."
 
 
 def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
     unclear = [pair for pair in pairs if pair.p_holm >= LEVEL and not pair.at_chance]
     first = next((s.arm for s in ranked if any(s.arm in (pair.arm, pair.other) for pair in unclear)), "")
     if not first:
-        return "What they do not support: that it would be so on questions of another kind, with other students or another teacher."
+        return "They do not show that the same holds for other kinds of questions, for other students or for another teacher."
     of_first = [pair for pair in unclear if first in (pair.arm, pair.other)]
     others = [pair.other if pair.arm == first else pair.arm for pair in of_first]
     shown = say_detectable(max(pair.detectable for pair in of_first))
-    said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown} would have been shown)"
+    alike = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown} would have been shown)"
     cost = {s.arm: s.tokens_per_answer for s in ranked}
     cheapest = min([first, *others], key=lambda name: cost[name])
     if cost[cheapest] >= cost[first]:
-        return f"{said}."
-    least = f"{cost[cheapest]:,.0f} (the first: {cost[first]:,.0f})"
-    return f"{said}; of these {join_names([cheapest])} writes the fewest tokens an answer, {least}."
+        return f"{alike}."
+    least = f"{cost[cheapest]:,.0f} ({join_names([first])}: {cost[first]:,.0f})"
+    return f"{alike}; of these, {join_names([cheapest])} writes the fewest tokens per answer, {least}."

@@ -1,4 +1,4 @@
-"""Chains in and out: recorded chains into a corpus (`import`), a corpus or what a run made into other formats (`export`)."""
+"""Import recorded chains into a corpus, and export a corpus, or what a run made, into other formats."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from understudy.tasks.rows import read_problems
 from understudy.tasks.splits import check_ids
 
 Fields = Mapping[str, str] | None
-"""our field -> theirs, where the names differ"""
+"""our field -> theirs, if the names differ"""
 
 
 def import_corpus(
@@ -44,13 +44,13 @@ def import_corpus(
     licence: str = "",
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Read ``chains`` (of ``format``; "" reads it off each file) against their ``problems``, write the corpus ``to`` (Parquet,
+    """Read ``chains`` (in ``format``; "" detects it from each file) against their ``problems``, write the corpus ``to`` (Parquet,
     with its card), and return the import's report.
 
-    ``fields`` and ``problem_fields`` map our field names to theirs where they differ. The answer of a chain is read from its
-    text; ``prefer`` says whose counts where the row records another. ``terms`` and ``licence`` go into the card; "" takes those
-    of the files' own cards. ``skip_bad``: questions and chains that cannot be read are counted.
-    Raises DataError naming file, line and field.
+    ``fields`` and ``problem_fields`` map our field names to theirs if they differ. The answer of a chain is read from its text;
+    ``prefer`` says which answer counts if the row records another. ``terms`` and ``licence`` go into the card; "" takes those of
+    the files' own cards. ``skip_bad``: skip and count questions and chains that cannot be read. Raises DataError naming file, line
+    and field.
     """
     bad: list[str] | None = [] if skip_bad else None
     known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
@@ -70,7 +70,7 @@ def import_corpus(
 
 
 _Exported = tuple[Sequence[Chain], Mapping[str, Problem], CorpusCard, Sequence[Example]]
-"""What is exported: chains, what is known of their problems, their card, and the examples where these are asked for."""
+"""What is exported: chains, what is known of their problems, their card, and the examples if these are wanted."""
 
 
 def export_corpus(
@@ -86,16 +86,17 @@ def export_corpus(
     bare: bool = False,
     no_terms: bool = False,
 ) -> dict[str, Any]:
-    """Write the chains (or training examples) of ``source``, a run directory or a corpus, to ``to`` in ``format``; say what was
+    """Write the chains (or training examples) of ``source``, a run directory or a corpus, to ``to`` in ``format``; return what was
     written and what was lost.
 
-    A run knows its problems; the chains are those of its teacher, or those selected for ``arm``, whose examples are ``what`` its
-    student is trained on. A corpus needs its ``problems`` (files, with the ``kind`` of their answers) for every format that asks
-    a question. Raises DataError for what cannot be, and where the corpus's card lacks terms or licence, unless ``no_terms``.
+    A run knows its problems. The chains are those of its teacher, or those selected for ``arm``; with ``what`` = "examples", the
+    examples that the arm's student is trained on are written. A corpus needs its ``problems`` (files, with the ``kind`` of their
+    answers) for every format that shows the question. Raises DataError for impossible requests, and if the card lacks terms or
+    licence, unless ``no_terms``.
     """
     check_name(format)
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
-        raise DataError(f"{to}: a .parquet file is for the format {UNDERSTUDY!r} and no other; change --to or --format")
+        raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
     if source.is_dir():
         chains, known, base, examples = _of_run(Run(source), arm, what)
     else:
@@ -106,11 +107,11 @@ def export_corpus(
     if not no_terms:
         require_terms(source, card)
     if what == "examples":
-        says = export_examples(examples, format=format, to=to, card=card, bare=bare)
+        written = export_examples(examples, format=format, to=to, card=card, bare=bare)
     else:
-        says = export_chains(chains, known, format=format, to=to, card=card, bare=bare)
+        written = export_chains(chains, known, format=format, to=to, card=card, bare=bare)
     where = str(to if format == UNDERSTUDY else card_path(to))
-    return says | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
+    return written | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
 
 
 def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
@@ -122,7 +123,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
         chains = [chain for chain in chains if chain.id in ids]
     try:
         outcomes = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
-    except DataError:  # it stopped after its chains
+    except DataError:  # the run stopped after its chains
         outcomes = {}
     own, base = run.study.corpus, read_corpus_card(run.chains_file) or CorpusCard()
     base = replace(base, outcomes=_count(chains, outcomes), terms=own.terms or base.terms, licence=own.licence or base.licence)
@@ -132,7 +133,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
 def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
-        raise DataError(f"{run.directory}: the examples of {arm!r} come from its own students; export its chains instead")
+        raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students; export its chains instead")
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=outcomes, seed=run.study.seed)
     return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=run.study.seed)]
@@ -140,7 +141,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str
 
 def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _Exported:
     if not read_header(source):
-        raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
+        raise DataError(f"{source}: neither a run directory nor a corpus; make a corpus of chains with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
         raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
     chains = list(read_rows(source, Chain))
@@ -153,12 +154,12 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:
-    """The questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError where two have the same id."""
-    found = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
-    check_ids(found)
-    return {p.id: p for p in found}
+    """Read the questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError if two have the same id."""
+    problems = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
+    check_ids(problems)
+    return {p.id: p for p in problems}
 
 
 def _count(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> dict[str, int]:
-    """How many of ``chains`` are correct, wrong, ..."""
+    """Count how many of ``chains`` are correct, wrong, ..."""
     return dict(Counter(outcomes[chain.id].value for chain in chains if chain.id in outcomes).most_common())

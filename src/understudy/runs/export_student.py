@@ -1,5 +1,5 @@
-"""A student for other runtimes, with a model card: a GGUF file for llama.cpp, LM Studio and Ollama, with Ollama's Modelfile, or a
-directory for CTranslate2."""
+"""Export a student to other runtimes, with a model card: as a GGUF file for llama.cpp, LM Studio and Ollama (with Ollama's
+Modelfile), or as a directory for CTranslate2."""
 
 import json
 import shutil
@@ -25,9 +25,9 @@ Format = Literal["gguf", "ctranslate2"]
 
 
 def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms: bool = False) -> dict[str, object]:
-    """Write the student in the directory ``student`` (one that is asked once for an answer) into the new directory ``to``, which
-    appears whole; what was written, for people. Raises CheckpointError where the runtime would not answer as it does, and UserError
-    where the student's card lacks terms or licence, unless ``no_terms``."""
+    """Write the student in the directory ``student`` into the new directory ``to``, which appears whole; return what was written,
+    for people. The student must answer in one call. Raises CheckpointError if the runtime would answer otherwise than the student,
+    and UserError if the student's card lacks terms or licence, unless ``no_terms``."""
     from understudy.engines.local.ctranslate2_write import write_ctranslate2
     from understudy.engines.local.gguf_write import write_gguf
     from understudy.engines.local.load import load_config, load_tokenizer
@@ -36,9 +36,9 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     method = card.make_method()
     if card.students or len(method.roles) > 1 or card.decode.calculator:
         what = "has a calculator" if card.decode.calculator else f"answers in turns with others ({', '.join(method.roles)})"
-        raise UserError(f"{student}: {what}, which a model file cannot say; serve it: understudy serve {student}")
+        raise UserError(f"{student}: {what}, which a model file cannot express; serve it instead: understudy serve {student}")
     if to.exists():
-        raise UserError(f"--to {to}: is there already; give a new directory")
+        raise UserError(f"--to {to}: already exists; give a new directory")
     if not no_terms:
         require_terms(student, card)
     tokenizer = load_tokenizer(student)
@@ -56,19 +56,19 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
         written.mkdir()
         if format == "gguf":
             write_gguf(student, written / MODEL, end=end)
-            # https://docs.ollama.com/modelfile: how Ollama asks it as its evaluation did.
+            # https://docs.ollama.com/modelfile: lets Ollama ask it as its evaluation did.
             said["template"] = prompt.replace("{{", '{{ "{{" }}').replace(_QUESTION, "{{ .Prompt }}")
             said["context"] = context_of(read_config(student))
             write_text(written / MODELFILE, open_template("modelfile.txt").render(said))
         else:
             ends = write_ctranslate2(student, written)
-            # What the program of the card needs to make the tokens that its evaluation made.
+            # The program in the card needs this to make the same tokens as the evaluation.
             raw, seq2seq = isinstance(call.prompt, str), load_config(student).is_encoder_decoder
             begins = raw and not seq2seq and encode_source(tokenizer, "", seq2seq=False) == [tokenizer.bos_token_id]
             said |= {"raw": raw, "seq2seq": seq2seq, "first": repr(tokenizer.bos_token) if begins else "", "ends": ends}
             said["expression"] = " + question + ".join(map(repr, prompt.split(_QUESTION)))
         write_text(written / README, open_template("student.txt").render(said))
-        if format == "gguf" and (student / LEARNED).is_file():  # a study may begin with the file, and ask what it learned from
+        if format == "gguf" and (student / LEARNED).is_file():  # a study may start from the file, and asks what it learned from
             shutil.copy(student / LEARNED, written)
         written.rename(to)
     model = to / (MODEL if format == "gguf" else "model")

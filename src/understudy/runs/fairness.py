@@ -1,4 +1,4 @@
-"""What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
+"""Find what arms differ in besides their method: a comparison is only about the method if the rest is equal."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose
@@ -19,14 +19,14 @@ from understudy.training.record import read_seen
 CUT_OFF = 0.05
 """A larger share of cut-off answers than this is reported."""
 ALIKE = 0.05
-"""Learned tokens and parameters that differ by no more than this share are called alike."""
+"""Learned tokens and parameters that differ by no more than this share count as equal."""
 
 
 class Conditions(NamedTuple):
-    """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
-    they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, the limits of the method's
-    replies, and the values of [training] and [student], of all roles. ``students``: their stages; arms that only decode otherwise
+    """The conditions under which the students of one arm answered a split. Those of training are sums over roles and means over
+    seeds, and 0 for an arm that trains none. ``problems``: of the student with most. ``tokens``: those that bore loss. ``cut_off``:
+    the share of replies, each reply of a vote counted. ``settings``: how checkpoints were chosen, the limits of the method's
+    replies, and the values of [training] and [student], of all roles. ``students``: their stages; arms that differ only in decoding
     share them."""
 
     steps: float
@@ -40,7 +40,7 @@ class Conditions(NamedTuple):
 
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
-    """The conditions of one arm, of the seeds that were ``scored``, on one split."""
+    """Find the conditions of one arm on one split, over the seeds that were ``scored``."""
     arm, counted = scored[0].arm, {one.seed for one in scored}
     stages = [stage for seed, _, stage in run.each_student(arm) if seed in counted]
     students = [read_summary(stage, StudentSummary) for stage in stages]
@@ -62,7 +62,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
 
 
 def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
-    """The limits of the replies that answer ``split``, by option: {"socratic.max_tokens": "96"}."""
+    """Read the limits of the replies that answer ``split``, by option: {"socratic.max_tokens": "96"}."""
     asked = read_manifest(next(iter(run.answers(arm, split).values()))).inputs
     return {f"{asked['name']}.{option}": str(value) for option, value in asked["method"].items() if option.endswith(_LIMITS)}
 
@@ -70,17 +70,17 @@ def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
     inputs = [read_manifest(stage).inputs for stage in students]
     tables = [(table, of[table]) for of in inputs for table in ("training", "student")]
-    said = [(f"{table}.{name}", str(value)) for table, options in tables for name, value in options.items()]
-    said += [("the start's files", digest(of["files"]) if of["files"] else "none") for of in inputs]
-    values = grouped(pair for pair in said if pair[0] not in _NO_CONDITION)
-    return {name: " and ".join(sorted(set(found))) for name, found in values.items()}
+    pairs = [(f"{table}.{name}", str(value)) for table, options in tables for name, value in options.items()]
+    pairs += [("the start's files", digest(of["files"]) if of["files"] else "none") for of in inputs]
+    values = grouped(pair for pair in pairs if pair[0] not in _NO_CONDITION)
+    return {name: " and ".join(sorted(set(of_name))) for name, of_name in values.items()}
 
 
 _LIMITS = ("_tokens", "max_steps")
-"""How options of methods end that limit replies."""
+"""The endings of the options of methods that limit replies."""
 _NAMES = "class steps tokens tokens_of preset device processes sharded micro_batch save_every".split()
 _NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
-"""Keys that change no student, or whose effect is a condition of its own."""
+"""Keys that do not change students, or whose effect is a condition of its own."""
 
 
 _NUMBERS = {
@@ -93,45 +93,45 @@ _NUMBERS = {
 
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
-    """The names of what is not alike: "learned tokens", "decoding"."""
+    """Yield the names of the conditions that differ: "learned tokens", "decoding"."""
     yield from (name for name, _ in _find_unlike({"one": one, "other": other}))
     if max(one.cut_off, other.cut_off) > CUT_OFF:
         yield "cut off"
 
 
 def describe_differences(arms: Mapping[str, Conditions]) -> Iterator[str]:
-    """A sentence for each condition that is not the same for all ``arms``, with the values."""
-    yield from (f"Not alike: {name}: {_listed(values)}." for name, values in _find_unlike(arms))
+    """Yield a sentence for each condition that differs between ``arms``, with the values."""
+    yield from (f"Arms differ in {name}: {_listed(values)}." for name, values in _find_unlike(arms))
 
 
 def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str]:
-    """A sentence where more than `CUT_OFF` of the answers of some of ``arms`` to ``split`` were cut off."""
+    """Yield a sentence if more than `CUT_OFF` of the answers of some of ``arms`` to ``split`` were cut off."""
     if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
-        yield f"Cut off at the limit of tokens, more than one answer in twenty of {split}: {_listed(cut)}; raise max_tokens first."
+        yield f"More than one answer in twenty on {split} was cut off at the token limit: {_listed(cut)}; raise max_tokens first."
 
 
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The name of each condition that is not the same for all ``arms``, with its value by arm."""
+    """Yield the name of each condition that differs between ``arms``, with its value by arm."""
     trained = {arm: one for arm, one in arms.items() if one.steps}
     for name, (field, share) in _NUMBERS.items():
         values = {arm: getattr(one, field) for arm, one in trained.items()}
         if values and not isclose(min(values.values()), max(values.values()), rel_tol=share):
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
-    said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
+    settings = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in arms.values() for key in one.settings}):
         within = arms if key.endswith(_LIMITS) else trained
-        said[key] = {arm: one.settings[key] for arm, one in within.items() if key in one.settings}
-    yield from ((name, by_arm) for name, by_arm in said.items() if len(set(by_arm.values())) > 1)
+        settings[key] = {arm: one.settings[key] for arm, one in within.items() if key in one.settings}
+    yield from ((name, by_arm) for name, by_arm in settings.items() if len(set(by_arm.values())) > 1)
 
 
 def _listed(values: Mapping[str, str]) -> str:
-    """``400 (SCoTD, answer-only), 300 (Sci-CoT)``"""
+    """List the arms of each value: ``400 (SCoTD, answer-only), 300 (Sci-CoT)``."""
     names = grouped((value, arm) for arm, value in values.items())
     return ", ".join(f"{value} ({join_names(some)})" for value, some in names.items())
 
 
 def note_unfair(run: Run) -> Iterator[str]:
-    """A sentence for what makes comparisons within a run unfair beside its arms' conditions."""
+    """Yield a sentence for each thing that makes comparisons within a run unfair, besides its arms' conditions."""
     yield from describe_looks(read_looks(run.directory), run.study)
     made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     splits = run.study.evaluation.splits
@@ -142,20 +142,20 @@ def note_unfair(run: Run) -> Iterator[str]:
     chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
     if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")
-        yield f"Nothing that is taught was judged by gold answers, but checkpoints are chosen by them: {names}."
+        yield f"No gold answer judged what these arms are taught, but gold answers chose their checkpoints: {names}."
     for split in splits:
         if copies := run.count_copies(split):
-            yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
+            yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem with the same answer."
     if run.problems_summary.near:
         yield f"{run.problems_summary.describe_near()}."
 
 
 _WITHOUT_GOLD = frozenset(("majority", "arithmetic", "form", "likelihood", "judged"))
-"""Checks that look at no gold answer."""
+"""Checks that use no gold answer."""
 
 
 def _learns_without_gold(run: Run, arm: str) -> bool:
-    """Whether neither the chains of ``arm`` nor the answers that it learns were chosen by gold ones."""
+    """Whether gold answers chose neither the chains of ``arm`` nor the answers that it learns."""
     select, method = run.arms[arm].select, run.study.method(run.arms[arm])
     chosen = select.keep == "all" or (select.check or run.study.checks[0]) in _WITHOUT_GOLD
     return chosen and run.teaches_chains(arm) and getattr(method, "label", "teacher") == "teacher"

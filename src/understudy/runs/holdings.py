@@ -1,4 +1,4 @@
-"""What a run directory holds, which of it the run's study still needs, and how the rest is removed."""
+"""List what a run directory holds and what of it the run's study still needs, and remove the rest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from understudy.pipeline.run import only_runner
 
 @dataclass(frozen=True)
 class Holding:
-    """One stage at rest. ``needed``: the plan that ran last in this directory uses it."""
+    """One stored stage. ``needed``: whether the plan that ran last in this directory uses it."""
 
     kind: str
     label: str
@@ -23,12 +23,12 @@ class Holding:
 
 
 def find_runs(where: Path) -> list[Path]:
-    """The run directories directly under ``where``."""
+    """Find the run directories directly under ``where``."""
     return sorted(path.parent for path in where.glob(f"*/{PLAN}"))
 
 
 def holdings(run: Path) -> list[Holding]:
-    """Every stage in ``run``, oldest first."""
+    """List every stage in ``run``, oldest first."""
     needed, held = set(read_plan(run).stages), []
     for path in filter(Path.is_dir, (run / "stages").iterdir()):
         kind, _, key = path.name.partition("-")
@@ -42,7 +42,7 @@ def holdings(run: Path) -> list[Holding]:
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:
-    """Remove what the last plan of ``run`` does not need, and return it. Unfinished stages that it needs are kept."""
+    """Remove the stages that the last plan of ``run`` does not need, and return them. Unfinished stages that it needs are kept."""
     read_plan(run)
     with only_runner(run):
         garbage = [held for held in holdings(run) if not held.needed]

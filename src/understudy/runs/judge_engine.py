@@ -1,7 +1,7 @@
-"""An engine judges: two arms' answers, each pair twice with its sides swapped, so that an order which it prefers gains nothing; or
-the teacher's chains one by one, without the gold answer.
+"""Let an engine judge: two arms' answers, each pair twice with its sides swapped, so that a preference for one side gains nothing;
+or the teacher's chains one by one, without the gold answer.
 
-Every reply goes through a ledger beside the run, so that a judging that was stopped goes on and nothing is paid for twice.
+Every reply goes through a ledger in the run directory, so that interrupted judging can continue and nothing is paid for twice.
 """
 
 import re
@@ -36,7 +36,7 @@ from understudy.studies.relabels import FILE, JUDGED, Relabel, Said, read_relabe
 
 LEDGER = "judge.sqlite"
 LEAST_TOKENS = 512
-"""That a reply may have, where the method's options ask for fewer."""
+"""The tokens that a reply may have, even if the method's options allow fewer."""
 _MARKUP = re.compile(r"[*_`$#>{}\"'“”‘’]|\\boxed|\\text")
 BETTER = re.compile(
     r"\s*(?:[-•] )?(?:the )?better(?: answer)?(?: is)?\s*[:=–-]?\s*(?:answer |option )?\(?(1|2|neither|none|both)\)?[.!]?\s*", re.I
@@ -45,14 +45,14 @@ VERDICT = re.compile(
     r"\s*(?:[-•] )?(?:the |my |final )*verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I
 )
 _OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
-"""What is said of a chain -> its outcome; wrong for the other words."""
+"""The word of a verdict -> the chain's outcome; any other word means wrong."""
 J = TypeVar("J", Judgement, Relabel)
 
 
 class EngineJudgements(NamedTuple, Generic[J]):
-    """``judgements``: two for each pair, one for each order, or one for each chain. Of ``asked`` pairs or chains, ``unread`` had a
-    reply that does not say which or was cut off, ``failed`` a call that failed with ``error``; ``budget_spent``: since the budget
-    is spent."""
+    """``judgements``: two for each pair, one per order, or one for each chain. Of ``asked`` pairs or chains, ``unread`` had a reply
+    that names no choice or was cut off, and ``failed`` had a call that failed with ``error``; ``budget_spent``: whether it failed
+    because the budget is spent."""
 
     judgements: list[J]
     asked: int
@@ -63,10 +63,10 @@ class EngineJudgements(NamedTuple, Generic[J]):
 
 
 def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> EngineJudgements[Judgement]:
-    """What the engine of ``teacher``, whose paths are relative to ``root``, says of ``pairs``, greedily; its price and budget hold
-    for all judging in this run.
+    """Let the engine of ``teacher``, whose paths are relative to ``root``, judge ``pairs``, greedily. The teacher's price and
+    budget apply to all judging in this run.
 
-    Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
+    Raises StudyError for an engine that cannot be asked, EngineError if no pair was judged.
     """
     ordered = [(pair, order, sides) for pair in pairs for order, sides in enumerate(permutations(pair.answers))]
     asks = (
@@ -84,8 +84,8 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
 
 
 def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> EngineJudgements[Relabel]:
-    """Let the engine say, for the check `judged`, which of the teacher's chains are right: of those that are whole, at most
-    ``most``, drawn by the study's seed. It does not see the gold answer. What is new is added to the run's `FILE`. Otherwise as
+    """Let the engine judge which of the teacher's chains are right, for the check `judged`: of those that are whole, at most
+    ``most``, drawn by the study's seed. It does not see the gold answer. New verdicts are added to the run's `FILE`. Otherwise as
     `judge_pairs`."""
     file, problems = run.directory / FILE, {problem.id: problem for problem in run.problems}
     known = read_relabels(file) if file.exists() else {}  # before anything is paid for
@@ -103,11 +103,11 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: i
 
 
 def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Counter[str]]:
-    """What was said of chains -> what the study's first check says of the same -> how many."""
-    said, problems = {one.chain: one.outcome for one in relabels}, {problem.id: problem for problem in run.problems}
-    chains = (chain for chain in read_rows(run.chains_file, Chain) if chain.id in said)
-    both = grouped((said[chain.id], judge(problems[chain.problem], chain, run.check).outcome.value) for chain in chains)
-    return {outcome: Counter(found) for outcome, found in both.items()}
+    """Count: outcome by the engine -> outcome by the study's first check -> how many chains."""
+    judged, problems = {one.chain: one.outcome for one in relabels}, {problem.id: problem for problem in run.problems}
+    chains = (chain for chain in read_rows(run.chains_file, Chain) if chain.id in judged)
+    both = grouped((judged[chain.id], judge(problems[chain.problem], chain, run.check).outcome.value) for chain in chains)
+    return {outcome: Counter(by_check) for outcome, by_check in both.items()}
 
 
 def _fill(file: str, problem: Problem, **texts: str) -> str:
@@ -117,8 +117,8 @@ def _fill(file: str, problem: Problem, **texts: str) -> str:
 
 @dataclass
 class _Replies:
-    """Of the engine ``rater``, so many ``ended``. ``said``: (name, order) -> the word that counts, and how the reply begins;
-    ``errors``: name -> why an ask of it failed."""
+    """The replies of the engine ``rater``; ``ended`` counts them. ``said``: (name, order) -> the word that decides, and how the
+    reply begins; ``errors``: name -> why a request for it failed."""
 
     rater: str
     ended: int = 0
@@ -129,7 +129,7 @@ class _Replies:
     def sum_up(self, judgements: list[J], judged: int, asked: int, what: str) -> EngineJudgements[J]:
         why = next(iter(self.errors.values()), "")
         if asked and not judgements:
-            raise EngineError(f"none of {asked} {what} was judged; {why or 'no reply says which, or all were cut off'}")
+            raise EngineError(f"none of {asked} {what} was judged: {why or 'no reply names a choice, or all were cut off'}")
         failed = len(self.errors)
         return EngineJudgements(judgements, asked, asked - judged - failed, failed, why, self.budget_spent)
 
@@ -137,7 +137,7 @@ class _Replies:
 def _ask_all(
     run: Run, teacher: Teacher, root: Path, asks: Iterable[tuple[str, int, str]], *, n: int, words: re.Pattern[str], tell: Progress
 ) -> _Replies:
-    """What is said to ``asks`` (name, order, prompt), ``n`` of them or fewer; see `read_word`."""
+    """Collect the replies to ``asks`` (name, order, prompt), of which there are at most ``n``; see `read_word`."""
     study, task = run.study, run.study.make_task()
     most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
     engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
@@ -162,8 +162,8 @@ def _ask(prompt: str, most: int, *, chats: bool) -> Flow[str]:
 
 
 def read_word(text: str, words: re.Pattern[str]) -> str | None:
-    """The word by which a reply decides: that of its last line that says nothing else."""
+    """Read the word by which a reply decides: that of its last line that says nothing else."""
     _, begin = thought_of(text)
-    said = "" if begin is None else _MARKUP.sub("", text[begin:])
-    found = [line[1].lower() for line in map(words.fullmatch, said.splitlines()) if line]
-    return found[-1] if found else None
+    plain = "" if begin is None else _MARKUP.sub("", text[begin:])
+    decisions = [line[1].lower() for line in map(words.fullmatch, plain.splitlines()) if line]
+    return decisions[-1] if decisions else None

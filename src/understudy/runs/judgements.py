@@ -1,7 +1,8 @@
-"""What people, or an engine, say of two arms' answers to one question, side by side and without names, as in SCoTD's human study.
+"""Judgements by people, or by an engine, of two arms' answers to one question, side by side and without names, as in SCoTD's human
+study.
 
-A judgement is written down once and stays: whoever judges again adds a line, and the last one of a rater counts. It belongs to
-the two texts that were shown; where an arm answers otherwise by now, it is kept and not counted.
+A judgement is written once and stays. Judging again adds a line, and the last line of a rater counts. A judgement belongs to the
+two texts that were shown: if an arm now answers otherwise, the judgement is kept but not counted.
 """
 
 from collections import Counter
@@ -20,14 +21,14 @@ from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
 Key = tuple[str, frozenset[str], str, str, bool, bool, str]
-"""Question, arms, texts, rater, whether both are right, whether an engine rates, the arm on the left."""
+"""Question, arms, texts, rater, whether both are right, whether the rater is an engine, the arm on the left."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """``choice``: the arm whose answer is better, "" where neither is. ``left``: the arm that stood on the left. ``texts``: a
-    digest of what was shown. ``both_right``: whether the question was drawn from those that both answer right, or from all.
-    ``engine``: the rater is one, and judges a second time with the sides swapped. ``at``: when, in UTC."""
+    """One judgement. ``choice``: the arm whose answer is better, "" if neither is. ``left``: the arm shown on the left. ``texts``:
+    a digest of what was shown. ``both_right``: whether the question was drawn from those that both answer right, or from all.
+    ``engine``: whether the rater is an engine, which judges again with the sides swapped. ``at``: when, in UTC."""
 
     question: str
     arms: tuple[str, str]
@@ -46,7 +47,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one question that are judged against each other: arm -> text. ``both_right`` as in `Judgement`."""
+    """Two answers to one question, to be judged against each other: arm -> text. ``both_right`` as in `Judgement`."""
 
     problem: Problem
     answers: Mapping[str, str]
@@ -57,7 +58,7 @@ class Pair:
         return digest([self.problem.id, *sorted(self.answers.items())])
 
     def sides(self, rater: str) -> tuple[str, str]:
-        """The arms on the left and on the right, drawn for each rater and question."""
+        """Draw the arms on the left and on the right, for each rater and question."""
         first, second = sorted(self.answers)
         return (second, first) if int(digest([self.problem.id, first, second, rater]), 16) % 2 else (first, second)
 
@@ -68,12 +69,12 @@ class Pair:
 def make_pairs(
     run: Run, arms: tuple[str, str], split: str = "", *, both_right: bool = False, most: int | None = None
 ) -> list[Pair]:
-    """The answers of the first seed of both ``arms`` to ``split`` (by default the first one), at most ``most`` of them drawn by the
-    study's seed; with ``both_right`` only where both are. Equal texts are left out: there is nothing to choose."""
+    """Pair the answers of the first seed of both ``arms`` to ``split`` (by default the first one), at most ``most`` of them drawn
+    by the study's seed; with ``both_right`` only if both are right. Equal texts are left out: there is nothing to choose."""
     split = split or run.study.evaluation.splits[0]
     if split not in run.study.evaluation.splits or len({run.arm(arm).name for arm in arms}) < 2:
         splits = ", ".join(run.study.evaluation.splits)
-        raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
+        raise UserError(f"{run.directory}: name two different arms and a split that was answered ({splits}), not {split!r}")
     if both_right and not run.study.evaluation.scored:
         raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
     first, second = (next(score(run, arm, split)) for arm in arms)
@@ -87,34 +88,35 @@ def make_pairs(
 
 
 def _text(one: ArmOutcomes, problem: str) -> str:
-    """An arm's answer; of votes the first one, which is a sample like the others."""
+    """Return an arm's answer; if it votes, the first sample, which is like the others."""
     return one.solutions[problem][0].text.strip()
 
 
 def read_judgements(path: Path) -> list[Judgement]:
-    """The judgements in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
+    """Read the judgements in a JSON Lines file, oldest first. Raises DataError naming the line, or the file if it does not
+    exist."""
     read = read_lines(Judgement, path)
     for where, judgement in read:
         arms = judgement.arms
         if judgement.choice not in (*arms, "") or judgement.left not in arms or arms[0] == arms[1]:
-            said = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
-            raise DataError(f"{where}: {said}: must be of two different arms = {list(arms)}; mend or remove the line")
+            sides = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
+            raise DataError(f"{where}: {sides}: must be among two different arms = {list(arms)}; correct or remove the line")
     return [judgement for _, judgement in read]
 
 
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
-    """Add ``judgements`` to the file, durably; what stands there is never changed."""
+    """Append ``judgements`` to the file, durably; its lines are never changed."""
     append_objects(path, map(asdict, judgements))
 
 
 def read_latest(file: Path) -> dict[Key, Judgement]:
-    """The last judgement of each key in a run's own ``file``; {} where nobody has judged yet."""
+    """Read the last judgement of each key in a run's own ``file``; {} if nobody has judged yet."""
     return {judgement.key: judgement for judgement in (read_judgements(file) if file.exists() else ())}
 
 
 def summarise_judgements(run: Run) -> list[Judged]:
-    """What people say of each pair of arms that was judged, and each engine, on each split, on all questions or on those that both
-    answer right."""
+    """Summarise the judgements of people, and of each engine, for each pair of arms that was judged and each split: on all
+    questions, or on those that both answer right."""
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
     known = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
     groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, j.rater if j.engine else ""), j) for j in known)
@@ -127,8 +129,8 @@ def summarise_judgements(run: Run) -> list[Judged]:
 def summarise_pair(
     run: Run, arms: tuple[str, str], split: str, judgements: Sequence[Judgement], people: Sequence[Judgement] = ()
 ) -> Judged:
-    """A question with several raters counts once, as most of them say. What an engine says in one order alone is
-    a tie; its agreement is that with ``people``, of whom the majority counts."""
+    """Summarise the ``judgements`` of one pair. A question with several raters counts once, by their majority. If an engine's
+    choice depends on the order, it is a tie; an engine's agreement is with ``people``, of whom the majority counts."""
     shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
     by_question = _settle(counted)
@@ -167,13 +169,13 @@ def summarise_pair(
 
 
 def _settle(judgements: Iterable[Judgement]) -> dict[str, dict[str, str]]:
-    """question -> rater -> what it prefers, "" where that depends on the order of the sides"""
+    """Map question -> rater -> the preferred arm, "" if the choice depends on the order of the sides."""
     by_rater = grouped(((j.question, j.rater), j.choice) for j in judgements)
     settled = ((name, (rater, choices[0] if len(set(choices)) == 1 else "")) for (name, rater), choices in by_rater.items())
     return {name: dict(own) for name, own in grouped(settled).items()}
 
 
 def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """question -> what most of its raters say, "" (neither) where as many say something else"""
+    """Map question -> the choice of most of its raters, "" (neither) if there is no majority."""
     modes = {name: multimode(choices.values()) for name, choices in by_question.items()}
     return {name: most[0] if len(most) == 1 else "" for name, most in modes.items()}

@@ -1,4 +1,4 @@
-"""How often the results of a run were shown, and what its study had named by then: what was chosen afterwards is said."""
+"""Record how often the results of a run were shown and what its study said then, so that reports can say what was chosen later."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ LOOKS = "looks.json"
 
 @dataclass(frozen=True)
 class Look:
-    """What stood in the study when its results were shown, so many ``times`` one after the other: the number of training ``seeds``,
-    the ``pairs`` that it names, none where every pair is tested, its ``arms``, its ``seed``, its first split, the field
-    by which questions belong together and the check that judges (what comes after ``times`` is not in an old file)."""
+    """What the study said when its results were shown, ``times`` times in a row: the number of training ``seeds``, the ``pairs``
+    that it names (none if every pair is tested), its ``arms``, its ``seed``, its first split, the field by which questions belong
+    together, and the check that judges. Old files have nothing after ``times``."""
 
     seeds: int
     pairs: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class Look:
 
 
 def read_looks(run: Path) -> list[Look]:
-    """The looks at the results in the directory ``run``, the first one first."""
+    """Read the looks at the results in the directory ``run``, oldest first."""
     path = run / LOOKS
     return [build(Look, row, str(path)) for row in read_json(path, "looks")["looks"]] if path.is_file() else []
 
@@ -46,7 +46,7 @@ def _look_at(study: Study) -> Look:
 
 
 def record_look(run: Path) -> None:
-    """Note that a verb shows the results in ``run`` now: nothing, where the directory may not be written to."""
+    """Record that a verb shows the results in ``run`` now. Does nothing if the directory is not writable."""
     if not os.access(run, os.W_OK):
         return
     looks, now = read_looks(run), _look_at(read_plan(run).study)
@@ -56,7 +56,7 @@ def record_look(run: Path) -> None:
 
 
 def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[str], int]:
-    """The pairs that ``study`` names and that were not named at first -> how often results had been shown before they were."""
+    """Map each pair that ``study`` names now, but did not name at first, to how often results had been shown before it did."""
     named = [set(map(frozenset, look.pairs)) for look in looks]
     pairs = map(frozenset, study.evaluation.compare)
     before = {pair: next((i for i, earlier in enumerate(named) if pair in earlier), len(looks)) for pair in pairs}
@@ -64,17 +64,17 @@ def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[st
 
 
 def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
-    """What was changed after results had been seen, also where it was changed back."""
+    """Yield what was changed after results had been seen, even if it was changed back."""
     now = _look_at(study)
     named = set(map(frozenset, now.pairs))
     if late := count_looks_before(looks, study):
         pairs = "; ".join(join_names(pair, " and ") for pair in now.pairs if frozenset(pair) in late)
         yield f"Named after the results had been shown, so their p says less than it seems: {pairs}."
     if now.pairs and (gone := {frozenset(pair): pair for look in looks for pair in look.pairs if frozenset(pair) not in named}):
-        yield f"Named before and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone.values())}."
+        yield f"Named before and no longer compared: {'; '.join(join_names(pair, ' and ') for pair in gone.values())}."
     if out := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in now.arms]:
         shown = _count_until(looks, [not set(out).isdisjoint(look.arms) for look in looks])
-        yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
+        yield f"Removed {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
     if looks and looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
         yield f"Added {_count_until(looks, [not set(added) <= set(look.arms) for look in looks])}: {join_names(added)}."
     for name in ("seeds", "seed", "first_split", "cluster_field", "judging_check"):
@@ -85,6 +85,6 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
 
 
 def _count_until(looks: Sequence[Look], differ: Sequence[bool]) -> str:
-    """How often results had been shown when something was changed, which did ``differ`` at some of the ``looks``."""
+    """Say how often results had been shown when something was changed that did ``differ`` at some of the ``looks``."""
     last = max(compress(count(1), differ))
     return f"after the results had been shown {counted(sum(look.times for look in looks[:last]), 'time')}"

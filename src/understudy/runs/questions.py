@@ -1,7 +1,7 @@
 """The questions of a run, each from its chains to the students' answers: what `understudy why` prints and `understudy view` shows.
 
-Only an entry for each question is held. Chains, verdicts and training examples are read from the run's files when they are shown.
-Of a run that is not finished, what is there is shown: `understudy check` is enough.
+Memory holds only an entry for each question. Chains, verdicts and training examples are read from the run's files when they are
+shown. An unfinished run shows what it has so far: `understudy check` is enough.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from understudy.training.record import ShownExample, read_examples
 
 @dataclass(frozen=True)
 class JudgedChain:
-    """A chain with the verdict of each check. ``arms``: those whose selection took it."""
+    """A chain with the verdict of each check. ``arms``: those whose selection chose it."""
 
     chain: Chain
     verdicts: tuple[Verdict, ...]
@@ -33,8 +33,8 @@ class JudgedChain:
 
 @dataclass(frozen=True)
 class ArmAnswer:
-    """What ``arm`` answers with one training seed: its ``outcome``, and each sampled solution with its own. ``step``: the first in
-    which an equation is wrong, counted from 1; None where none is or the answer is right."""
+    """The answer of ``arm`` with one training seed: its ``outcome``, and each sampled solution with its own outcome. ``step``: the
+    first with a wrong equation, counted from 1; None if there is none or the answer is right."""
 
     arm: str
     seed: int
@@ -45,8 +45,8 @@ class ArmAnswer:
 
 @dataclass(frozen=True)
 class QuestionRecord:
-    """One question. ``rows``: those of its chains in the run's file. ``verdicts``: what the first check says of them -> how many.
-    ``length``: characters of its longest chain."""
+    """One question. ``rows``: those of its chains in the run's file. ``verdicts``: outcome by the first check -> how many of its
+    chains. ``length``: characters of its longest chain."""
 
     problem: Problem
     rows: range
@@ -62,9 +62,9 @@ class QuestionRecord:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which questions: ``text`` stands in the question, in a chain of it or in an answer; some chain has the ``verdict``; ``arm``
-    (any, where it is "") answers with ``outcome``, and its first wrong step is ``step``; the arms are not right equally often
-    (``disagree``); the arm's longest answer, or the longest chain where no arm is named, has ``least`` to ``most`` characters."""
+    """Which questions to show: ``text`` occurs in the question, one of its chains or an answer; some chain has the ``verdict``;
+    ``arm`` ("": any arm) answers with ``outcome``, and its first wrong step is ``step``; the arms are not right equally often
+    (``disagree``); the arm's longest answer, or the longest chain if no arm is named, has ``least`` to ``most`` characters."""
 
     text: str = ""
     split: str = ""
@@ -77,7 +77,7 @@ class Filters:
     most: int | None = None
 
     def keeps(self, entry: QuestionRecord) -> bool:
-        """Whether ``entry`` passes all of them but ``text``."""
+        """Whether ``entry`` passes all filters but ``text``."""
         answers = [answer for answer in entry.answers if self.arm in ("", answer.arm)]
         wanted = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
         length = max((len(s.text) for a in answers for s, _ in a.solutions), default=0) if self.arm else entry.length
@@ -92,27 +92,27 @@ class Filters:
 
 
 class QuestionIndex:
-    """Every question of ``run``, in its order, those of the evaluated splits first. Raises DataError where the chains are not
-    judged yet."""
+    """Every question of ``run``, in its order, those of the evaluated splits first. Raises DataError if the chains are not judged
+    yet."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         splits = run.study.evaluation.splits
         rows_of, lengths = self._read_chains()
         verdicts = pq.read_table(run.verdicts_file, columns=["check", "outcome"])
-        told = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
+        outcomes = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
         scored = (one for split in splits for arm in run.arms if run.has(arm, "answers") for one in score(run, arm, split))
         answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
         entries = [
-            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(lengths[rows.start : rows.stop], default=0), found)
+            QuestionRecord(p, rows, Counter(outcomes[rows.start : rows.stop]), max(lengths[rows.start : rows.stop], default=0), own)
             for p in run.problems
-            for rows, found in [(rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ())))]
+            for rows, own in [(rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ())))]
         ]
         entries.sort(key=lambda entry: splits.index(entry.problem.split) if entry.problem.split in splits else len(splits))
         self.entries = {entry.problem.id: entry for entry in entries}
 
     def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
-        """Problem -> the rows of its chains, and the length of each chain."""
+        """Read problem -> the rows of its chains, and the length of each chain."""
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
         places = grouped((name, i) for i, name in enumerate(table["problem"].to_pylist()))
         rows = {name: range(of_problem[0], of_problem[-1] + 1) for name, of_problem in places.items()}
@@ -126,7 +126,7 @@ class QuestionIndex:
         return ArmAnswer(one.arm, one.seed, outcome, solutions, step or None)
 
     def find(self, filters: Filters) -> list[QuestionRecord]:
-        """The questions that pass ``filters``."""
+        """Find the questions that pass ``filters``."""
         kept = [entry for entry in self.entries.values() if filters.keeps(entry)]
         if not filters.text:
             return kept
@@ -134,30 +134,30 @@ class QuestionIndex:
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
         in_a_chain = set(table.filter(pc.match_substring(table["text"], filters.text, ignore_case=True))["problem"].to_pylist())
 
-        def has(entry: QuestionRecord) -> bool:
+        def contains(entry: QuestionRecord) -> bool:
             texts = (entry.problem.id, question_text(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
             return entry.problem.id in in_a_chain or any(wanted in text.casefold() for text in texts)
 
-        return [entry for entry in kept if has(entry)]
+        return [entry for entry in kept if contains(entry)]
 
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
-        """The chains of a question, with what every check says of each."""
+        """Read the chains of a question, with the verdict of every check on each."""
         chains = list(read_rows(self.run.chains_file, Chain, entry.rows))
         checks, n = len(self.run.study.checks), len(entry.rows)
-        said = list(read_rows(self.run.verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
+        verdicts = list(read_rows(self.run.verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
         return [
             JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
-            for chain, *of_chain in zip(chains, *(said[n * i : n * (i + 1)] for i in range(checks)), strict=True)
+            for chain, *of_chain in zip(chains, *(verdicts[n * i : n * (i + 1)] for i in range(checks)), strict=True)
         ]
 
     @cached_property
     def _chosen(self) -> Mapping[str, frozenset[str]]:
-        """arm -> the chains that its selection took, of arms that train on chains and have come so far."""
+        """arm -> the chains that its selection chose, for arms that train on chains and have got that far."""
         run = self.run
         arms = [arm for arm in run.arms if run.has(arm, "selection") and (not run.has(arm, "student") or run.teaches_chains(arm))]
         return {arm: chosen_ids(run.selection(arm)) for arm in arms}
 
     def examples(self, entry: QuestionRecord) -> Iterator[tuple[str, ShownExample]]:
-        """(student, example) of what each student learned from a question."""
+        """Yield (student, example) for everything that each student learned from a question."""
         for stage, name in self.run.name_students([arm for arm in self.run.arms if self.run.has(arm, "student")]).items():
             yield from ((name, example) for example in read_examples(stage, entry.problem.id))

@@ -1,4 +1,4 @@
-"""How near the arms' rationales are to those of one of them on the same questions: usually the teacher's."""
+"""Measure how similar the arms' rationales are to those of one arm, usually the teacher, on the same questions."""
 
 import re
 from collections import Counter
@@ -14,15 +14,15 @@ from understudy.runs.run import Run, score
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 Pair = tuple[list[str], list[str]]
-"""What an arm wrote for a question, call by call, and what the other one did."""
+"""What an arm wrote for a question, call by call, and what the other arm wrote."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """Of ``n`` texts of ``arm``, over its seeds, and the other arm's of its first seed for the same questions. ``role``: what this
-    role wrote alone; "" is the whole reply. ``bleu`` of the corpus and mean ``rouge_l`` (F1) are from 0 to 100. ``numbers``: the
-    share with the same numbers, of the texts that have some (None: no text has any). ``turns``: of one role, the share with as
-    many calls (of a decomposer: as many sub-questions)."""
+    """The similarity of ``n`` texts of ``arm``, over its seeds, to the other arm's texts (first seed) for the same questions.
+    ``role``: only what this role wrote; "" is the whole reply. ``bleu`` of the corpus and mean ``rouge_l`` (F1) are from 0 to 100.
+    ``numbers``: of the texts that have numbers, the share with the same ones (None: no text has any). ``turns``: for one role, the
+    share with as many calls (for a decomposer: as many sub-questions)."""
 
     arm: str
     role: str
@@ -34,11 +34,11 @@ class Likeness:
 
 
 def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likeness]:
-    """How near those of every other arm that writes any are to those of ``reference``, by the first reply to each question of
+    """Compare the rationales of every other arm that writes any with those of ``reference``, by the first reply to each question of
     ``split``.
 
-    BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that is
-    not there, or is alone.
+    BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that does not exist or is the
+    only one.
     """
     writing = [name for name, arm in run.arms.items() if getattr(run.study.method(arm), "writes_rationales", True)]
     if reference not in writing:
@@ -55,8 +55,8 @@ def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likenes
 
 
 def _by_role(solution: Solution) -> dict[str, list[str]]:
-    """The whole reply (""), and what each of several roles wrote. The sub-questions and answers of a reply that has both are those
-    of a decomposer and a solver, whoever wrote it: a teacher, or one student in one pass."""
+    """Return the whole reply (""), and what each of several roles wrote. If a reply has sub-questions and answers, they count as
+    those of a decomposer and a solver, whoever wrote it: a teacher, or one student in one pass."""
     roles = grouped(solution.turns)
     texts = {"": [solution.text]} | (roles if len(roles) > 1 else {})
     if steps := read_steps(solution.text):
@@ -94,5 +94,5 @@ def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> T
         (Column("as many turns", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
     ]
     about = "Turns: calls, or the sub-questions of the replies that have them (n)."
-    note = f'Of "{reference}": its first seed. {about} Likeness is not quality: a wrong chain in the same words scores high.'
-    return tabulate(f'Rationales on {split} beside those of "{reference}"', rows, parts, note=note)
+    note = f'Of "{reference}": its first seed. {about} Similarity is not quality: a wrong chain in the same words scores high.'
+    return tabulate(f'Rationales on {split} compared with those of "{reference}"', rows, parts, note=note)

@@ -1,4 +1,4 @@
-"""The report of a run, computed from its stages, with what has to be read with its numbers; `reports` only draws it."""
+"""Compute the report of a run from its stages, with the notes to read with its numbers; `reports` only draws it."""
 
 import platform
 from collections import Counter
@@ -26,15 +26,15 @@ from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.training.record import read_seen
 
 NOT_SCORED = (
-    "Nothing is scored, as the study says (evaluation.scored = false). Which arm answers better is for people or a model to judge: "
-    "understudy judge RUN --arms ARM ARM --rater NAME; what they say stands below."
+    "Nothing is scored, as the study says (evaluation.scored = false). People or a model judge which arm answers better: "
+    "understudy judge RUN --arms ARM ARM --rater NAME; their judgements are below."
 )
 
 
 def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> ReportData:
-    """The report of the run in ``directory``: every number in it is computed now, from the answers that are stored there.
+    """Compute the report of the run in ``directory``, every number from the answers that are stored there.
 
-    ``plugins``: files that add the check that judged them, where it is not built in. Raises DataError where there is no run or it
+    ``plugins``: files that add the check that judges the answers, if it is not built in. Raises DataError if there is no run or it
     is not finished.
     """
     for plugin in plugins:
@@ -92,7 +92,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
 
 
 def write_page(data: ReportData, directory: Path) -> Path:
-    """Write results.json and report.html into the run; the page's path."""
+    """Write results.json and report.html into the run, and return the page's path."""
     from understudy.reports.documents import page
 
     write_json(directory / "results.json", asdict(data))
@@ -102,7 +102,7 @@ def write_page(data: ReportData, directory: Path) -> Path:
 
 
 def write_pictures(data: ReportData, directory: Path) -> list[Path]:
-    """The pictures of the report as PNG files in ``directory``."""
+    """Write the pictures of the report as PNG files into ``directory``, and return their paths."""
     from understudy.reports.plots import pictures
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -110,8 +110,8 @@ def write_pictures(data: ReportData, directory: Path) -> list[Path]:
 
 
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
-    """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
-    all, where they agree on everything). None where no arm was shown a chain."""
+    """Follow the first example that shows a chain, and the first test problem on which the arms' first seeds disagree (if they
+    agree on everything, the first problem). Returns None if no arm was shown a chain."""
     students = (stage for arm in run.arms for *_, stage in run.each_student(arm))
     shown = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
     if (example := next(shown, None)) is None:
@@ -144,7 +144,7 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
 
 
 def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, str]]) -> Iterator[str]:
-    """What has to be read with the numbers. ``probed``: (arm, alteration) of each measure of faithfulness."""
+    """Write the notes to read with the numbers. ``probed``: (arm, alteration) of each measure of faithfulness."""
     study = run.study
     yield from _note_students(run)
     for split in study.evaluation.splits:
@@ -157,7 +157,7 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
     if dropped := run.problems_summary.dropped:
-        yield f"{counted(len(dropped), 'problem')} left training or dev since a held-out split has the same question."
+        yield f"{counted(len(dropped), 'problem')} left training or dev, because a held-out split has the same question."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
         yield f"{counted(errors, 'request')} failed: counted as errors, not as wrong answers, so the affected rows are smaller."
     chains = run.chains_summary
@@ -165,26 +165,26 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
         yield f"{counted(chains.errors, 'request')} to the teacher failed and gave no chain."
     if chains.versions:
         counts = ", ".join(f"{version} {count:,}" for version, count in chains.versions.items())
-        yield f"The teacher changed while it was asked; chains of each version of the model: {counts}."
+        yield f"The teacher's model changed during sampling; chains by version: {counts}."
     if chains.unasked:
-        yield f"Not asked for: {counted(chains.unasked, 'chain')} of the teacher: {chains.stopped}."
+        yield f"{counted(chains.unasked, 'chain')} of the teacher not asked for: {chains.stopped}."
     if too_long := sum(student.too_long for arm in run.arms for student in run.student_summaries(arm)):
-        yield f"Left out, as too long for the student's context: {counted(too_long, 'training example')} (summed over students)."
+        yield f"{counted(too_long, 'training example')} left out as too long for the student's context (summed over students)."
 
 
 def _note_answered_again(run: Run, probed: Collection[tuple[str, str]]) -> Iterator[str]:
-    """Note what was answered again and gives no number."""
+    """Note what was answered again but gives no number."""
     for arm in run.arms:
         with_gold = (stage for seeds in run.reanswered(arm, "gold").values() for stage in seeds.values())
         if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
-            yield f"The errors of {arm} could not be attributed: the data set has no working that could take a part's place."
+            yield f"The errors of {arm} could not be attributed: the data set has no working that can take a part's place."
         lost = [how for how in run.reanswered(arm, "probe") if (arm, how) not in probed]
         if lost and run.study.evaluation.scored:
-            yield f"Not measured of {arm}: faithfulness ({', '.join(lost)}); no question has a rationale by every seed's student."
+            yield f"Faithfulness of {arm} not measured ({', '.join(lost)}): no question has a rationale by every seed's student."
 
 
 def _note_students(run: Run) -> Iterator[str]:
-    """Note what the students start from, how their checkpoints are chosen, and what they learn from."""
+    """Note what the students start from, how their checkpoints were chosen, and what they learned from."""
     study = run.study
     made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     scratch = [arm for arm, students in made_with.items() if any(student.scratch for student in students)]
@@ -214,17 +214,17 @@ def _describe_making(run: Run, answered: ScoredAnswers) -> str:
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
-    """Note which weights are from GGUF files."""
+    """Note which weights come from GGUF files."""
     summaries = [("the teacher", run.chains_summary.weights)]
     summaries += [(arm, student.weights) for arm in run.arms for student in run.student_summaries(arm)]
     summaries += [(arm, one.summary.weights) for (arm, _), seeds in scored.items() for one in seeds]
     for weights in dict.fromkeys(weights for _, weights in summaries if weights):
-        names = dict.fromkeys(name for name, said in summaries if said == weights)
+        names = dict.fromkeys(name for name, own in summaries if own == weights)
         yield f"The weights of {', '.join(names)}, before any training, are {weights}."
 
 
 def format_command(run: Run) -> str:
-    """The command line that makes the same run."""
+    """Write the command line that makes the same run."""
     study = run.study
     verb = f"understudy run {study.file}" if study.file else "understudy demo"
     verb += f" --profile {study.profile}" if study.profile else ""
@@ -234,7 +234,7 @@ def format_command(run: Run) -> str:
 
 
 def list_versions(readers: Sequence[str]) -> dict[str, str]:
-    """The versions of what made the numbers, and of what read the answers; a library that is not installed here is left out."""
+    """List the versions of what made the numbers, and of what read the answers. Libraries that are not installed are left out."""
     names = ("understudy", "torch", "transformers", "tokenizers")
     installed = {name: version for name in names if (version := installed_version(name))}
     return {"python": platform.python_version(), **installed, "answers": ", ".join(readers)}

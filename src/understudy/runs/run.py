@@ -1,4 +1,4 @@
-"""A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
+"""Read a run directory by the plan that ran last in it, and score its answers. Only its own files are read, not the inputs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from understudy.training.record import read_seen
 
 
 class Run:
-    """The results of a study in ``directory``. Whatever reads a stage raises DataError where it has not run."""
+    """The results of a study in ``directory``. Reading a stage that has not run raises DataError."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -36,33 +36,33 @@ class Run:
         self.arms: Mapping[str, Arm] = {arm.name: arm for arm in self.study.arms}
 
     def arm(self, name: str) -> Arm:
-        """Raises DataError where the study has none of that name."""
+        """Return the arm ``name``. Raises DataError if the study has none of that name."""
         if name not in self.arms:
             raise DataError(f"{self.directory}: there is no arm {with_known(name, self.arms, 'its arms')}")
         return self.arms[name]
 
     def stage(self, folder: str) -> Path:
-        """The directory of a stage."""
+        """Return the directory of a stage."""
         path = self.directory / "stages" / folder
         if not is_done(path):
             raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
         if path not in self._intact and (why := find_damage(path, deep=False)):
-            raise DataError(f"{why}; run the study again, which makes it anew")
+            raise DataError(f"{why}; run the study again to replace it")
         self._intact.add(path)
         return path
 
     def selection(self, arm: str) -> Path:
-        """The selection of an arm that trains; the other arms have none."""
+        """Return the directory of the selection of an arm that trains; the other arms have none."""
         (place,) = self._places(arm, "selection")
         return self.stage(place.folder)
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
-        """seed -> role -> directory"""
+        """Map seed -> role -> the directory of its student."""
         by_seed = grouped((place.seed, place) for place in self._places(arm, "student"))
         return {seed: {place.name: self.stage(place.folder) for place in places} for seed, places in by_seed.items()}
 
     def each_student(self, arm: str) -> Iterator[tuple[int, str, Path]]:
-        """Every student of an arm: its seed, the arm's name, with its role where the arm trains several, and its directory."""
+        """Yield every student of an arm: its seed, the arm's name (with its role if the arm trains several), and its directory."""
         for seed, roles in self.students(arm).items():
             for role, stage in roles.items():
                 yield seed, arm if len(roles) == 1 else f"{arm} ({role})", stage
@@ -73,22 +73,22 @@ class Run:
         return any(example.chain is not None for example in read_seen(student).shown)
 
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
-        """directory -> the names of the arms that share this student, with its role where they train several. Only those of the
+        """Map directory -> the names of the arms that share this student, with its role if they train several. Only students of the
         first seed: every seed sees the same examples."""
         named = ((stage, name) for arm in arms for seed, name, stage in self.each_student(arm) if seed == self.study.seed)
         return {stage: " = ".join(names) for stage, names in grouped(named).items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
-        """The summaries of the students of all seeds and roles."""
+        """Read the summaries of the students of all seeds and roles."""
         return [read_summary(stage, StudentSummary) for *_, stage in self.each_student(arm)]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
-        """seed -> directory"""
+        """Map seed -> the directory of the answers."""
         return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
 
     def reanswered(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
-        """The answers of an arm that was asked the first split again, by the part whose output was replaced by the gold one, or by
-        how the rationale was altered (``probe``), and by seed."""
+        """Map the answers of an arm that was asked the first split again: by the part whose output was replaced by gold, or by how
+        the rationale was altered (``probe``), then by seed."""
         by_name = grouped((place.name, place) for place in self._places(arm, what))
         return {name: {place.seed: self.stage(place.folder) for place in places} for name, places in by_name.items()}
 
@@ -101,7 +101,7 @@ class Run:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
     def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:
-        """Problem -> the solutions in the directory ``stage``, of the problems that have a gold answer."""
+        """Read problem -> the solutions in the directory ``stage``, for the problems that have a gold answer."""
         known = (s for s in read_rows(stage / answers.FILE, Solution) if s.problem in self.problems_of(split))
         return grouped((solution.problem, solution) for solution in known)
 
@@ -110,7 +110,7 @@ class Run:
         return list(read_rows(self.stage(self.plan.problems) / problems.FILE, Problem))
 
     def judged_chains(self) -> Iterator[tuple[Chain, Verdict]]:
-        """Every chain with the verdict of the first check; few are in memory at once."""
+        """Yield every chain with the verdict of the first check; few are in memory at once."""
         first = (verdict for verdict in read_rows(self.verdicts_file, Verdict) if verdict.check == self.study.checks[0])
         return zip(read_rows(self.chains_file, Chain), first, strict=True)
 
@@ -134,9 +134,9 @@ class Run:
 
     @cached_property
     def check(self) -> Check:
-        """The check that judges the run's answers. Reading a run imports no plug-in: its file must be loaded first (--plugin).
+        """The check that judges the run's answers. Reading a run imports no plug-in: load the check's file first (--plugin).
 
-        Raises DataError where it is not, or is not the text that the run was made with.
+        Raises DataError if it is not loaded, or if its text is not the one that the run was made with.
         """
         made_with, name = self.plan.plugins, self.study.checks[0]
         addition = added("check", name)
@@ -149,12 +149,12 @@ class Run:
             raise DataError(f"{self.directory}: {error}{files}") from None
 
     def problems_of(self, split: str) -> Mapping[str, Problem]:
-        """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
-        question with one answer the first alone, since each would count as evidence of its own."""
+        """Return the problems of ``split`` that have a gold answer (all, if nothing is scored), by id, in order. Of copies of a
+        question with the same answer only the first is kept, since each would count as independent evidence."""
         return self._splits.get(split, {})
 
     def count_copies(self, split: str) -> int:
-        """The problems that are left out of `problems_of` as copies of another one."""
+        """Count the problems that `problems_of` leaves out as copies of another one."""
         return sum(p.split == split and self._asks(p) for p in self.problems) - len(self.problems_of(split))
 
     def _asks(self, problem: Problem) -> bool:
@@ -171,9 +171,9 @@ class Run:
 
 @dataclass(frozen=True)
 class ArmOutcomes:
-    """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding;
-    problems that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, where the arm
-    votes and log-probabilities are there. ``summary``: what the stage says of itself."""
+    """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding; problems
+    that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, if the arm votes and
+    log-probabilities are known. ``summary``: that of the stage."""
 
     arm: str
     split: str
@@ -194,11 +194,11 @@ ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 
 
 def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = None) -> Iterator[ArmOutcomes]:
-    """The scored answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
+    """Score the answers of ``arm`` to ``split``, seed by seed: those in ``stages`` (seed -> directory), by default its own."""
     decode, problems, check = run.arms[arm].decode, run.problems_of(split), run.check
 
     def judge(solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
-        """Problem -> the outcome of its one solution, or of the vote of several."""
+        """Map problem -> the outcome of its one solution, or of the vote of several."""
         return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
     for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
@@ -211,11 +211,11 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
-    """The cluster of each problem of ``names``, by the field that the study names; a problem without it is a cluster of its own."""
+    """Find the cluster of each problem of ``names``, by the field that the study names; a problem without it is its own cluster."""
     by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
     return [problems[name].text_of(by) or f"\0{name}" for name in names] if by else None
 
 
 def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
-    """The problems that every one of ``scored`` has an outcome for, in order."""
+    """List the problems for which every one of ``scored`` has an outcome, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

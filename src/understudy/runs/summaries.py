@@ -1,4 +1,4 @@
-"""The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
+"""Compute the numbers of a report: each arm on each split, differences between arms, and what selection, training and votes did."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ AT_CHANCE = "at chance: nothing can be said"
 
 
 def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
-    """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
+    """Yield the results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote if there is one."""
     arm = run.arms[scored.arm]
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
@@ -58,7 +58,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
 
 
 def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
-    """One arm on one split, over its seeds; ``noise``: of all arms of the split."""
+    """Summarise one arm on one split, over its seeds; ``noise``: that of all arms of the split."""
     problems = list(run.problems_of(scored[0].split).values())
     names = common_problems(scored)
     correct_SN = statistics.correctness([one.outcomes for one in scored], names)
@@ -81,7 +81,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
 
 
 def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """The fields of `Scores` that are counted, over all seeds of ``scored``."""
+    """Count the fields of `Scores` that are counts, over all seeds of ``scored``."""
     counted = metrics.count_outcomes(outcomes)
     n = sum(counted.values())
     replies = [reply for one in scored for reply in one.replies]
@@ -99,7 +99,7 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
 
 
 class MeasuredArm(NamedTuple):
-    """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made. ``noise``: how
+    """One arm on one split: its answers seed by seed, their summary, and the conditions under which they were made. ``noise``: how
     much all arms of the split vary between training seeds."""
 
     scored: Sequence[ArmOutcomes]
@@ -109,12 +109,13 @@ class MeasuredArm(NamedTuple):
 
     @property
     def one_seed(self) -> bool:
-        """The arm has one seed alone, or trains nobody: beside another such one it says nothing about its method."""
+        """Whether the arm has only one seed, or trains nothing: compared with another such arm, it says nothing about its
+        method."""
         return len(self.scored) == 1
 
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
-    """Arms on one split, under the names that they have here; each is given with its run."""
+    """Measure arms on one split, under the names that they have here; each comes with its run."""
     correct = [statistics.correctness([one.outcomes for one in of], common_problems(of)) for _, of in arms.values()]
     noise = statistics.seed_noise(correct, group_by_students([(run, of[0].arm) for run, of in arms.values()]))
     return {
@@ -124,7 +125,7 @@ def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[
 
 
 def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
-    """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
+    """Number the group of each of ``arms``: arms that share a student are in one group. Equal stages are equal students, in
     whatever run."""
     students = [{stage.name for *_, stage in run.each_student(arm)} for run, arm in arms]
     return list(connected_components(np.array([[bool(one & other) for other in students] for one in students]))[1])
@@ -132,16 +133,16 @@ def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
 
 Arms = Mapping[str, MeasuredArm]
 Pairs = Sequence[tuple[str, str]]
-"""An arm, and the one that is compared with it."""
+"""An arm, and the arm that is compared with it."""
 
 
 def name_pairs(run: Run) -> Pairs:
-    """The pairs of arms that the study names, or every pair."""
+    """Return the pairs of arms that the study names, or every pair."""
     return run.study.evaluation.compare or list(combinations(run.arms, 2))
 
 
 def mark_late(run: Run, pairs: Iterable[data.Comparison]) -> Iterator[data.Comparison]:
-    """``pairs``, with a mark on those that the study named after results had been shown."""
+    """Mark those of ``pairs`` that the study named after results had been shown."""
     late = count_looks_before(read_looks(run.directory), run.study)
     for pair in pairs:
         looks = late.get(frozenset((pair.arm, pair.other)))
@@ -149,7 +150,7 @@ def mark_late(run: Run, pairs: Iterable[data.Comparison]) -> Iterator[data.Compa
 
 
 def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[data.Comparison]:
-    """The tests of ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
+    """Test ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
     tests = []
     for other, arm in pairs:
         scored = arms[arm].scored, arms[other].scored
@@ -162,7 +163,7 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
 
 
 def _conclude(pairs: Pairs, tests: list[tuple[statistics.PairedTest, int]], arms: Arms, split: str) -> Iterator[data.Comparison]:
-    """What can be said of each of ``pairs``; ``tests``: the test of each, and of how many problems it is."""
+    """Yield what can be said of each of ``pairs``; ``tests``: the test of each, and its number of problems."""
     corrected = statistics.holm([test.p for test, _ in tests])
     for (other, arm), (test, n), p in zip(pairs, tests, corrected, strict=True):
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
@@ -171,7 +172,7 @@ def _conclude(pairs: Pairs, tests: list[tuple[statistics.PairedTest, int]], arms
 
 
 def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
-    """What can be said of two arms; ``p``: after the correction."""
+    """Say what can be said of two arms; ``p``: after the correction."""
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
@@ -185,7 +186,7 @@ def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: Measure
 
 
 def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:
-    """The accuracy of one arm on one split for each value of the study's ``by``."""
+    """Yield the accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
     named = ((run.problems_of(split)[name].text_of(by), name) for name in common_problems(scored))
@@ -198,8 +199,8 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
 
 
 def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[list[data.Consistency], list[data.Comparison]]:
-    """How often each arm answers an original and all its changed versions right (evaluation.contrast), and pairs of arms compared
-    in that. ``arms``: as they are measured on the first split."""
+    """Measure how often each arm answers an original and all its changed versions right (evaluation.contrast), and compare pairs of
+    arms in that. ``arms``: as measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
     common = [(split, name) for split in splits for name in common_problems([one for arm in arms for one in scored[arm, split]])]
     named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
@@ -234,7 +235,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
 
 
 def describe_selection(run: Run, arm: str) -> data.ArmSelection:
-    """What selection left an arm that trains."""
+    """Describe what the selection of an arm that trains kept."""
     return data.ArmSelection(
         **vars(read_summary(run.selection(arm), SelectionCounts)),
         arm=arm,
@@ -244,7 +245,8 @@ def describe_selection(run: Run, arm: str) -> data.ArmSelection:
 
 
 def collect_curves(run: Run) -> Iterator[data.Curve]:
-    """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
+    """Yield how each student learned. Arms that differ only in decoding share their students, which appear under the first of
+    them."""
     students = grouped((stage, (seed, name)) for arm in run.arms for seed, name, stage in run.each_student(arm))
     for stage, ((seed, name), *_) in students.items():
         student = read_summary(stage, StudentSummary)
@@ -259,8 +261,8 @@ def collect_curves(run: Run) -> Iterator[data.Curve]:
 
 
 def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]:
-    """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over the seeds
-    that have any such problem. Nothing where no seed has one, or the arm does not vote."""
+    """Yield the votes of one arm on one split for every number of samples, over the problems that have all samples: means over the
+    seeds that have any such problem. Yields nothing if no seed has one or the arm does not vote."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
     complete = [whole for one in scored if (whole := {name: s for name, s in one.solutions.items() if len(s) == drawn})]
@@ -287,13 +289,13 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]
 
 
 def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexity]:
-    """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
+    """Bin the teacher's chains and the sampled answers of arms that vote, if their log-probabilities are known."""
 
     def bins(judged: Iterable[tuple[float | None, Outcome]]) -> tuple[metrics.Bin, ...]:
         known = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
         return tuple(metrics.by_perplexity(known))
 
-    yield data.Perplexity("", "train", bins((c.logprob, said.outcome) for c, said in run.judged_chains()))
+    yield data.Perplexity("", "train", bins((chain.logprob, verdict.outcome) for chain, verdict in run.judged_chains()))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems, replies = run.problems_of(split), (reply for one in seeds for reply in one.replies)
@@ -302,7 +304,7 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexi
 
 
 def describe_teacher(run: Run) -> data.TeacherSummary:
-    """What the teacher wrote, and what every check says of it."""
+    """Describe what the teacher wrote, and the verdicts of every check on it."""
     chains, verdicts = run.chains_summary, read_summary(run.stage(run.plan.verdicts), VerdictsSummary)
     return data.TeacherSummary(
         engine=run.study.teacher.engine,

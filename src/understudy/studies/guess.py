@@ -1,4 +1,4 @@
-"""From a file of questions to a first study, which `understudy init` writes: which field is what, which answers, which splits."""
+"""Guess a first study from a file of questions, for `understudy init`: its fields, the kind of its answers, its splits."""
 
 import json
 import re
@@ -26,20 +26,20 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "context": ("context", "passage", "paragraph", "background", "facts"),
     "rationale": ("rationale", "explanation", "reasoning", "cot", "chain_of_thought", "chain", "solution"),
 }
-"""Our field -> what data sets call it, most usual first."""
+"""Our field -> what data sets call it, the most common name first."""
 
 _OPTION = re.compile(r"(?P<prefix>(?:option|choice|opt|op|ending|alternative|sol)[_ ]?|)(?P<label>[a-h]|[0-9])", re.I)
-"""A field that is one option: option_a, choice1, opa, ending0, or A alone."""
+"""The name of a field that holds one option: option_a, choice1, opa, ending0, or A alone."""
 
 LOOKED_AT = 500
 ENOUGH = 0.95
-"""The share of rows that has to fit what is guessed."""
+"""The share of rows that must fit a guess."""
 
 
 class Guess(NamedTuple):
-    """What a file seems to hold: ``fields`` (ours -> theirs, also where they are called alike), how its rows are read
-    (``layout``), the share of answers that fit (``measure_fit``; None: it has no
-    answers), the ``rows`` of each of its splits (``""``: it has none), and the first row's ``example``."""
+    """What a file seems to hold. ``fields``: ours -> theirs, even if the names are equal. ``layout``: how its rows are read.
+    ``fit``: the share of answers that fit (`measure_fit`), None for a file without answers. ``rows``: split -> how many, under
+    ``""`` for a file without splits. ``example``: the first row."""
 
     fields: Mapping[str, str | tuple[str, ...]]
     layout: Layout
@@ -49,7 +49,7 @@ class Guess(NamedTuple):
 
 
 def guess(path: Path) -> Guess:
-    """Look at ``path``. Raises DataError where it cannot be read or no question is recognised."""
+    """Guess what ``path`` holds. Raises DataError if it cannot be read or no question is recognised."""
     sources = _sources(path)
     first = next(iter(sources.values()))
     rows = list(islice(read_objects(first), LOOKED_AT))
@@ -57,38 +57,38 @@ def guess(path: Path) -> Guess:
         raise DataError(f"{first}: has no rows")
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
-        has = f"its fields: {', '.join(rows[0][1])}"
-        raise DataError(f"{first}: no field looks like a question ({has}); rename one, or name it: task.fields.question")
+        names = f"its fields: {', '.join(rows[0][1])}"
+        raise DataError(f"{first}: no field looks like a question ({names}); rename one, or name it: task.fields.question")
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
     return Guess(fields, layout, share, counts, rows[0][1])
 
 
 def _sources(path: Path) -> dict[str, Path]:
-    """Our split -> where it is; ``""`` is not split yet."""
+    """Map each of our splits to its path; ``""`` stands for data without splits."""
     splits = splits_of(path) if path.is_dir() else {}
     roles = roles_of(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
-        raise DataError(f"{path}: has no split train (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
+        raise DataError(f"{path}: has no train split (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
     return {ours: path / name for ours, name in roles.items()} or {"": path}
 
 
 def _fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
-    there = {name.lower(): name for row in rows for name, value in row.items() if value not in (None, "", [], {})}
+    filled = {name.lower(): name for row in rows for name, value in row.items() if value not in (None, "", [], {})}
     fields: dict[str, str | tuple[str, ...]] = {}
     for ours, names in NAMES.items():
-        theirs = next((there[n] for n in names if n in there and there[n] not in fields.values()), None)
+        theirs = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
         if theirs is not None and (ours != "question" or isinstance(rows[0].get(theirs), str)):
             fields[ours] = theirs
-    if "body" in there and fields.get("question") == there.get("question"):
-        fields["question"] = f"{{{there['body']}}} {{{there['question']}}}"  # SVAMP and ASDiv tell first, and ask apart
-    if "choices" not in fields and (options := _option_fields(list(there.values()))):
+    if "body" in filled and fields.get("question") == filled.get("question"):
+        fields["question"] = f"{{{filled['body']}}} {{{filled['question']}}}"  # SVAMP and ASDiv have story and question apart
+    if "choices" not in fields and (options := _option_fields(list(filled.values()))):
         fields["choices"] = options
     return fields
 
 
 def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
-    """The fields that are an option each, in order; () where there are none."""
+    """Find the fields that hold one option each, in order; () if there are none."""
     series: dict[str, dict[str, str]] = {}
     for name in names:
         if match := _OPTION.fullmatch(name):
@@ -102,7 +102,7 @@ def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
-    """The most special kind of answers that enough rows fit, else text; and the share that fits, None where there are none."""
+    """Find the most specific kind of answer that enough rows fit, else text, and the share that fits: None without answers."""
     mapped = {ours: theirs for ours, theirs in fields.items() if ours != theirs}
     usual = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
@@ -116,15 +116,15 @@ def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[st
 
 
 def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
-    """A commented study for the file, to be written to ``to``; ``relative``: the file's path as seen from there."""
+    """Write a commented study for the file, as text. It will be saved as ``to``; ``relative`` is the file's path from there."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in to.stem).strip("-") or "study"
     layout = found.layout
-    said = "# no answers were found: the teacher can be sampled, nothing can be scored"
+    comment = "# no answers were found: the teacher can be sampled, but nothing can be scored"
     if found.fit is not None:
-        said = f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
+        comment = f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
     lines = _sizes(found)
     if layout.choices_in != "field":
-        lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
+        lines += f'choices_in = "{layout.choices_in}"  # the options are in its text\n'
     if layout.decimal == "comma":
         lines += 'decimal = "comma"         # "3,5" is three and a half\n'
     fields = "".join(f"{ours} = {json.dumps(theirs, ensure_ascii=False)}\n" for ours, theirs in layout.fields.items())
@@ -133,11 +133,11 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     exemplars = shown if "rationale" in found.fields else ""
     template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
     names = {"file": path.name, "study": to, "name": json.dumps(name), "path": json.dumps(relative)}
-    return template.substitute(names, said=said, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
+    return template.substitute(names, said=comment, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
 
 
 def _sizes(found: Guess) -> str:
-    """What is held out of train: a tenth for each of dev and test that the data do not have."""
+    """Write the ``sizes`` of the splits: a tenth of train for each of dev and test that the data do not have."""
     own = {name: n for name, n in found.rows.items() if name}
     comment = f"# its own splits: {', '.join(f'{name} {n}' for name, n in own.items())}\n" if own else ""
     held = max(1, found.rows.get("", found.rows.get("train", 0)) // 10)

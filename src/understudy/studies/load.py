@@ -1,4 +1,4 @@
-"""Read a study file, strictly, and say what in it cannot be before anything is asked or trained."""
+"""Read a study file, strictly, and report what is wrong in it before anything is asked or trained."""
 
 import dataclasses
 import tomllib
@@ -23,9 +23,9 @@ HEAD = ("name", "seed", "seeds", "overlap", "near_limit", "checks", "relabels", 
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 LONGEST = 120
-"""Bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
+"""The most bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
 _TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
-"""The keys of [teacher] that hold for every engine."""
+"""The keys of [teacher] that apply to every engine."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "") -> Study:
@@ -51,7 +51,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "
 
 
 def load_teacher(path: Path) -> Teacher:
-    """The table [teacher] of the TOML file ``path``, which has no other. Raises StudyError as `load_study` does."""
+    """Read the table [teacher] of the TOML file ``path``, which may have no other. Raises StudyError as `load_study` does."""
     _, tables = _read_toml(path)
     try:
         refuse_unknown(tables, ("teacher",), "unknown table")
@@ -63,7 +63,7 @@ def load_teacher(path: Path) -> Teacher:
 
 
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of a file and its tables."""
+    """Read a file, and return its text and its tables."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         return text, tomllib.loads(text)
@@ -75,7 +75,7 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _refuse_nul(value: Any, where: str) -> None:
-    """Raise StudyError for a text with a NUL character, which no name of a file may have."""
+    """Raise StudyError for a text with a NUL character: no file name may have one."""
     if isinstance(value, str) and "\0" in value:
         raise StudyError(f"{where} = {value!r}: has a NUL character; remove it")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
@@ -102,7 +102,7 @@ def _study(tables: Mapping[str, Any]) -> Study:
 
 
 def _split_teacher(table: Any) -> Any:
-    """The [teacher] table with the keys that only its engine has in a table of their own."""
+    """Move the keys of [teacher] that only its engine has into a table of their own."""
     if not isinstance(table, Mapping):
         return table
     own = {key: value for key, value in table.items() if key not in _TEACHER}
@@ -110,8 +110,8 @@ def _split_teacher(table: Any) -> Any:
 
 
 def _check_engine_keys(teacher: Teacher) -> None:
-    """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it, or that would decide
-    nothing with this engine."""
+    """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it, and for a key that has
+    no effect with this engine."""
     try:
         engine = find("engine", teacher.engine)
         known = [*_TEACHER, *keys_of(engine)]
@@ -136,7 +136,7 @@ def _validate(study: Study) -> None:
     study.load_plugins()
     _validate_names(study.arms)
     if len(study.name.encode()) > LONGEST:
-        raise StudyError(f"study.name = {study.name[:40]!r}...: has more than {LONGEST} bytes, and names a directory; shorten it")
+        raise StudyError(f"study.name = {study.name[:40]!r}...: has more than {LONGEST} bytes, but names a directory; shorten it")
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: must have a letter or digit and no slash, because it names a directory")
     if not study.checks or len(set(study.checks)) < len(study.checks):
@@ -144,14 +144,14 @@ def _validate(study: Study) -> None:
     for name in study.checks:
         find("check", name)
     if study.checks[0] == JUDGED or isinstance(find("check", study.checks[0]), AmongOthers):
-        says = "is said of chains by an engine" if study.checks[0] == JUDGED else "compares the chains of a problem"
-        answer = f"{says}, so it cannot score a student's answer"
-        raise StudyError(f'study.checks[0] = {study.checks[0]!r}: {answer}; name another first: checks = ["answer", ...]')
+        does = "holds an engine's verdicts on chains" if study.checks[0] == JUDGED else "compares the chains of a problem"
+        why = f"{does}, so it cannot score a student's answer"
+        raise StudyError(f'study.checks[0] = {study.checks[0]!r}: {why}; name another first: checks = ["answer", ...]')
     task = study.make_task()
     _check_engine_keys(study.teacher)
     if not hasattr(study.teacher.make_method(), "sample"):
         methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
-        raise StudyError(f"teacher.method = {study.teacher.method!r}: asks no teacher; choose one of {', '.join(methods)}")
+        raise StudyError(f"teacher.method = {study.teacher.method!r}: does not ask a teacher; choose one of {', '.join(methods)}")
     study.teacher.check_engine(task)
     for arm in study.arms:
         _validate_arm(study, arm)
@@ -160,22 +160,22 @@ def _validate(study: Study) -> None:
     pairs = Counter(frozenset(pair) for pair in study.evaluation.compare)
     for pair in study.evaluation.compare:
         if pairs[frozenset(pair)] > 1 or pair[0] == pair[1]:
-            why = "compares an arm with itself" if pair[0] == pair[1] else "stands there twice, one way or the other"
+            why = "compares an arm with itself" if pair[0] == pair[1] else "is named twice, in one order or the other"
             raise StudyError(f"evaluation.compare: {list(pair)} {why}; take it out")
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:
-    """The arm's options are right, and there is a model that can answer by its method in every part."""
+    """Raise StudyError if the arm's options are wrong, or if a part of its method has no model that can answer."""
     where = f"arms[{arm.name!r}]"
     method = study.method(arm)
     _validate_selection(study, arm, method, where)
     if not hasattr(method, "solve"):
-        raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
+        raise StudyError(f"{where}: method {arm.method!r} is only for asking a teacher; set it as teacher.method")
     check_roles(arm, method)
     for part, model in models_of(arm, method).items():
         role = parts_of(method)[part]
         student = student_of_role(study, arm, role)
-        module_of("objective", training_of_role(study, arm, role).objective)  # known, though nothing is imported yet
+        module_of("objective", training_of_role(study, arm, role).objective)  # raises for an unknown one, and imports nothing
         at = f"{where}.roles.{part}" if len(parts_of(method)) > 1 else where
         if model == "trained":
             if not method.roles:
@@ -189,16 +189,16 @@ def _validate_arm(study: Study, arm: Arm) -> None:
 
 
 def _validate_selection(study: Study, arm: Arm, method: Any, where: str) -> None:
-    """The arm can be given the chains that it selects."""
+    """Raise StudyError if the arm cannot get the chains that it selects."""
     if (check := arm.select.check or study.checks[0]) not in study.checks:
         raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
     if arm.select.samples == "greedy" and not study.teacher.greedy:
         raise StudyError(f'{where}.select.samples = "greedy": the teacher writes no greedy chain; set teacher.greedy = true')
     most = study.teacher.allocation.most if study.teacher.allocation else study.teacher.samples
     if isinstance(arm.select.samples, int) and arm.select.samples > most and study.teacher.make_engine().asks:
-        raise StudyError(f"{where}.select.samples = {arm.select.samples}: the teacher writes {most} chains of a question at most")
+        raise StudyError(f"{where}.select.samples = {arm.select.samples}: the teacher writes at most {most} chains per question")
     if not study.evaluation.scored and trained_roles(arm, method):
-        none = "evaluation.scored = false, without gold answers"
+        none = "evaluation.scored = false, so there are no gold answers"
         if getattr(method, "label", "teacher") == "gold":
             raise StudyError(f'{where}.options.label = "gold": {none}; set label = "teacher"')
         if arm.select.keep == "correct" and check == "answer":
@@ -206,11 +206,11 @@ def _validate_selection(study: Study, arm: Arm, method: Any, where: str) -> None
 
 
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:
-    """Nothing is asked of the teacher that its engine cannot do."""
+    """Raise StudyError if the arm asks the teacher for something that its engine cannot do."""
     engine, name = study.teacher.make_engine(), study.teacher.engine
     if not engine.asks:
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')
-    asks = f'model = "teacher" asks teacher.engine = {name!r}'
+    asks = f'model = "teacher" asks the engine {name!r}'
     if arm.decode.beams > 1 and "beams" not in engine.can:
         raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; {asks}")
     if arm.decode.calculator and "calculator" not in engine.can:
@@ -218,14 +218,14 @@ def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:
-    """Results, students and pictures are named by the arms, so each needs a name of its own, also as a file."""
+    """Raise StudyError unless each arm has a name of its own, also as a file: results, students and pictures are named after it."""
     names: dict[str, str] = {}
     for arm in arms:
         file = file_name(arm.name)
         if not file:
-            raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, and files are named after it; rename it")
+            raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, but files are named after it; rename it")
         if len(file.encode()) > LONGEST:
-            raise StudyError(f"arms: the name {arm.name[:40]!r}... has more than {LONGEST} bytes, and names files; shorten it")
+            raise StudyError(f"arms: the name {arm.name[:40]!r}... has more than {LONGEST} bytes, but names files; shorten it")
         if arm.name in names.values():
             raise StudyError(f"arms: two arms are called {arm.name!r}; give each its own name")
         if file in names:
@@ -234,7 +234,7 @@ def _validate_names(arms: Sequence[Arm]) -> None:
 
 
 def _set(tables: dict[str, Any], override: str) -> None:
-    """Apply one ``a.b=c`` assignment; ``c`` is a TOML value, or a plain string where it is none."""
+    """Apply one ``a.b=c`` assignment; ``c`` is a TOML value, or else a plain string."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise StudyError(f"--set {override!r}: must look like table.key=value")
@@ -255,5 +255,5 @@ def _set(tables: dict[str, Any], override: str) -> None:
         if not isinstance(here, dict | list):
             raise StudyError(f"--set {override!r}: {at} is {here!r}, not a table")
     if isinstance(here, list):
-        raise StudyError(f"--set {override!r}: {'.'.join(parents)} is a list; name an entry of it, as in arms.0.name")
+        raise StudyError(f"--set {override!r}: {'.'.join(parents)} is a list; name one of its entries, as in arms.0.name")
     here[last] = parsed

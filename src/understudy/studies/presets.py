@@ -1,11 +1,11 @@
 """Presets, and the profiles of a study: the same experiment on other questions, with another teacher, at another size.
 
     [profiles.smoke]                  # understudy run FILE --profile smoke
-    base = "bases/diary.toml"         # tables that it starts from, relative to this file
-    training = { steps = 100 }        # and what it sets beside the file's own tables
-    arms."N chains".select.samples = 4    # of the file's arms, by name; or [[profiles.smoke.arms]], which takes their place
+    base = "bases/diary.toml"         # a file of tables to start from, relative to this file
+    training = { steps = 100 }        # what it changes in the file's own tables
+    arms."N chains".select.samples = 4    # an arm of the file, by name; or [[profiles.smoke.arms]], which replaces them all
 
-A profile is put together from its base, then the file, then the profile itself; of two values the later one counts.
+A profile is merged from its base, then the file, then the profile itself; of two values the later one counts.
 """
 
 import tomllib
@@ -21,7 +21,7 @@ PACKAGED = Path(str(files("understudy.studies"))) / "presets"
 
 
 class Preset(NamedTuple):
-    """``name`` is what `understudy run` takes; ``title`` and ``profiles`` are from its ``file``."""
+    """A packaged study. `understudy run` takes its ``name``; ``title`` and ``profiles`` come from its ``file``."""
 
     name: str
     file: Path
@@ -29,36 +29,36 @@ class Preset(NamedTuple):
     profiles: tuple[str, ...]
 
     def files(self) -> list[Path]:
-        """Its file, and those that its profiles start from."""
+        """List its file, and those that its profiles start from."""
         profiles = tomllib.loads(self.file.read_text(encoding="utf-8"))["profiles"].values()
         return [self.file, *dict.fromkeys(self.file.parent / own["base"] for own in profiles if "base" in own)]
 
 
 def list_presets() -> Iterator[Preset]:
-    """The experiments of the papers that come with the package, by name."""
+    """Yield the packaged experiments of the papers, by name."""
     for file in sorted(PACKAGED.glob("*.toml")):
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
         yield Preset(file.stem, file, tables["study"]["title"], tuple(tables.get("profiles", ())))
 
 
 def find_study(name: str | Path) -> Path:
-    """The file ``name``, or the preset of that name where there is no such file."""
+    """Return the file ``name``, or the preset of that name if there is no such file."""
     path, packaged = Path(name), PACKAGED / f"{name}.toml"
     return packaged if not path.exists() and path.name == str(name) and packaged.is_file() else path
 
 
 def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str, Any]:
-    """The ``tables`` of the study file ``path`` in one of its profiles, whose name is added to the study's.
+    """Return the ``tables`` of the study file ``path`` in one of its profiles, whose name is appended to the study's.
 
-    Raises StudyError where the file has no such profile, or has profiles and none is chosen, and where the profile changes an arm
-    that the file does not have.
+    Raises StudyError if the file has no such profile, if it has profiles and none is chosen, or if the profile changes an arm that
+    the file does not have.
     """
     profiles = tables.pop("profiles", {})
     if not isinstance(profiles, Mapping) or not all(isinstance(table, Mapping) for table in profiles.values()):
         raise StudyError("profiles: must be tables, [profiles.NAME]")
     if profile not in profiles and (profile or profiles):
         if not profile:
-            raise StudyError(f"choose one by --profile (its profiles: {', '.join(profiles)})")
+            raise StudyError(f"choose a profile with --profile (its profiles: {', '.join(profiles)})")
         raise StudyError(f"--profile: there is no profile {with_known(profile, profiles, 'its profiles')}")
     if not profile:
         return tables
@@ -76,7 +76,7 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
         refuse_unknown(changes, by_name, f"profiles.{profile}.arms: there is no arm", "of the file")
         own["arms"] = [_merge(arm, changes.get(name, {})) for name, arm in by_name.items()]
     elif not isinstance(changes, list):
-        must = f"must be tables: [[profiles.{profile}.arms]], or one for each arm by name"
+        must = f"must be tables: [[profiles.{profile}.arms]], or one table per arm, under its name"
         raise StudyError(f"profiles.{profile}.arms = {changes!r}: {must}")
     merged: dict[str, Any] = _merge(_merge(base, tables), own)
     if isinstance(head := merged.get("study"), dict) and "name" in head:
@@ -85,7 +85,7 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
 
 
 def _merge(first: Any, second: Any) -> Any:
-    """``second`` over ``first``: tables key by key, anything else whole."""
+    """Merge ``second`` over ``first``: tables key by key, anything else whole."""
     if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
         return second
     both = {key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}

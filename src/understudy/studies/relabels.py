@@ -1,5 +1,5 @@
-"""What people say of single chains, in the place of the first check's verdicts, and what an engine says, for the check ``judged``:
-a line for each in a file (docs/view.md, docs/judge.md)."""
+"""Verdicts on single chains: those of people, which replace the first check's, and those of an engine, for the check ``judged``.
+Each is a line in a file (docs/view.md, docs/judge.md)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ SAID: tuple[str, ...] = get_args(Said)
 
 @dataclass(frozen=True)
 class Relabel:
-    """The person or engine ``rater`` says ``outcome`` of the ``chain`` with this id, for a ``reason``, in the place of ``check``
-    (by default the study's first one), which said ``was``. ``at``: when, in UTC."""
+    """The verdict of a person or an engine (``rater``) on the ``chain`` with this id: its ``outcome``, for a ``reason``. It
+    replaces that of ``check`` (by default the study's first), which was ``was``. ``at``: when, in UTC."""
 
     chain: str
     outcome: Said
@@ -28,6 +28,6 @@ class Relabel:
 
 
 def read_relabels(path: Path, first: str = "") -> dict[tuple[str, str], Relabel]:
-    """(check, chain) -> the last one of it; ``first`` is the name of the first check. Raises DataError naming the line, or the file
-    where there is none."""
+    """Read the last verdict on each (check, chain); ``first`` is the name of the first check. Raises DataError naming the line, or
+    the file if it does not exist."""
     return {(relabel.check or first, relabel.chain): relabel for _, relabel in read_lines(Relabel, path)}

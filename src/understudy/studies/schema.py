@@ -1,4 +1,4 @@
-"""From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
+"""Build frozen dataclasses of options from TOML tables, strictly: an unknown key is an error that names the nearest known one."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from understudy.corpus.tables import read_objects
 
 
 def keys_of(kind: Any) -> list[str]:
-    """The keys of the table that the options dataclass ``kind`` is built from."""
+    """List the keys of the table that the options dataclass ``kind`` is built from."""
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
@@ -30,10 +30,10 @@ def refuse_unknown(table: Iterable[str], known: Collection[str], what: str, thes
 
 
 def build(kind: type[T], table: Any, where: str) -> T:
-    """An instance of the options dataclass ``kind`` from ``table``; ``where`` is the table's name in messages ("" at the top).
+    """Build the options dataclass ``kind`` from ``table``; ``where`` is the table's name in messages ("" at the top).
 
-    Fields that are dataclasses (or tuples of them) are built from their sub-tables. Types are checked as JSON is: a list
-    may be a tuple, an integer a float, and nothing else is converted. Raises StudyError.
+    Fields that are dataclasses (or tuples of them) are built from their sub-tables. Types are checked as in JSON: a list may be a
+    tuple, an integer may be a float, and nothing else is converted. Raises StudyError.
     """
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
@@ -51,12 +51,12 @@ def build(kind: type[T], table: Any, where: str) -> T:
 
 
 def read_lines(kind: type[T], path: Path) -> list[tuple[str, T]]:
-    """(place, value) of every line of the JSON Lines file ``path``. Raises DataError naming the line, or the file where there is
-    none."""
+    """Read every line of the JSON Lines file ``path`` as (place, value). Raises DataError naming the line, or the file if it does
+    not exist."""
     try:
         return [(where, build(kind, row, where)) for where, row in read_objects(path)]
     except StudyError as error:
-        raise DataError(f"{error}; mend or remove the line") from None
+        raise DataError(f"{error}; correct or remove the line") from None
 
 
 @functools.cache
@@ -64,14 +64,14 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 
-@functools.cache  # one takes milliseconds to make
+@functools.cache  # making one takes milliseconds
 def _adapter(kind: type, key: str) -> Any:
     return TypeAdapter(_hints(kind)[key])
 
 
 def value_of(kind: type, key: str, value: Any, where: str) -> Any:
-    """The field ``key`` of the options dataclass ``kind`` where a table says ``value``; ``where``: its name in messages. Raises
-    StudyError."""
+    """Convert the ``value`` of a table for the field ``key`` of the options dataclass ``kind``; ``where`` is its name in messages.
+    Raises StudyError."""
     hint = _hints(kind)[key]
     if (inner := _dataclass_in(hint)) is not None:
         if typing.get_origin(hint) is Mapping:
@@ -87,12 +87,12 @@ def value_of(kind: type, key: str, value: Any, where: str) -> Any:
         return _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
         reasons = dict.fromkeys(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else [str(error)]
-        reason = "; or ".join(reasons)  # one for each kind of value that it may have
+        reason = "; or ".join(reasons)  # one for each type that it may have
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
 
 
 def _dataclass_in(hint: Any) -> Any:
-    """The dataclass in ``X``, ``X | None``, ``tuple[X, ...]`` or ``Mapping[str, X]``; None where there is none."""
+    """Find the dataclass in ``X``, ``X | None``, ``tuple[X, ...]`` or ``Mapping[str, X]``; None if there is none."""
     if dataclasses.is_dataclass(hint):
         return hint
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple, Mapping):

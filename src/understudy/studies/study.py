@@ -10,7 +10,8 @@
 [evaluation]  splits, limits
 [[arms]]      name, method, options, select, decode, and what differs from [training]
 
-Below it: who plays which part of a method: the students that an arm trains, the teacher, an untrained checkpoint, or gold.
+The functions below say who plays which part of a method: a student that the arm trains, the teacher, an untrained checkpoint, or
+gold.
 """
 
 from collections.abc import Mapping
@@ -39,9 +40,9 @@ class Study:
     task: str
     """``name`` of the [task] table."""
     task_options: Mapping[str, Any]
-    """The other keys of it."""
+    """The other keys of [task]."""
     teacher: Teacher
-    """The [teacher] table; likewise those that follow."""
+    """The [teacher] table; the fields that follow are tables, too."""
     student: StudentOptions
     training: TrainingOptions
     evaluation: Evaluation
@@ -49,25 +50,25 @@ class Study:
     exemplars: Exemplars = field(default_factory=Exemplars)
     corpus: Corpus = field(default_factory=Corpus)
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
-    """Of everything that is drawn: problems, splits, sampling, the first training seed."""
+    """The seed of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: Annotated[int, Field(ge=1)] = 1
-    """Training seeds per arm: ``seed``, ``seed`` + 1, ... A study file that does not say has 3 where it compares arms and trains
-    one, since one seed cannot show which method is better."""
+    """Training seeds per arm: ``seed``, ``seed`` + 1, ... If not given, a study file that compares arms and trains one has 3, since
+    one seed cannot show which method is better."""
     overlap: Literal["error", "drop", "drop-near"] = "error"
-    """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
-    training and lists it. ``drop-near`` also takes out questions that are near a held-out one (docs/study.md); otherwise these
-    are counted and listed."""
+    """What to do with a question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes
+    it out of training and lists it. ``drop-near`` also takes out questions that are near a held-out one (docs/study.md); otherwise
+    these are counted and listed."""
     near_limit: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """The largest share of the held-out questions that may be near one outside; where more are, the study stops. Default chosen
-    by this project: they are only counted and listed."""
+    """The largest share of the held-out questions that may be near one outside; with more, the study stops. Default chosen by this
+    project: they are only counted and listed."""
     checks: tuple[str, ...] = ("answer",)
     """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``,
-    ``judged`` (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is
+    ``judged`` (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes. Every verdict is
     kept under its check's name, and an arm selects by any of them (``select.check``)."""
     relabels: str | None = None
-    """A JSON Lines file of what people say of single chains (``understudy view RUN --rater NAME`` writes one), which stands in the
-    place of the first check's verdicts, and of what an engine says (``understudy judge RUN --chains --by FILE``), which are those
-    of the check ``judged``; relative to the study file. By default nobody says anything."""
+    """A JSON Lines file of verdicts on single chains, relative to the study file. Verdicts of people (``understudy view RUN --rater
+    NAME`` writes them) replace those of the first check; verdicts of an engine (``understudy judge RUN --chains --by FILE``) are
+    those of the check ``judged``. By default there is none."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add engines, tasks, methods, checks and objectives (docs/extending.md); relative to the study
     file."""
@@ -80,30 +81,30 @@ class Study:
     file: str = ""
     """The study file, or the preset's name, as it was given; "" for the demo."""
     profile: str = ""
-    """Which of the file's profiles; "" for a file without any."""
+    """The profile that was chosen; "" for a file without profiles."""
     text: str = ""
-    """What stands in it."""
+    """The text of the file."""
     overrides: tuple[str, ...] = ()
     """The ``--set`` assignments."""
 
     def method(self, arm: Arm) -> Any:
-        """The arm's method with its options."""
+        """Build the arm's method with its options."""
         return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
 
     def chooses_checkpoint(self, arm: Arm, role: str) -> bool:
-        """Whether the best of several checkpoints of the role's student is kept, by dev: where the role answers alone."""
+        """Whether the best of several checkpoints of the role's student is kept, by dev: only if the role answers alone."""
         return self.evaluation.scored and len(self.method(arm).roles) == 1 and training_of_role(self, arm, role).checks > 1
 
     def path_of(self, name: str) -> Path:
-        """A path that the study names: relative to its file."""
+        """Resolve a path that the study names; it is relative to the study file."""
         return (self.root / name).resolve()
 
     def load_plugins(self) -> dict[str, str]:
-        """Make known what the study's plug-ins add; file -> digest of its text."""
+        """Register what the study's plug-ins add, and return file -> digest of its text."""
         return {str(path): load(path) for path in map(self.path_of, self.plugins)}
 
     def make_task(self) -> Any:
-        """The task with its options; tasks that read files get the study's directory as ``root``."""
+        """Build the task with its options. A task that reads files gets the study's directory as ``root``."""
         kind = find("task", self.task)
         options = dict(self.task_options)
         if "root" in keys_of(kind):
@@ -115,43 +116,43 @@ Model = Literal["trained", "untrained", "teacher", "gold"]
 
 
 def parts_of(method: Any) -> Mapping[str, str]:
-    """The roles that the method's `solve` asks -> the role whose student plays them. Methods that train nothing ask one."""
+    """Map each role that the method's `solve` asks to the role whose student plays it. Methods that train nothing ask one."""
     return method.parts if isinstance(method, MethodWithParts) else {role: role for role in method.roles or ("student",)}
 
 
 def models_of(arm: Arm, method: Any) -> dict[str, Model]:
-    """Who plays each part: what the arm says of the part, of the role whose student plays it, or of all."""
+    """Say who plays each part, by what the arm sets for the part, for the role whose student plays it, or for all."""
     return {
-        part: arm.role(part).model or arm.role(role).model or arm.model  # a part is named before the student it shares
+        part: arm.role(part).model or arm.role(role).model or arm.model  # its own setting counts first
         for part, role in parts_of(method).items()
     }
 
 
 def swapped_parts(arm: Arm, method: Any) -> list[str]:
-    """The parts that gold takes the place of, each in turn, where that leaves something to go wrong."""
+    """List the parts that gold replaces, each in turn, if the other parts can still go wrong."""
     models = models_of(arm, method)
     others = {part: {model for other, model in models.items() if other != part} for part in models}
     return [part for part in getattr(method, "swaps", ()) if models[part] != "gold" and others[part] - {"gold"}]
 
 
 def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
-    """The roles whose students the arm trains: those that play a part."""
+    """List the roles whose students the arm trains: those that play a part."""
     parts = parts_of(method)
     played = {parts[part] for part, model in models_of(arm, method).items() if model == "trained"}
     return tuple(role for role in method.roles if role in played)
 
 
 def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
-    """The student of one role of the arm before training."""
+    """Describe the student of one role of the arm before training."""
     table = plain(study.student) | dict(arm.student) | dict(arm.role(role).student)
     return build(StudentOptions, table, arm.where_student(role))
 
 
 def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
-    """How one role's student of the arm is trained on this machine."""
+    """Describe how one role's student of the arm is trained on this machine."""
     table = plain(study.training)
     for own in (arm.training, arm.role(role).training):
-        if {"steps", "tokens"} & own.keys():  # how long it trains is settled by one of the two alone
+        if {"steps", "tokens"} & own.keys():  # only one of the two decides how long it trains
             table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in own else {})
         table |= dict(own)
     where = f".roles.{role}" if arm.role(role).training else ""
@@ -162,7 +163,7 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
 
 
 def check_roles(arm: Arm, method: Any) -> None:
-    """Raise StudyError where the arm's ``roles`` name what the method does not have, or set what cannot be."""
+    """Raise StudyError if the arm's ``roles`` name a role that the method does not have, or set something impossible."""
     parts = parts_of(method)
     known = list(dict.fromkeys([*parts, *parts.values()]))
     for name, role in arm.roles.items():
@@ -175,4 +176,4 @@ def check_roles(arm: Arm, method: Any) -> None:
         if (role.student or role.training) and name not in trained:
             raise StudyError(f"{where}: only a trained role has student, training (trained here: {', '.join(trained) or 'none'})")
     if set(models_of(arm, method).values()) == {"gold"}:
-        raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, which measures nothing; give one another model")
+        raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, which measures nothing; give one part another model")

@@ -1,5 +1,5 @@
-"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. Of
-several keys there is an arm for each combination of values, and a curve over the first key for each combination of the others.
+"""A sweep: an arm that stands for several, one for each value of one of its keys; their results are the points of a curve. A sweep
+over several keys makes an arm for each combination of values, and a curve over the first key for each combination of the others.
 
 [[arms]]
 name = "SCoTD"
@@ -15,11 +15,11 @@ from typing import Any
 from understudy.core.errors import StudyError
 
 ALIASES = {"teacher.samples": "select.samples"}
-"""The first chains of a question are what a teacher would have written who is asked for fewer: nothing is asked again."""
+"""A teacher asked for fewer chains would have written the first ones of each question, so nothing is asked again."""
 
 
 def expand_sweeps(arms: Sequence[Any]) -> list[Any]:
-    """The [[arms]] tables with those that sweep in place of the tables that say so. Raises StudyError for a sweep that is none."""
+    """Replace each [[arms]] table that sweeps by the arms of its sweep. Raises StudyError for an invalid sweep."""
     return [one for arm in arms for one in (_expand(arm) if isinstance(arm, Mapping) and "sweep" in arm else [arm])]
 
 
@@ -29,7 +29,7 @@ def _expand(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not (isinstance(sweep, Mapping) and sweep and all(isinstance(each, list) and each for each in sweep.values())):
         raise StudyError(f'{where} = {sweep!r}: must be keys and their values, e.g. {{ "select.samples" = [1, 5, 10] }}')
     if ALIASES.keys() & sweep.keys() and set(ALIASES.values()) & sweep.keys():
-        raise StudyError(f"{where} = {sweep!r}: two of its keys are the same one; leave one out")
+        raise StudyError(f"{where} = {sweep!r}: two of its keys mean the same; leave one out")
     for values in itertools.product(*sweep.values()):
         one = copy.deepcopy({key: item for key, item in arm.items() if key != "sweep"})
         first, *others = [_put(one, key, value, where) for key, value in zip(sweep, values, strict=True)]
@@ -38,7 +38,7 @@ def _expand(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _put(arm: dict[str, Any], key: str, value: Any, where: str) -> str:
-    """Set ``key`` of ``arm``. What the arm is called by it."""
+    """Set ``key`` of ``arm``, and return the piece of the arm's name that says so."""
     *parents, last = str(ALIASES.get(key, key)).split(".")
     for parent in parents:
         arm = arm.setdefault(parent, {})

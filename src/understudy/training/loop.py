@@ -80,9 +80,9 @@ def train(
 
     ``vocabulary``: texts whose words a tokenizer from scratch knows. ``score``: checkpoint -> dev accuracy; the best of
     ``options.checks`` checkpoints is kept (the earliest of equals), without it the last. ``share``: of the free memory that
-    this training may plan with. Raises CheckpointError for a student that cannot be loaded, UserError where no example fits
-    into its context, UnderstudyError where the loss is not finite or the memory does not suffice, which is told before the
-    first step where the estimate says so.
+    this training may plan with. Raises CheckpointError for a student that cannot be loaded, UserError if no example fits into
+    its context, and UnderstudyError if the loss is not finite or the memory does not suffice (before the first step, if the
+    estimate already says so).
     """
     training: _Training | None = None
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator

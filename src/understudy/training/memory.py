@@ -1,8 +1,8 @@
-"""How much memory a training takes, before it begins, and how many examples go through the model at once.
+"""Estimate how much memory a training will take, and how many examples can go through the model at once.
 
     weights + gradients + optimizer + max(activations of one micro-batch, one more copy of the weights while it is checked)
 
-Activations: bytes per token and layer, times width, inner width and attention scores, as counted over what autograd keeps for
+Activations: bytes per token and layer, times width, inner width and attention scores, counted over what autograd keeps for
 GPT-2, OPT, Llama, Qwen3 and T5 (`benchmarks/memory.py` measures the sum against reality; docs/training.md has its table). No
 model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
@@ -22,21 +22,21 @@ from understudy.engines.local.device import SettledDevice
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
-"""Share of the free memory that is planned with: what is taken is 0.77 to 1.23 times the estimate."""
+"""Share of the free memory to plan with: trainings take 0.77 to 1.23 times the estimate."""
 HELD = 2**30
-"""Bytes that a training may keep between steps, however little it needs: to give memory back takes time."""
+"""Bytes that a training may keep between steps, however little it needs: giving memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _SILU = {"bfloat16": 10, "float32": 16}
-"""For each unit of inner width where its activation is SiLU; GELU, as GPT-2 and T5 write it, keeps more."""
+"""Bytes for each unit of inner width if its activation is SiLU; GELU, as GPT-2 and T5 write it, keeps more."""
 _LOGIT = {"bfloat16": 8, "float32": 12}
 """Bytes per target token and word: the logits and their gradient, and what the allocator keeps of them (measured)."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model decides how much its training keeps. ``keys``: the width of keys, and of values; ``encoder``: its layers, 0
-    for a decoder alone."""
+    """The facts about a model that decide how much memory its training keeps. ``keys``: the width of keys, and of values;
+    ``encoder``: its layers, 0 for a decoder alone."""
 
     width: int
     keys: int
@@ -56,8 +56,8 @@ class Shape:
 
 
 class Estimate(NamedTuple):
-    """Bytes. ``activations`` are of one example (where a prompt is read once, of the ``prompt`` and of each ``branch``); ``copy``
-    is what a check of the student loads beside it."""
+    """Bytes. ``activations`` are those of one example; if a prompt is read once for several, those of the ``prompt`` and of each
+    ``branch``. ``copy`` is what a check of the student loads besides."""
 
     weights: int
     gradients: int
@@ -68,21 +68,21 @@ class Estimate(NamedTuple):
     branch: int = 0
 
     def total(self, examples: int) -> int:
-        """All of them together, with ``examples`` in a micro-batch."""
+        """Return all of them together, with ``examples`` in a micro-batch."""
         return self.weights + self.gradients + self.optimizer + max(examples * self.activations, self.copy)
 
     def held(self, examples: int) -> float:
-        """What a process may hold between steps, so that the next one stays within `total`."""
+        """Return what a process may hold between steps, so that the next one stays within `total`."""
         return max(HELD, MARGIN * self.total(examples))
 
     def fitting(self, free: int, most: int) -> int:
-        """The largest micro-batch, ``most`` at most, that fits into ``free`` bytes once the weights are there; 0: none."""
+        """Return the largest micro-batch, at most ``most``, that fits into ``free`` bytes once the weights are loaded; 0: none."""
         left = int(free * MARGIN) - self.gradients - self.optimizer
         return 0 if left < max(self.copy, self.activations) else min(most, left // max(1, self.activations))
 
     def sharing(self, sources: Sequence[Hashable], examples: int) -> int:
-        """How many of a step's examples, which have these ``sources``, go through the model at once where neighbours share one: as
-        many as the fewest equal parts have that take no more memory than ``examples`` that read a source each."""
+        """Return how many of a step's examples, which have these ``sources``, go through the model at once if neighbours share a
+        source: the step is cut into the fewest equal parts that take no more memory than ``examples`` with a source each."""
         prompts = list(accumulate((one != other for one, other in pairwise(sources)), initial=1))
         parts = 1
         while True:
@@ -96,7 +96,7 @@ class Estimate(NamedTuple):
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _KEPT[options.precision]
-    per_score = 0 if options.device == "cuda" and not shape.encoder else per_score  # its SDPA keeps none but T5's, which has a bias
+    per_score = 0 if options.device == "cuda" and not shape.encoder else per_score  # SDPA keeps none there, except for T5's bias
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
     def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
@@ -110,12 +110,12 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
         kept = layers(shape.layers, source + target, (source + target) ** 2)
     kept += _LOGIT[options.precision] * shape.vocabulary * target
     if shape.trained < shape.parameters and options.precision == "float32" and options.device == "cpu":
-        # Sums with what an adapter adds leave pieces that glibc does not use again: measured.
+        # Adding an adapter's output leaves pieces of memory that glibc does not use again: measured.
         prompt *= 1.5
         kept *= 1.5
     keys = shape.keys if options.device == "cpu" else shape.width  # elsewhere they are repeated for every head
     copied = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
-    # Autocast keeps a copy of the weights, but not of narrow ones, which take half.
+    # Autocast keeps a copy of the weights, except of narrow ones, which take half themselves.
     cast = 2 * shape.parameters - 4 * shape.narrow if options.precision == "bfloat16" else 0
     matrices = shape.matrices if options.optimizer == "muon" else 0
     owners = options.processes if options.sharded else 1
@@ -131,11 +131,11 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
 
 
 def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, free: int | None) -> int:
-    """How many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into ``free``
-    bytes (None where it is unknown). Returns 0 where not one fits.
+    """Decide how many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into
+    ``free`` bytes (None: unknown). Returns 0 if not even one fits.
 
-    In float32 on a processor it is at most eight, sorted by length: for a student from scratch less padding saves more time than
-    smaller products cost. All chains of one visit stay together, because their prompt is read once. Elsewhere it is all of them.
+    In float32 on a processor the limit is eight, sorted by length: for a student from scratch, less padding saves more time than
+    smaller products cost. All chains of one visit stay together, because their prompt is read once. Elsewhere the limit is all.
     """
     if options.micro_batch:
         return min(options.micro_batch, most)
@@ -145,7 +145,7 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
 
 
 def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int, narrow: int = 0) -> Shape:
-    """The shape that a config.json describes; its keys have other names in every family."""
+    """Read the shape from a config.json, whose keys have other names in every family."""
     config = {**config, **(config.get("text_config") or {})}
 
     def first(*names: str) -> int:
@@ -171,7 +171,7 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
 
 
 def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
-    """The shape of a student that is not made yet: by its checkpoint's files, or by its options and the size of its vocabulary."""
+    """Tell the shape of a student that is not made yet, from its checkpoint's files, or from its options and vocabulary size."""
     if student.checkpoint is None:
         width, inner, layers = student.hidden, student.inner, student.layers
         attentions, parts, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)
@@ -195,7 +195,7 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
 
 
 def free_on(device: SettledDevice) -> int | None:
-    """Bytes that a training on ``device`` may still take; None where the system does not say."""
+    """Return the bytes that a training on ``device`` may still take; None if the system does not say."""
     if device == "cpu":
         return free_memory()
     import torch
@@ -206,8 +206,8 @@ def free_on(device: SettledDevice) -> int | None:
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes of the system that this process may still take: what is left, within the limits of its control group and of its
-    address space. None where the system does not say."""
+    """Return the bytes that this process may still take: what the system has left, within the limits of the process's control group
+    and address space. None if the system does not say."""
     available = re.findall(r"^MemAvailable:\s+(\d+)", _read(root / "proc/meminfo"), re.MULTILINE)
     limits = [1024 * int(kilobytes) for kilobytes in available] + _control_groups(root)
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -218,7 +218,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 
 def _control_groups(root: Path) -> list[int]:
-    """What is left within each memory limit of this process's control group and of those above it (version 2 and 1)."""
+    """List what is left within each memory limit of this process's control group and of those above it (versions 2 and 1)."""
     paths = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
@@ -232,7 +232,7 @@ def _control_groups(root: Path) -> list[int]:
             most, used = _read(place / limit).strip(), _read(place / usage).strip()
             if most.isdigit() and used.isdigit():
                 stat = dict(row.split(" ", 1) for row in _read(place / "memory.stat").splitlines() if " " in row)
-                cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # given back when it is needed
+                cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # the system gives it back when needed
                 paths.append(max(0, int(most) - int(used) + cached))
             if place == mount:
                 break
@@ -247,11 +247,11 @@ def _read(path: Path) -> str:
 
 
 def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
-    """What to say where a training does not fit, or did not."""
+    """Make the error for a training that does not fit into the memory, or did not."""
     if memory is None:
-        return UnderstudyError("out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)")
+        return UnderstudyError("out of memory while loading the student: choose a smaller one, or run fewer at once (--workers 1)")
     parts = ", ".join(f"{name} {size(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer"))
-    left = "" if free is None else f", and {size(free)} were free for this training beside the weights"
+    left = "" if free is None else f", and {size(free)} were free for this training besides the weights"
     return UnderstudyError(
         f"out of memory: training with micro_batch = {examples} takes about {size(memory.total(examples))} ({parts}, activations "
         f"{size(examples * memory.activations)}){left}. Lower training.micro_batch (the step stays the same), student.context or "
@@ -260,5 +260,5 @@ def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> U
 
 
 def size(n: int) -> str:
-    """Bytes as people say them."""
+    """Write bytes for people."""
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"

@@ -1,6 +1,6 @@
 """Objectives: what training minimises. Each is a function (model, batch) -> loss, named by ``training.objective``.
 
-loss = cross_entropy(model, batch)      # a scalar tensor; the losses of the parts of a step add up to the step's
+loss = cross_entropy(model, batch)      # a scalar tensor; the losses of a step's parts add up to the step's loss
 """
 
 from collections.abc import Callable, Iterator
@@ -17,12 +17,12 @@ from understudy.training.batches import TrainingBatch
 Objective = Callable[[Any, TrainingBatch], torch.Tensor]
 """(the student in training, a part of a step) -> what the part adds to the loss of the step, a scalar. It is called under the
 autocast of ``training.precision``, so logits may be bfloat16. With `training.processes` the student may be a DDP module around the
-model: call it, and nothing else."""
+model: do nothing with it but call it."""
 
 
 @contextmanager
 def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
-    """Let ``model`` compute logits only where ``places_BT`` is true: they are [n, V] then, and not [B, T, V].
+    """Let ``model`` compute logits only where ``places_BT`` is true: [n, V] instead of [B, T, V].
 
     Most positions bear no loss, and logits are the largest tensors of a training.
     """
@@ -35,8 +35,8 @@ def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
 
 
 class _TokenLosses(torch.autograd.Function):
-    """The cross-entropy of each row of logits, of which only the logits and their gradient are ever whole: torch's own keeps a copy
-    in float32, its softmax and the gradients of both. Legend: N rows, V vocabulary."""
+    """The cross-entropy of each row of logits. It holds only the logits and their gradient whole; torch's own also keeps a float32
+    copy, its softmax and the gradients of both. Legend: N rows, V vocabulary."""
 
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
@@ -56,13 +56,13 @@ class _TokenLosses(torch.autograd.Function):
 
 
 def _chunks(logits_NV: torch.Tensor) -> Iterator[slice]:
-    """Slices of rows: few enough to stay in a core's cache, on a GPU 16 times as many."""
+    """Yield slices of rows, small enough to stay in a core's cache; on a GPU 16 times as large."""
     size = max(1, (16 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
     return (slice(begin, begin + size) for begin in range(0, max(1, len(logits_NV)), size))
 
 
 def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
-    """[n]: the cross-entropy, in float32, of each target token that bears loss, in the order of ``batch.bearing``."""
+    """Return [n]: the float32 cross-entropy of each target token that bears loss, in the order of ``batch.bearing``."""
     bearing_BT = batch.bearing
     with logits_at(model, bearing_BT):
         logits_NV = model(**batch.inputs, use_cache=False).logits
@@ -71,5 +71,5 @@ def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
 
 
 def cross_entropy(model: Any, batch: TrainingBatch) -> torch.Tensor:
-    """The cross-entropy of the target tokens, each times its weight."""
+    """Return the sum of the target tokens' cross-entropies, each times its weight."""
     return (token_losses(model, batch) * batch.weights[batch.bearing]).sum()

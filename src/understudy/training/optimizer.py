@@ -1,4 +1,4 @@
-"""Muon for the matrices inside layers, AdamW for the rest; the learning rate as a pure function of the step."""
+"""Muon for the matrices inside layers, AdamW for the rest. The learning rate is a pure function of the step."""
 
 import math
 from typing import Any
@@ -10,17 +10,17 @@ from understudy.engines.local.device import Precision
 from understudy.training.options import Recipe
 
 TOGETHER = 2**20
-"""Numbers in the matrices that are orthogonalised at once: small ones waste no time between products, large ones no memory."""
+"""How many numbers to orthogonalise at once: grouped, small matrices waste no time between products, large ones no memory."""
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, but for the precision of the orthogonalisation: that of the weights, where torch's own is always bfloat16
-    (very slow on processors that have no units for it). Small matrices of one size go through it together."""
+    """torch's Muon, except that it orthogonalises in the precision of the weights. torch's own always uses bfloat16, which is very
+    slow on processors without units for it. Small matrices of one size are orthogonalised together."""
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Change the parameters by their gradients."""
-        assert closure is None, "the loss was computed before"
+        assert closure is None, "the loss is already computed"
         for group in self.param_groups:
             by_size = grouped((tuple(sorted(p.shape)), p) for p in group["params"] if p.grad is not None)
             for (rows, columns), parameters in by_size.items():
@@ -29,7 +29,7 @@ class Muon(torch.optim.Muon):
                     self._step_together(parameters[begin : begin + size], group)
 
     def _step_together(self, parameters: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
-        """``parameters``: [M, N] or [N, M] each, M <= N; they are orthogonalised as one [P, M, N]."""
+        """Change ``parameters``, each [M, N] or [N, M] with M <= N; they are orthogonalised as one [P, M, N]."""
         momentum, rate = group["momentum"], group["lr"]
         wide = []
         for parameter in parameters:
@@ -52,8 +52,8 @@ def _is_tall(matrix: torch.Tensor) -> bool:
 
 
 def orthogonalise(matrices_PMN: torch.Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> torch.Tensor:
-    """[P, M, N], M <= N: each with its singular values brought near 1 by ``steps`` of a quintic Newton-Schulz iteration (Jordan
-    2024, https://kellerjordan.github.io/posts/muon/)."""
+    """Bring the singular values of each matrix near 1 by ``steps`` of a quintic Newton-Schulz iteration (Jordan 2024,
+    https://kellerjordan.github.io/posts/muon/): [P, M, N], M <= N."""
     a, b, c = coefficients
     x_PMN: torch.Tensor = matrices_PMN / matrices_PMN.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):
@@ -73,7 +73,7 @@ class Optimizer:
         self.parameters = matrices + others
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            # With bfloat16 units torch's own is as fast, and what was trained with it stays comparable bit by bit.
+            # On bfloat16 units torch's own is as fast, and earlier trainings with it stay comparable bit by bit.
             maker = torch.optim.Muon if precision == "bfloat16" else Muon
             self.parts.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
         if others:
@@ -92,7 +92,7 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The whole state by name; `restore` is the way back."""
+        """Return the whole state by name; `restore` loads it."""
         tensors: dict[str, torch.Tensor] = {}
         for i, part in enumerate(self.parts):
             for place, state in part.state_dict()["state"].items():
@@ -108,14 +108,14 @@ class Optimizer:
             states[int(owner)].setdefault(int(place), {})[name] = value
         for part, state in zip(self.parts, states, strict=True):
             for i, parameter in enumerate(part.param_groups[0]["params"]):
-                if isinstance(parameter, DTensor):  # of which this process has a part
+                if isinstance(parameter, DTensor):  # this process has a part of it
                     like = parameter.device_mesh, parameter.placements
                     state[i] |= {name: distribute_tensor(v, *like) for name, v in state[i].items() if v.ndim}
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 
 
 def factor(step: int, steps: int, recipe: Recipe) -> float:
-    """What the learning rates are multiplied with at ``step`` of ``steps``: up over the warm-up, then down to 0 at the end."""
+    """Return the factor of the learning rates at ``step`` of ``steps``: up over the warm-up, then down to 0 at the end."""
     warm = max(1, round(recipe.warmup if recipe.warmup >= 1 else recipe.warmup * steps))
     if step < warm:
         return (step + 1) / warm
@@ -124,7 +124,7 @@ def factor(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def matrices_of(model: Any) -> list[torch.nn.Parameter]:
-    """Trained matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
+    """List the trained matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     output = model.get_output_embeddings()
     if output is not None:

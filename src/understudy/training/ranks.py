@@ -1,11 +1,11 @@
 """The processes that train one student together. Each takes a part of every step's examples; gradients are added up.
 
-    with join(2, work, device="cuda", sharded=False) as ranks:     # the other one calls work(its own)
+    with join(2, work, device="cuda", sharded=False) as ranks:     # the other process calls work(its own ranks)
         called = ranks.prepare(model, "cuda")
 
-`torch.distributed` does the work: DDP where each process has the whole student, FSDP (`fully_shard`) where each keeps a part of its
-weights, gradients and optimizer state. The first process is the one that wants the student: it starts the others, and it alone
-writes files, scores checkpoints and tells how far the training is.
+`torch.distributed` does the work: with DDP each process has the whole student, with FSDP (`fully_shard`) each keeps a part of its
+weights, gradients and optimizer state. The first process starts the others; it alone writes files, scores checkpoints and reports
+progress.
 """
 
 import multiprocessing
@@ -37,7 +37,7 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=6)
 """How long a process waits for another: the first may be scoring a checkpoint."""
 GRACE = 30.0
-"""Seconds within which an exchange with a process that has ended should fail. On a GPU it may wait for ever instead."""
+"""Seconds within which an exchange with a process that has ended should fail. On a GPU it may wait forever instead."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Ranks:
         return self.rank == 0
 
     def prepare(self, model: Any, device: SettledDevice) -> Any:
-        """Prepare ``model`` for training in several processes. Call what this returns, and not ``model``."""
+        """Prepare ``model`` for training in several processes. Call what this returns instead of ``model``."""
         choose_attention(model, device)
         if self.size == 1:
             return model.to(device)
@@ -62,7 +62,7 @@ class Ranks:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        # T5's layers give views, and nothing is written to them: tests/training/test_processes.py has the losses.
+        # T5's layers return views, but nothing is written to them: tests/training/test_processes.py compares the losses.
         warnings.filterwarnings("ignore", ".*returned a view tensor", UserWarning)
         mesh = init_device_mesh(device, (self.size,))
         layers = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
@@ -71,10 +71,11 @@ class Ranks:
         return model.to(device)
 
     def parts(self, examples: Sequence[T], scales: Sequence[float], size: int, *, mixed: bool) -> list[list[tuple[T, float]]]:
-        """What this process does of a step: parts of at most ``size`` examples with their scales, as many as every other process.
+        """Split off this process's share of a step: parts of at most ``size`` examples with their scales, as many parts as every
+        other process.
 
-        Where the examples are fewer for this process than for another, some come twice, with scale 0. ``mixed``: neighbours go to
-        different processes, so that all have long and short ones; else they stay together.
+        If this process has fewer examples than another, some come twice, with scale 0. ``mixed``: neighbours go to different
+        processes, so that all have long and short ones; else they stay together.
         """
         share = -(-len(examples) // self.size)
         pairs = list(zip(examples, scales, strict=True))
@@ -83,21 +84,21 @@ class Ranks:
         return [own[begin : begin + size] for begin in range(0, share, size)]
 
     def part(self, called: Any, *, last: bool) -> AbstractContextManager[None]:
-        """Around forward and backward pass of a part: gradients are exchanged with the ``last`` of a step."""
+        """Enter this around the forward and backward pass of a part: only the ``last`` part of a step exchanges gradients."""
         if self.size > 1 and self.sharded:
             called.set_requires_gradient_sync(last)
         return called.no_sync() if self.size > 1 and not self.sharded and not last else nullcontext()
 
     def sum(self, value: float) -> float:
-        """The sum of every process's ``value``."""
+        """Return the sum of every process's ``value``."""
         return self._reduce(value, dist.ReduceOp.SUM)
 
     def least(self, value: int) -> int:
-        """The least of every process's ``value``."""
+        """Return the smallest of every process's ``value``."""
         return int(self._reduce(value, dist.ReduceOp.MIN))
 
     def gather(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The whole ``tensors``, for the first process. Every process must call this; the others get empty tensors."""
+        """Return the whole ``tensors`` to the first process. Every process must call this; the others get empty tensors."""
         if not self.sharded:
             return tensors
         from torch.distributed.tensor import DTensor
@@ -122,7 +123,7 @@ class Ranks:
 def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sharded: bool) -> Iterator[Ranks]:
     """Start ``size`` - 1 other processes, which call ``work`` (it must pickle) with ranks of their own, and end with this context.
 
-    Raises StudyError where there are fewer GPUs, UnderstudyError with the reason where another process fails.
+    Raises StudyError if there are too few GPUs, and UnderstudyError with the reason if another process fails.
     """
     ranks = Ranks(0, size, sharded)
     if size == 1:
@@ -130,7 +131,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
         return
     devices = torch.cuda.device_count() if device == "cuda" else 1 if device == "mps" else size
     if devices < size:
-        raise StudyError(f"training.processes = {size}: each needs a GPU of its own, and there are {devices}")
+        raise StudyError(f"training.processes = {size}: each process needs a GPU of its own, but there are {devices}; set fewer")
     context = multiprocessing.get_context("spawn")
     others: dict[Any, Connection] = {}
     with TemporaryDirectory() as folder:
@@ -154,7 +155,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
                 yield ranks
                 ranks.least(1)  # the others wait until the last file is written
             finally:
-                time.sleep(0.1)  # the thread of the last exchange gets Python's lock once more (see _work_beside)
+                time.sleep(0.1)  # so that the thread of the last exchange gets Python's lock once more (see _work_beside)
                 dist.destroy_process_group()
             over.set()
         except BaseException as error:
@@ -165,7 +166,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
                 process.join()
             if reason is None:
                 raise
-            raise UnderstudyError(f"{reason}; what was saved is kept: run it again to go on") from error
+            raise UnderstudyError(f"{reason}; what was saved is kept: run it again to continue") from error
         for process in others:
             process.join(GRACE)
             process.kill()
@@ -186,19 +187,19 @@ def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:
 
 
 def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
-    """Run in every process but the first: report that it is there, work, and report the error that ended it.
+    """Run in every process but the first: report that it is ready, work, and report the error that ended it.
 
-    It ends at once. In an orderly end Python frees the group (torch 2.13, gloo) and, holding its own lock, waits for a thread that
-    waits for this lock; the process would stay, and the first one wait for ever.
+    It ends abruptly. In an orderly end, Python frees the group (torch 2.13, gloo) and, holding its own lock, waits for a thread
+    that waits for this lock: the process would never end, and the first process would wait forever.
     """
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
     ready.send(None)
     try:
         _connect(ranks, device, store)
         work(ranks)
         ranks.least(1)
-    except Exception as error:  # noqa: BLE001 - the first process tells it
+    except Exception as error:  # noqa: BLE001 - the first process reports it
         ready.send(f"{type(error).__name__}: {error}")
         os._exit(1)
     dist.destroy_process_group()
@@ -206,7 +207,7 @@ def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connect
 
 
 def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
-    """What ended another process, where that is why the first has ``error``."""
+    """Say what ended another process, if that caused the first process's ``error``; else None."""
     if not isinstance(error, RuntimeError) or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer")):
         return None
     for process, pipe in others.items():
@@ -221,9 +222,9 @@ def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
 
 
 def _end_with_others(others: list[Any], over: threading.Event) -> None:
-    """End this process, which no signal reaches while it waits, where it still waits for one that has ended."""
+    """End this process if it still waits for one that has ended: no signal reaches it while it waits."""
     wait([process.sentinel for process in others])
     time.sleep(GRACE)
     if not over.is_set():
-        print("a process of the training has ended, and the others wait for it; run it again to go on", file=sys.stderr, flush=True)
+        print("a process of the training has ended, but others wait for it; run it again to continue", file=sys.stderr, flush=True)
         os._exit(1)

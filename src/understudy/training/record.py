@@ -1,5 +1,5 @@
-"""What a training really saw, in tokens, and how it went: the files beside a student that `understudy show-training` and the report
-read. Imports no model library."""
+"""Record what a training really saw, in tokens, and how it went, in files beside the student. `understudy show-training` and the
+report read them. Imports no model library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from understudy.training.batches import EncodedExample
 
 SHOWN = 5
-"""Examples that are written down token by token."""
+"""How many examples are recorded token by token."""
 BINS = 12
 SEEN, CURVE, EXAMPLES = "seen.json", "curve.json", "examples.parquet"
 
@@ -41,12 +41,12 @@ class ShownExample:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a training saw: ``examples`` of so many ``problems``; ``too_long`` ones, which do not fit into the ``context``, were
-    left out; ``duplicates`` are equal to an earlier one; ``ended`` have the ``end_token`` last.
+    """What a training saw: how many ``examples`` of how many ``problems``. ``too_long`` others did not fit into the ``context`` and
+    were left out; ``duplicates`` are equal to an earlier one; ``ended`` have the ``end_token`` last.
 
-    ``groups``: loss group -> its examples. ``lengths``: (from, to, how many), in tokens, the ``longest`` and those left out
-    included. ``weights``: loss weight -> the tokens that have it. ``shown``: the first few. ``steps`` showed ``seen_tokens``, of
-    which ``tokens`` bore loss.
+    ``groups``: loss group -> its examples. ``lengths``: (from, to, how many), in tokens, including the ``longest`` and those left
+    out. ``weights``: loss weight -> the tokens that have it. ``shown``: the first few examples. ``steps`` showed ``seen_tokens``;
+    ``tokens`` of them bore loss.
     """
 
     examples: int
@@ -68,8 +68,8 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
-    checkpoint is kept."""
+    """How a student learned. ``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``:
+    the step whose checkpoint is kept."""
 
     losses: tuple[tuple[int, float], ...]
     dev: tuple[tuple[int, float], ...]
@@ -80,9 +80,9 @@ class LearningCurve:
 class TrainingFacts:
     """What a manifest keeps of a training. ``steps``: all of them, as given or as ``training.tokens`` asks for; ``best``: the one
     whose checkpoint is kept. ``too_long`` examples were left out. ``trained``: how many of the ``parameters`` training changed.
-    ``micro_batch``: examples that fit at once; more went through where they shared prompts. ``spelled``: different words of the
+    ``micro_batch``: examples that fit at once; more went through if they shared prompts. ``spelled``: different words of the
     examples that a tokenizer of words spells in letters, None for other tokenizers. ``seconds``: of all sessions together.
-    ``notes``: what was done that the study does not say."""
+    ``notes``: what was done beyond the study's words."""
 
     examples: int
     steps: int
@@ -98,7 +98,7 @@ class TrainingFacts:
 
 
 def write_record(directory: Path, seen: TrainingRecord, curve: LearningCurve) -> None:
-    """Write both files; `read_seen` and `read_curve` are the ways back."""
+    """Write both files; `read_seen` and `read_curve` read them."""
     (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
     (directory / CURVE).write_text(json.dumps(asdict(curve)), encoding="utf-8")
 
@@ -119,7 +119,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
-    """Write every example that training draws from, so that each can be looked at; `read_examples` is the way back."""
+    """Write every example that training draws from, so that each can be looked at; `read_examples` reads them."""
     ids, floats = pa.list_(pa.int32()), pa.list_(pa.float32())
     names = [(name, pa.string()) for name in ("problem", "chain", "group")]
     schema = pa.schema([*names, ("ids", ids), ("weights", floats)])
@@ -131,12 +131,12 @@ def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
 
 
 def _weights(example: EncodedExample) -> list[float]:
-    """The loss weight of every token: the token's times its example's."""
+    """Return the loss weight of every token: the token's times its example's."""
     return [0.0] * len(example.source) + [weight * example.weight for weight in example.weights]
 
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
-    """What the student in the stage ``directory`` learned from ``problem``; nothing where the stage is older than such files."""
+    """Read what the student in the stage ``directory`` learned from ``problem``; nothing if the stage is older than such files."""
     from tokenizers import Tokenizer
 
     if not (directory / EXAMPLES).is_file():
@@ -152,7 +152,8 @@ def read_examples(directory: Path, problem: str) -> list[ShownExample]:
 def describe_training(
     fitting: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
 ) -> TrainingRecord:
-    """What training will see. ``encoded``: all examples; ``fitting``: those that fit into ``context``; ``end``: the end token."""
+    """Describe what training will see. ``encoded``: all examples; ``fitting``: those that fit into ``context``; ``end``: the end
+    token."""
     lengths = [len(e) for e in encoded]
     return TrainingRecord(
         examples=len(fitting),
@@ -171,7 +172,7 @@ def describe_training(
 
 
 def _histogram(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
-    """(from, to, how many) in at most `BINS` equal steps."""
+    """Count ``lengths`` as (from, to, how many), in at most `BINS` equal steps."""
     low, high = min(lengths), max(lengths)
     width = max(1, -(-(high - low + 1) // BINS))
     counts = Counter((n - low) // width for n in lengths)

@@ -1,4 +1,4 @@
-"""The state of a training under way, at rest: safetensors and JSON, whole or not at all."""
+"""The saved state of a training under way: safetensors and JSON, whole or not at all."""
 
 import json
 import os
@@ -17,7 +17,7 @@ Tensors = dict[str, torch.Tensor]
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """What safetensors says of a full or closed disk is an OSError like any other's."""
+    """Turn the errors of safetensors on a full or closed disk into OSError."""
     try:
         yield
     except SafetensorError as error:
@@ -38,7 +38,7 @@ def save_state(directory: Path, weights: Tensors, optimizer: Tensors, notes: dic
 
 
 def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | None:
-    """Put the saved weights into ``model``; (optimizer tensors, notes), or None where nothing whole is saved."""
+    """Load the saved weights into ``model``, and return (optimizer tensors, notes); None if no whole state is saved."""
     path = directory / STATE
     if not path.is_file():
         return None
@@ -55,5 +55,5 @@ def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | 
 
 
 def trained_weights(model: Any) -> Tensors:
-    """What training changes, by name; tied ones once. Weights that stay as they were loaded (LoRA) and buffers are made anew."""
+    """Return the weights that training changes, by name, tied ones once. Frozen weights (LoRA) and buffers are recreated."""
     return {name: value.data for name, value in model.named_parameters() if value.requires_grad}

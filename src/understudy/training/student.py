@@ -21,11 +21,11 @@ from understudy.training.words import train_words
 
 
 def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: int, narrow: bool = False) -> tuple[Any, Any]:
-    """(model in float32, tokenizer). From scratch: weights are a function of ``seed``, words come from ``vocabulary``. ``narrow``:
-    it is trained under autocast, so what an adapter leaves as it is may be bfloat16 (`narrow_frozen`).
+    """Make (model in float32, tokenizer). From scratch, the weights are a function of ``seed``, and the words come from
+    ``vocabulary``. ``narrow``: it is trained under autocast, so the weights under adapters may be bfloat16 (`narrow_frozen`).
 
-    Attention is "eager": on a processor it trains these sizes faster than SDPA does, which goes through its mathematical fallback
-    when there is a mask; SmolLM2-135M too (docs/training-speed.md). Raises CheckpointError for a directory that cannot be loaded.
+    Attention is "eager": on a processor it trains these sizes faster than SDPA, which falls back to plain mathematics when there
+    is a mask; SmolLM2-135M too (docs/training-speed.md). Raises CheckpointError for a directory that cannot be loaded.
     """
     torch.manual_seed(seed)
     if options.checkpoint is not None:
@@ -77,27 +77,27 @@ def _t5(options: StudentOptions, tokenizer: Any) -> Any:
 
 
 def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None, weights: Tensors | None = None) -> None:
-    """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`). ``weights``: all
-    tensors, where the model has only parts of them."""
+    """Write the student as a plain `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`). ``weights``:
+    all tensors, if the model has only parts of them."""
     directory.mkdir(parents=True, exist_ok=True)
     with disk_errors(directory):
         if lora is None:
             model.save_pretrained(directory, safe_serialization=True, state_dict=weights)
         elif lora.merge:
-            with warnings.catch_warnings(action="ignore"):  # of a config that says tied where the weights are not
-                # A copy: the model in training stays as it is, bit for bit.
+            with warnings.catch_warnings(action="ignore"):  # the config may say that weights are tied when they are not
+                # A copy, so that the model in training stays the same, bit for bit.
                 copy.deepcopy(model).float().merge_and_unload().save_pretrained(directory, safe_serialization=True)
         else:
             model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
-            (directory / "README.md").unlink(missing_ok=True)  # peft's empty form
+            (directory / "README.md").unlink(missing_ok=True)  # peft's empty template
             model.generation_config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
 def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
-    """``model``, loaded from ``start``, with an adapter that alone is trained; at first it changes nothing (B is 0).
+    """Add an adapter to ``model``, loaded from ``start``. Only the adapter is trained; at first it changes nothing (B is 0).
 
-    Raises StudyError where ``lora.targets`` names no module of the model, or one whose weights another module has, too.
+    Raises StudyError if ``lora.targets`` names no module of the model, or one that shares its weights with another module.
     """
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -112,7 +112,7 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     torch.manual_seed(seed)
-    # peft looks at a name that transformers renamed; tied weights are refused below
+    # peft warns about a name that transformers renamed, and about tied weights, which are refused below
     with warnings.catch_warnings(action="ignore"):
         try:
             adapted = get_peft_model(model, config)
@@ -127,15 +127,15 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
 
 
 def narrow_frozen(model: Any) -> None:
-    """Keep the weights under adapters in bfloat16 where they lose nothing by it. Under autocast nothing is learned otherwise: it
-    rounds them for each product."""
+    """Keep the weights under adapters in bfloat16, unless they would lose digits. Training stays the same, because autocast rounds
+    them for each product anyway."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    # T5 takes the type of such a weight for what it multiplies.
+    # T5 converts a layer's input to the type of such a weight.
     wide = getattr(model.get_base_model(), "_keep_in_fp32_modules", None) or ()
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer) and name.rpartition(".")[2] not in wide:
             layer: Any = module.get_base_layer()
-            # What comes out of embeddings is not rounded by autocast.
+            # Autocast does not round the output of embeddings.
             if not isinstance(layer, torch.nn.Embedding) and torch.equal((narrow := layer.weight.bfloat16()).float(), layer.weight):
                 layer.weight.data = narrow

@@ -1,4 +1,4 @@
-"""Which layers LoRA may train, told from the names in a checkpoint's files: before a teacher is asked, without loading a model."""
+"""Check which layers LoRA may train by the names in a checkpoint's files: before a teacher is asked, without loading a model."""
 
 from pathlib import Path
 
@@ -12,19 +12,18 @@ OUTPUT = "lm_head"
 EMBEDDINGS = frozenset({"wte", "embed_tokens", "shared"})
 """What the families of `PROVEN` call their embeddings."""
 SHARED = (
-    "{where}.lora.targets = {targets!r}: the embeddings and the output layer of {start} share their weights, so what is learned "
-    "for one would change the other when it is saved; leave them out of targets"
+    "{where}.lora.targets = {targets!r}: the embeddings and the output layer of {start} share their weights, so what one learns "
+    "would change the other when the student is saved; leave both out of targets"
 )
 _OF_GGUF = frozenset("embed_tokens q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
-"""The layers of every family that a GGUF file may have; llama.cpp calls them otherwise."""
+"""The layers of every family that a GGUF file may have; llama.cpp has other names for them."""
 
 
 def check_lora(lora: Lora, start: Path, *, where: str = "student") -> None:
-    """Raise StudyError, which names ``where`` the options stand, if a name of ``lora.targets`` is no layer of the checkpoint
-    ``start``, or one that shares its weights; CheckpointError if the adapter could not be saved alone.
+    """Raise StudyError, naming ``where`` the options are, if a name of ``lora.targets`` is not a layer of the checkpoint ``start``,
+    or is one that shares its weights. Raise CheckpointError if the adapter could not be saved alone.
 
-    Other families than those of `PROVEN` may have other names in their files than in the model: peft looks at those when training
-    begins.
+    Families outside `PROVEN` may have other names in their files than in the model: peft checks those when training begins.
     """
     base = base_of(start) or start
     if not lora.merge and (is_gguf(start) or base != start):

@@ -1,6 +1,6 @@
 """The tokenizer of a student from scratch: frequent words are tokens, all other words are spelled in letters.
 
-Lossless for any text (letters are bytes underneath), and a plain `transformers` tokenizer when saved. A word carries the
+It is lossless for any text (letters are bytes underneath), and a plain `transformers` tokenizer when saved. A word includes the
 blank before it, as in GPT-2; numbers are words, too.
 """
 
@@ -17,12 +17,12 @@ PAD, END = "<pad>", "<end>"
 
 
 def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
+    """Make a tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
     pre = _splitter()
     counts = Counter(word for text in texts for word, _ in pre.pre_tokenize_str(text))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = sorted(word for word, n in counts.items() if n >= min_count and len(word) > 1)
-    # BPE without merges: a word that is in the vocabulary is one token (ignore_merges), any other stays in single bytes.
+    # BPE without merges: a word in the vocabulary is one token (ignore_merges), and any other word stays in single bytes.
     vocabulary = {token: i for i, token in enumerate([PAD, END, *letters, *words])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pre
@@ -31,7 +31,7 @@ def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerF
 
 
 def count_spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
-    """How many different words of ``texts`` a tokenizer of this kind spells in letters; None for one of another kind."""
+    """Count the different words of ``texts`` that a tokenizer of this kind spells in letters; None for one of another kind."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {}
     if model.get("type") != "BPE" or model["merges"] or not model.get("ignore_merges"):
         return None

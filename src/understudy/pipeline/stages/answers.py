@@ -1,4 +1,4 @@
-"""answers: what an arm's students answer to one split, through a ledger of its own, so that one that was killed goes on."""
+"""answers: an arm's answers to one split, through a ledger of its own, so that a killed stage can continue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Player(Protocol):
     """Who plays a part of a method."""
 
     def open(self, stage: AnswersStage, context: Context, ledger: Ledger, workings: Workings, /) -> Engine:
-        """The engine that plays it, ready to be asked."""
+        """Open the engine that plays it, ready to be asked."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TrainedPlayer:
 
 @dataclass(frozen=True)
 class UntrainedPlayer:
-    """The ``checkpoint`` that the students start from. ``files``: those that decide its replies -> digests."""
+    """The ``checkpoint`` that the students start from. ``files``: the files that decide its replies -> digests."""
 
     files: Mapping[str, str]
     checkpoint: str = unkeyed()
@@ -67,7 +67,7 @@ class UntrainedPlayer:
 
 @dataclass(frozen=True)
 class TeacherPlayer:
-    """The study's teacher; ``options``: those of its engine, registered as ``engine``. ``files`` decide its replies."""
+    """The study's teacher; ``options``: those of its engine, registered as ``engine``. ``files``: as in `UntrainedPlayer`."""
 
     engine: str
     options: EngineOptions
@@ -81,7 +81,7 @@ class TeacherPlayer:
 
 @dataclass(frozen=True)
 class GoldPlayer:
-    """What the data set's own working says in the part's place."""
+    """The data set's own working, in the part's place."""
 
     def open(self, stage: AnswersStage, _: Context, __: Ledger, workings: Workings) -> Engine:
         return GoldEngine(stage.method, workings)
@@ -89,7 +89,7 @@ class GoldPlayer:
 
 @dataclass(frozen=True)
 class ProbePlayer(TrainedPlayer):
-    """The ``student`` after the rationales that it wrote in the stage ``own``, altered in one way."""
+    """The ``student``, continuing the rationales that it wrote in the stage ``own``, after these were altered in one way."""
 
     own: AnswersStage
     how: Alteration
@@ -107,12 +107,12 @@ class ProbePlayer(TrainedPlayer):
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(StageSummary):
-    """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
-    ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
-    are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took as long as those that
-    were not in the ledger yet; 0 where all were. ``saw``: how many of ``problems`` an untrained model, or a local teacher, had
-    learned from, or was chosen by, as an earlier student. ``rows``: how many answers were written at once; beware: memory may
-    decide it, and the last digits, and so an answer now and then, depend on it in bfloat16."""
+    """``asked``: how many of ``problems`` were asked (those with a gold working, if gold plays a part). ``models``: part -> engine
+    identity. ``precision``: of the answering; "unknown" for an endpoint. ``weights``: for an untrained model that is a GGUF file,
+    where they are from. ``extractor``: the version of what read the answers. ``seconds``: for all answers, as if each took as long
+    as those that were not in the ledger yet; 0 if all were. ``saw``: how many of ``problems`` an untrained model, or a local
+    teacher, had learned from, or was chosen by, as an earlier student. ``rows``: how many answers were written at once. Beware:
+    memory may decide it, and in bfloat16 the last digits, and so an answer now and then, depend on it."""
 
     problems: int
     asked: int
@@ -129,9 +129,9 @@ class AnswersSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class AnswersStage(Stage[AnswersSummary]):
-    """``method`` (registered as ``name``) answers ``split``, each of its parts played as ``cast`` says, on ``votes`` sample paths.
-    ``selection``: of an arm that trains, what its prompts may show. ``teacher``: where the teacher plays, what asking it costs.
-    ``swapped``: gold in a part's place is the report's question and not the arm's, so data without workings is no error."""
+    """``method`` (registered as ``name``) answers ``split`` on ``votes`` sample paths, with its parts played as ``cast`` says.
+    ``selection``: what the prompts of an arm that trains may show. ``teacher``: if the teacher plays, its price and budget.
+    ``swapped``: the report, not the arm, puts gold in a part's place, so data without workings is not an error."""
 
     kind = "answers"
     summary = AnswersSummary
@@ -153,7 +153,7 @@ class AnswersStage(Stage[AnswersSummary]):
     teacher: Teacher | None = unkeyed(None)
 
     def needs(self) -> Iterator[Stage[Any]]:
-        """Also the students that play, and the answers whose rationales a probe alters."""
+        """Yield also the students that play, and the answers whose rationales a probe alters."""
         yield from super().needs()
         for player in self.cast.values():
             yield from (value for value in vars(player).values() if isinstance(value, Stage))
@@ -190,13 +190,13 @@ class AnswersStage(Stage[AnswersSummary]):
             asked = [problem for problem in problems if problem.id in workings]
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
-        # What the teacher says is paid for: it goes into the run's ledger.
+        # The teacher's replies are paid for, so they go into the run's ledger.
         paid = self.teacher
         ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
             for engine in engines.values():
-                getattr(engine, "load", lambda: None)()  # what follows is the price of answers alone
+                getattr(engine, "load", lambda: None)()  # before the clock starts, so that it times only answers
             started = time.perf_counter()
             answers = answer(
                 asked,
@@ -214,7 +214,7 @@ class AnswersStage(Stage[AnswersSummary]):
             raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
         write_rows(directory / FILE, Solution, answers.solutions)
         write_json(directory / ERRORS, [asdict(error) for error in answers.errors])
-        for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
+        for left in directory.glob(f"{own.name}*"):  # solutions.parquet has everything now
             left.unlink()
         starts = {getattr(getattr(player, "options", player), "checkpoint", None) for player in self.cast.values()}
         return AnswersSummary(
@@ -233,7 +233,7 @@ class AnswersStage(Stage[AnswersSummary]):
         )
 
     def _precision(self) -> str:
-        """The precision in which the parts are played: the teacher's where it plays all of them."""
+        """Return the precision in which the parts are played: the teacher's if it plays all of them."""
         if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
             return ", ".join({player.options.precision for player in self._teachers()})
         return self.answering.precision
@@ -246,27 +246,27 @@ class AnswersStage(Stage[AnswersSummary]):
         return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
 
     def _open_engines(self, context: Context, ledger: Ledger, workings: Workings) -> dict[str, Engine]:
-        """Who plays each part; parts with the same player share its engine."""
+        """Open the engine of each part; parts with the same player share its engine."""
         keys = {part: digest(describe(player)) for part, player in self.cast.items()}
         players = {keys[part]: player for part, player in self.cast.items()}
         opened = {key: player.open(self, context, ledger, workings) for key, player in players.items()}
         return {part: opened[key] for part, key in keys.items()}
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
-        given: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}
+        shared: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}
         if own := [problem for problem in known if problem.split == exemplars_of(self.split)]:
             solved = [chain for problem in own if (chain := recorded_chain(problem)) is not None]
-            return exemplar_pool(own, self.exemplars, split=own[0].split, learn=own, chains=solved, **given)
+            return exemplar_pool(own, self.exemplars, split=own[0].split, learn=own, chains=solved, **shared)
         learned = () if self.selection is None else self.selection.learned(context)
         chosen = () if self.selection is None else self.selection.chosen(context)
-        return exemplar_pool(known, self.exemplars, learn=learned, chains=chosen, **given)
+        return exemplar_pool(known, self.exemplars, learn=learned, chains=chosen, **shared)
 
     def _workings(self, problems: Sequence[Problem]) -> Workings | None:
-        """The problems whose data set has a working that can take the place of a part; None where gold plays none."""
+        """Find the problems whose data set has a working that can take a part's place; None if gold plays no part."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
         workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(self.method, p, chain)}
         if problems and not workings and not self.swapped:
-            none = f"none of the {len(problems)} problems of {self.split!r} has a working of its own that the method can use"
-            raise StudyError(f'model = "gold": {none} (meta.rationale; meta.subquestions with answers)')
+            none = f"none of the {len(problems)} problems of {self.split!r} has its own working in a form that the method can use"
+            raise StudyError(f'model = "gold": {none} (meta.rationale, or meta.subquestions with answers)')
         return workings

@@ -1,4 +1,4 @@
-"""chains: what the teacher wrote for the training problems, sampled through the ledger or read from files."""
+"""chains: the teacher's chains for the training problems, sampled through the ledger or read from files."""
 
 import dataclasses
 from collections import Counter
@@ -32,9 +32,10 @@ FILE = "chains.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class ChainsSummary(StageSummary):
-    """``chains`` for so many ``problems`` by ``teachers``. ``corpus``: digest of the chains' ids. ``unasked`` chains were not asked
-    for, and ``stopped`` says why. ``versions``: how many are of each version of the model, where there are several. ``imported``:
-    what became of the rows of recorded chains. ``weights``: where those of a local teacher are from, where that is a GGUF file."""
+    """How many ``chains`` for how many ``problems``, by which ``teachers``. ``corpus``: digest of the chains' ids. ``unasked``
+    chains were not asked for, and ``stopped`` says why. ``versions``: how many chains each version of the model wrote, if there are
+    several. ``imported``: what became of the rows of recorded chains. ``weights``: where those of a local teacher are from, if it
+    is a GGUF file."""
 
     chains: int
     problems: int
@@ -49,7 +50,7 @@ class ChainsSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ChainsStage(Stage[ChainsSummary]):
-    """What both kinds of chains have. ``files``: what decides them -> digests. ``terms`` go along with them in their card."""
+    """What both kinds of chains share. ``files``: files that decide them -> digests. ``terms``: what their card says."""
 
     kind = "chains"
     summary = ChainsSummary
@@ -59,14 +60,14 @@ class ChainsStage(Stage[ChainsSummary]):
     terms: Corpus = unkeyed(factory=Corpus)
 
     def stream(self, context: Context) -> Iterator[Chain]:
-        """The chains, by problem and path, of which few are in memory at once."""
+        """Yield the chains, by problem and path; few are in memory at once."""
         return read_rows(self.directory(context.run) / FILE, Chain)
 
     def write(
         self, context: Context, chains: Spool, sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
     ) -> ChainsSummary:
-        """Write ``chains.parquet`` with its card; ``more``: what else the summary says. ``sources``: files whose cards' terms hold
-        where the study gives none."""
+        """Write ``chains.parquet`` with its card. ``more``: further fields of the summary. ``sources``: files whose cards give the
+        terms if the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=dataclasses.asdict(card))
@@ -86,7 +87,7 @@ class ChainsStage(Stage[ChainsSummary]):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RecordedChainsStage(ChainsStage):
-    """Chains that somebody already has; those of other splits are left out and counted, never used."""
+    """Chains that already exist. Those of other splits are left out and counted, never used."""
 
     engine: Recorded
 
@@ -98,7 +99,7 @@ class RecordedChainsStage(ChainsStage):
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SampledChainsStage(ChainsStage):
     """Chains that a teacher writes. ``engine``: the options of its engine; ``prompts``: name -> text of its method's prompts.
-    ``right_by``: the check that an allocation asks for right chains; ``check``: the one that judges the first replies."""
+    ``right_by``: the check that tells an allocation which chains are right; ``check``: the one that judges the first replies."""
 
     teacher: Teacher
     engine: EngineOptions
@@ -134,7 +135,7 @@ class SampledChainsStage(ChainsStage):
         return self.write(context, sampled.chains, described, errors=failed, unasked=left, stopped=why, weights=weights)
 
     def sampling(self, problems: Sequence[Problem]) -> Sampling:
-        """Which chains are wanted of the teacher, for the training problems among ``problems``."""
+        """Describe which chains to ask the teacher for, for the training problems among ``problems``."""
         pool, check = exemplar_pool(problems, self.exemplars, prompts=self.prompts), find("check", self.check)
         return Sampling(
             [problem for problem in problems if problem.split == "train"],
@@ -150,7 +151,7 @@ class SampledChainsStage(ChainsStage):
         )
 
     def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
-        """The chains, and what each address of an endpoint was found to do."""
+        """Sample the chains; return them and the capabilities of each address of an endpoint."""
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
         with paid as store, Account(store, sampling.total) as account:
@@ -160,7 +161,7 @@ class SampledChainsStage(ChainsStage):
             return sample(sampling, engine, store, account, tell), endpoints
 
     def _described(self) -> dict[str, JSON]:
-        """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
+        """Describe, for the corpus's card, how the teacher was asked: never at which address or with whose key."""
         names = ("engine", "samples", *(("greedy",) if self.teacher.greedy else ()), "temperature", "top_p", "method")
         options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)

@@ -1,5 +1,5 @@
-"""problems: the task's questions, split; no question is both in training and in a held-out split. Exemplars, chosen from training
-or given by the user, are in no other split.
+"""problems: the task's questions, split so that no question is both in training and in a held-out split. Exemplars, chosen from
+training or given by the user, are in no other split.
 """
 
 from collections import Counter
@@ -22,16 +22,16 @@ from understudy.tasks.splits import require_solved
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
-"""Of the exemplars."""
+"""The split of the exemplars."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemsSummary(StageSummary):
-    """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
-    question. ``near``: held-out questions that are near one outside, ``near_kinds``: how (`overlap.KINDS`) -> how many,
-    ``near_first``: the first of them, ``near_dropped``: near ones that left training or dev. ``without_gold``: of train and the
-    splits that are scored those that have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``:
-    rows that cannot be read (task.skip_bad)."""
+    """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev because a held-out split has the same
+    question. ``near``: held-out questions that are near one outside; ``near_kinds``: how (`overlap.KINDS`) -> how many;
+    ``near_first``: the first of them; ``near_dropped``: near ones that left training or dev. ``without_gold``: train or scored
+    splits without gold answers: the teacher can be sampled there, but nothing can be evaluated. ``skipped``: rows that cannot be
+    read (task.skip_bad)."""
 
     sizes: Mapping[str, int]
     dropped: tuple[str, ...]
@@ -43,7 +43,7 @@ class ProblemsSummary(StageSummary):
     near_dropped: int = 0
 
     def describe_near(self) -> str:
-        """How many held-out questions are near one outside, and which."""
+        """Say how many held-out questions are near one outside, and which."""
         if not self.near:
             return "no held-out question is near one outside"
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in self.near_kinds.items())
@@ -54,8 +54,8 @@ class ProblemsSummary(StageSummary):
 
 
 class PreparedProblems(NamedTuple):
-    """The ``problems`` of a study, those ``from_task`` before any left, and why some did: the ids of those ``dropped`` for an equal
-    held-out question, and of those ``near`` one, where the study drops these (``pairs``)."""
+    """The ``problems`` of a study, and those ``from_task`` before any left. ``dropped``: the ids of those that left for an equal
+    held-out question. ``near``: the ids of those that left for a near one, if the study drops these (``pairs``)."""
 
     problems: list[Problem]
     from_task: list[Problem]
@@ -66,9 +66,9 @@ class PreparedProblems(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ProblemsStage(Stage[ProblemsSummary]):
-    """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that
-    are evaluated; ``used``: others that must be there (dev). ``fields``: key of [evaluation] -> the field of the held-out problems
-    that it names."""
+    """``task``: the task ``name`` with its options. ``files``: the files that it reads -> their digests. ``held_out``: the splits
+    that are evaluated; ``used``: others that must exist (dev). ``fields``: key of [evaluation] -> the field of the held-out
+    problems that it names."""
 
     kind = "problems"
     summary = ProblemsSummary
@@ -88,14 +88,14 @@ class ProblemsStage(Stage[ProblemsSummary]):
         return [module_of("task", self.name)]
 
     def read(self, context: Context) -> list[Problem]:
-        """The problems of all splits."""
+        """Read the problems of all splits."""
         return list(read_rows(self.directory(context.run) / FILE, Problem))
 
     def prepare(self) -> PreparedProblems:
-        """The task's problems after the overlap rule, with their exemplars: chosen ones are among those that are left, and given
-        ones are never dropped.
+        """Apply the overlap rule to the task's problems, and mark their exemplars: chosen ones are among the problems that are
+        left, and given ones are never dropped.
 
-        Raises DataError where questions overlap and the study does not drop them, or where a given exemplar is asked.
+        Raises DataError if questions overlap and the study does not drop them, or if a given exemplar is also evaluated.
         """
         from_task = list(self.task.problems(seed=self.seed))
         chosen = self.exemplars.file is None
@@ -107,7 +107,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
         near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}
         problems = [p for p in problems if p.id not in near]
-        # Questions of dev in training: the held-out splits are not concerned.
+        # Questions of dev that are also in training; this does not affect the held-out splits.
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
         problems = mark_exemplars(problems, self.exemplars, seed=self.seed) if chosen else problems
@@ -122,25 +122,25 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if not near:
             self._check_near(problems, pairs)
         if (dropped or near) and all(problem.split != "train" for problem in problems):
-            left = "no training problem is left, since all are equal to a held-out one or near it"
+            left = "no training problem is left, because all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {left}; draw other splits, whole groups on one side (task.group)')
         sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
         for split in scored:
             if not sizes[split]:
-                hint, has = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {has})")
+                hint, known = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {known})")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
-        # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
+        # Exemplars are listed under the split that they came from: a study that names this file draws its own.
         kept, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in from_task)
         ids = {split: [p.id for p in from_task if p.split == split and p.id in kept] for split in splits}
         write_json(directory / "splits.json", ids)
         context.progress("problems", len(problems), len(problems))
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
-            said = f"{counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
-            context.progress("problems", 0, 0, f"left out (skip_bad): {said}")
+            rows = f"{counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
+            context.progress("problems", 0, 0, f"left out (skip_bad): {rows}")
         return ProblemsSummary(
             sizes=dict(sizes),
             dropped=dropped,
@@ -153,14 +153,14 @@ class ProblemsStage(Stage[ProblemsSummary]):
         )
 
     def _refuse_asked(self, problems: Sequence[Problem]) -> None:
-        """Raise DataError where an exemplar that was given is one of the held-out questions."""
+        """Raise DataError if a given exemplar is one of the held-out questions."""
         held = {exact_key(problem): problem.id for problem in problems if problem.split in self.held_out}
         for problem in problems:
             if problem.split == SPLIT and (asked := held.get(exact_key(problem))) is not None:
-                raise DataError(f"exemplars.file: {problem.id} has the question of {asked}, which is evaluated; take another")
+                raise DataError(f"exemplars.file: {problem.id} has the question of {asked}, which is evaluated; use another")
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
-        """Raise DataError where more held-out questions than the study allows are near one outside."""
+        """Raise DataError if more held-out questions than the study allows are near one outside."""
         held_out = sum(problem.split in self.held_out for problem in problems)
         if len(pairs) > self.near_limit * held_out:
             first = "; ".join(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:3])
@@ -172,21 +172,21 @@ class ProblemsStage(Stage[ProblemsSummary]):
 
 
 def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> None:
-    """Raise StudyError where a key of [evaluation] names a field that none of the ``problems`` has; ``fields``: key -> field."""
+    """Raise StudyError if a key of [evaluation] names a field that none of the ``problems`` has; ``fields``: key -> field."""
     known = sorted({name for problem in problems for name in (*problem.meta, *(["context"] if problem.context else []))})
     for key, name in fields.items():
         if name not in known:
             raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")
         values = [value for problem in problems if (value := problem.text_of(name)) is not None]
         if key == "contrast" and len(set(values)) == len(values):
-            raise StudyError(f"evaluation.contrast = {name!r}: no two questions that are evaluated have the same one")
+            raise StudyError(f"evaluation.contrast = {name!r}: no two evaluated questions share a value; name another field")
 
 
 def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
-    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened. A training problem
-    with the question of a given exemplar leaves; one of another split is left to the overlap rule.
+    """Put the exemplars among ``problems`` in a split of their own; ``options.file`` is a path that can be opened. A training
+    problem with the question of a given exemplar leaves; one of another split is left to the overlap rule.
 
-    Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
+    Raises StudyError if there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
         problems_given = problems_of(read_question_rows(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
@@ -200,11 +200,12 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     if len(candidates) < options.n:
         few = f"exemplars.n = {options.n}: only {len(candidates)} training problems have a rationale"
         raise StudyError(f"{few}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
-    # By a hash of each: one more question changes them only where it is chosen itself, and with them every prompt.
+    # By a hash of each: one more question changes the exemplars, and so every prompt, only if it is itself chosen.
     chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
 def exemplar_pool(problems: Sequence[Problem], options: Exemplars, *, split: str = SPLIT, **more: Any) -> StudyPool:
-    """The pool that methods draw from, whose exemplars are those of ``split``; ``more``: as `StudyPool` has it."""
+    """Make the pool that methods draw from, with the problems of ``split`` as exemplars; ``more``: further fields of
+    `StudyPool`."""
     return StudyPool([p for p in problems if p.split == split], least=options.least, shuffle=options.shuffle, **more)

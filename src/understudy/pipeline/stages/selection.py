@@ -1,4 +1,4 @@
-"""selection: which chains become examples of an arm, and why the others do not."""
+"""selection: choose which chains become examples of an arm, and count why the others do not."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,14 +22,13 @@ from understudy.tasks.splits import take_fraction
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSummary(SelectionCounts, StageSummary):
-    """What selection kept and dropped."""
+    """What the selection kept and dropped."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionStage(Stage[SelectionSummary]):
-    """``taker``: the arm's method (registered as ``method``) where it cannot learn from every chain; None where it can.
-    ``fraction``: share of the training problems that the arm learns from. ``encoder``: files of a sentence encoder on this machine
-    -> digests."""
+    """``taker``: the arm's method (registered as ``method``) if it cannot learn from every chain; None if it can. ``fraction``:
+    share of the training problems that the arm learns from. ``encoder``: files of a sentence encoder on this machine -> digests."""
 
     kind = "selection"
     summary = SelectionSummary
@@ -51,28 +50,28 @@ class SelectionStage(Stage[SelectionSummary]):
         return () if self.select.encoder is None else ("sentence_transformers",)
 
     def learned(self, context: Context) -> list[Problem]:
-        """The training problems that the arm learns from."""
+        """Read the training problems that the arm learns from."""
         return learned_problems(self.problems.read(context), self.directory(context.run))
 
     def chosen(self, context: Context) -> Iterator[Chain]:
-        """The chains that were chosen; nothing is read before the first is wanted."""
+        """Yield the chains that were chosen; nothing is read before the first is asked for."""
         ids = chosen_ids(self.directory(context.run))
         yield from (chain for chain in self.chains.stream(context) if chain.id in ids)
 
     @property
     def needs_gold(self) -> bool:
-        """Nothing is kept without gold answers, unless people say what is right."""
+        """Whether nothing is kept without gold answers; people's verdicts can take their place."""
         check = self.select.check or self.verdicts.checks[0]
         return self.select.keep != "all" and check in ("answer", "leak") and check not in self.verdicts.relabels
 
     def judged(self, context: Context) -> Iterator[tuple[Chain, Outcome]]:
-        """Every chain with what the arm's check says of it, among so many samples as the arm takes."""
+        """Yield every chain with its outcome by the arm's check, which sees as many samples as the arm takes."""
         samples = self.select.samples
         return self.verdicts.judged(context, self.select.check, samples if isinstance(samples, int) else None)
 
     def run(self, context: Context) -> SelectionSummary:
         """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
-        chosen chains. No chains but those of one problem are held."""
+        chosen chains. Only the chains of one problem are in memory."""
         problems = {problem.id: problem for problem in self.problems.read(context)}
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         ids, options, limits = frozenset(learned), self.select, None
@@ -81,7 +80,7 @@ class SelectionStage(Stage[SelectionSummary]):
             limits = limit_by_openness(open_to, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
-            raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'teachers')}")
+            raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'the teachers')}")
         parts = select(
             self.judged(context),
             options,
@@ -100,7 +99,7 @@ class SelectionStage(Stage[SelectionSummary]):
 
 
 def _write_ids(parts: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]:
-    """``parts`` as they are, while the ids of their chains go into ``file``, as a JSON list."""
+    """Pass on ``parts`` unchanged, while writing the ids of their chains into ``file``, as a JSON list."""
     before = "["
     for part in parts:
         for chain in part.kept:
@@ -111,16 +110,16 @@ def _write_ids(parts: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]
 
 
 def why_unfit(method: object, problem: Problem, chain: Chain) -> str:
-    """Why ``chain`` gives no example; "" where it does, and where it has no answer, which its verdict says."""
+    """Say why ``chain`` gives no example; "" if it does, and if it has no answer: its verdict says that."""
     return method.unfit(problem, chain) if chain.answer is not None and isinstance(method, SelectiveMethod) else ""
 
 
 def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
-    """The ``problems`` that an arm learns from whose selection is in the directory ``selection``."""
+    """List the ``problems`` that an arm learns from; its selection is in the directory ``selection``."""
     ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
     return [problem for problem in problems if problem.id in ids]
 
 
 def chosen_ids(selection: Path) -> frozenset[str]:
-    """The ids of the chains that the selection in the directory ``selection`` chose."""
+    """Read the ids of the chains that the selection in the directory ``selection`` chose."""
     return frozenset(json.loads((selection / "selected.json").read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""student: the examples of one role of one arm, and the student trained on them."""
+"""student: make the examples of one role of one arm, and train the student on them."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,9 +39,9 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(TrainingFacts, StageSummary):
-    """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
-    chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
-    says. ``saw``: questions that are asked and that the student from which it starts, or an earlier one, had
+    """How many ``examples`` of how many ``problems``, made from ``chains``. ``scratch``: whether it had no pretraining. ``chosen``:
+    whether its checkpoint was chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first
+    ones are from, as the card says. ``saw``: how many evaluated questions the student that it starts from, or an earlier one, had
     learned from or was chosen by."""
 
     problems: int
@@ -56,7 +56,7 @@ class StudentSummary(TrainingFacts, StageSummary):
 
 @dataclass(frozen=True, kw_only=True)
 class Dev:
-    """What checkpoints are chosen on: at most ``problems`` of the split ``split``, judged by ``check``."""
+    """What checkpoints are chosen on: at most ``problems`` problems of ``split``, judged by ``check``."""
 
     split: str
     problems: int
@@ -66,7 +66,7 @@ class Dev:
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
     """What a student from scratch has words for, besides the training questions and all chains: the ``formats`` of the arms that
-    train, and the ``words`` that their methods have of their own. It is the same for every arm."""
+    train, and the ``words`` of the methods. It is the same for every arm."""
 
     formats: tuple[PromptFormat, ...]
     words: tuple[str, ...]
@@ -75,8 +75,8 @@ class Vocabulary:
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StudentStage(Stage[StudentSummary]):
     """``role`` of ``method`` (registered as ``name``), trained on all problems, or on those outside a fold (``fold``: its number,
-    of how many). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: the
-    checkpoint's -> their digests. ``answering``: how checkpoints are asked on dev."""
+    and how many there are). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: those
+    of the checkpoint -> their digests. ``answering``: how checkpoints are asked on dev."""
 
     kind = "student"
     summary = StudentSummary
@@ -97,7 +97,7 @@ class StudentStage(Stage[StudentSummary]):
     answering: AnsweringOptions
 
     def needs(self) -> Iterator[Stage[Any]]:
-        """Also the students of folds, and what its selection needs: where one of them is made anew, this stage is, too."""
+        """Yield also the students of folds, and what its selection needs: if one of them is made again, so is this stage."""
         yield from self.selection.needs()
         yield from super().needs()
         for students in self.folds.values():
@@ -118,11 +118,11 @@ class StudentStage(Stage[StudentSummary]):
         return self.training.processes
 
     def checkpoint(self, context: Context) -> Path:
-        """The directory of the trained student."""
+        """Return the directory of the trained student."""
         return self.directory(context.run) / "student"
 
     def run(self, context: Context) -> StudentSummary:
-        """Train into the stage's directory and put the card beside the weights."""
+        """Train into the stage's directory, and write the card beside the weights."""
         from understudy.training.loop import train
 
         selection = self.selection
@@ -143,7 +143,7 @@ class StudentStage(Stage[StudentSummary]):
         examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
         folds.clear()  # their models must not stay beside the training
         if not examples:
-            left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` says why"
+            left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` shows why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
         dev = [problem for problem in problems if problem.split == self.dev.split][: self.dev.problems] if self.dev else []
         start = self.student.checkpoint
@@ -155,8 +155,8 @@ class StudentStage(Stage[StudentSummary]):
             options=self.training,
             out=self.directory(context.run),
             seed=self.seed,
-            # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
-            # size, and a difference between fractions would not be one of the data alone.
+            # From all training problems, whatever the arm's fraction: with other words the student would have another tokenizer and
+            # another size, and a difference between fractions would not come from the data alone.
             vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
             score=self._score_on(dev, find("check", self.dev.check), pool) if self.dev else None,
             progress=context.progress,
@@ -183,7 +183,7 @@ class StudentStage(Stage[StudentSummary]):
         )
 
     def _score_on(self, asked: Sequence[Problem], check: Check, pool: StudyPool) -> Any:
-        """checkpoint directory -> accuracy of its answers to ``asked``."""
+        """Return a function: checkpoint directory -> accuracy of its answers to ``asked``."""
         dev = {problem.id: problem for problem in asked}
 
         def score(checkpoint: Path) -> float:
@@ -216,11 +216,11 @@ class StudentStage(Stage[StudentSummary]):
 
 
 Folds = Mapping[str, Sequence[LocalEngine]]
-"""role -> its students, each trained without one fold of the problems"""
+"""role -> its students, each trained without one fold of the problems."""
 
 
 def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed: int) -> list[Example]:
-    """The method's examples of ``role`` for every problem that ``pool`` teaches, in their order. ``folds``: the roles it needs."""
+    """Make the method's examples of ``role`` for every problem that ``pool`` teaches, in order. ``folds``: the roles it needs."""
     only = {"role": role} if method.needs else {}
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, chains, pool, **only)) for p, chains in pool.taught())
     examples: dict[str, list[Example]] = {}
@@ -232,9 +232,9 @@ def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed
 
 
 def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[[], Iterable[Chain]]) -> Iterator[str]:
-    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format, and
-    the chains' sub-questions. Not the arm's own selection: so all arms of a study read and write with the same words."""
-    # As often as a tokenizer may ask for, since a word that every prompt has is not a rare one.
+    """Yield the text from which a tokenizer from scratch takes its words: every training question and every chain, in every format,
+    and the chains' sub-questions. It ignores the arm's own selection, so that all arms of a study have the same words."""
+    # As often as a tokenizer may ask for, since a word of every prompt is not rare.
     yield from (text for text in known.words for _ in range(100))
     yield from (write_steps(chain.steps) for chain in stream() if chain.steps)
     by_id = {problem.id: problem for problem in problems}
@@ -250,22 +250,22 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
 
 
 def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
-    """How many of the problems ``asked`` the student in ``start`` had learned from or was chosen by."""
+    """Count the problems among ``asked`` that the student in ``start`` had learned from or was chosen by."""
     learned = read_learned(start)
     # Earlier students have digests of the exact question.
     return sum(any(digest(key(problem)) in learned for key in (copy_key, exact_key)) for problem in asked) if learned else 0
 
 
 def read_learned(start: str | None) -> set[str]:
-    """Digests of the questions that the student in ``start`` learned from or was chosen by, and the students that it began as; none
-    where it is no student of ours."""
+    """Read the digests of the questions that the student in ``start``, and the students that it started from, learned from or were
+    chosen by; none if it is not a student of ours."""
     at = Path(start or "")
     file = (at.parent if at.suffix == ".gguf" else at) / LEARNED
     return set(map(str, read_json(file, "questions")["questions"])) if start and file.is_file() else set()
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
-    """The engine that answers as the student in ``checkpoint``."""
+    """Open the engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
     rows, device = answering.batch_size, answering.device

@@ -1,4 +1,4 @@
-"""verdicts: what each check says of every chain; the chains themselves are never changed."""
+"""verdicts: the verdict of each check on every chain; the chains themselves are never changed."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ FILE = "verdicts.parquet"
 @dataclass(frozen=True, kw_only=True)
 class VerdictsSummary(StageSummary):
     """``outcomes``: check -> outcome -> how many chains have it. ``worth``: of the corpus, by the first check; None in an older
-    run. ``relabelled``: chains of which people say something else than the first check."""
+    run. ``relabelled``: chains whose verdict by the first check people changed."""
 
     outcomes: Mapping[str, Mapping[str, int]]
     worth: CorpusWorth | None = None
@@ -31,8 +31,8 @@ class VerdictsSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
-    """``checks``: registered names; the first one judges students, too. ``relabels``: check -> chain -> the outcome that a person
-    or an engine says in its place; ``said``: the whole of it, by (check, chain)."""
+    """``checks``: registered names; the first one also judges students. ``relabels``: check -> chain -> the outcome by a person or
+    an engine that replaces the check's; ``said``: the whole relabels, by (check, chain)."""
 
     kind = "verdicts"
     summary = VerdictsSummary
@@ -47,12 +47,12 @@ class VerdictsStage(Stage[VerdictsSummary]):
         return [module_of("check", name) for name in self.checks]
 
     def stream(self, context: Context) -> Iterator[Verdict]:
-        """Every verdict of every check, problem by problem; few are in memory at once."""
+        """Yield every verdict of every check, problem by problem; few are in memory at once."""
         return read_rows(self.directory(context.run) / FILE, Verdict)
 
     def judged(self, context: Context, check: str | None, samples: int | None = None) -> Iterator[tuple[Chain, Outcome]]:
-        """Every chain with what ``check`` (None: the first one) says of it, by problem and path; few are in memory at once. With
-        ``samples`` a check that compares a problem's chains sees the first of them alone, as if there were no others."""
+        """Yield every chain with its outcome by ``check`` (None: the first one), by problem and path; few are in memory at once.
+        With ``samples``, a check that compares a problem's chains sees only the first ones, as if there were no others."""
         name = check or self.checks[0]
         outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == name)
         judged = zip(self.chains.stream(context), outcomes, strict=True)
@@ -68,7 +68,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
             yield from ((chain, anew.get(chain.id, outcome)) for chain, outcome in pairs)
 
     def run(self, context: Context) -> VerdictsSummary:
-        """Write ``verdicts.parquet``. No chains but those of one problem are held."""
+        """Write ``verdicts.parquet``, with the chains of only one problem in memory."""
         problems = {problem.id: problem for problem in self.problems.read(context)}
         checks = {name: find("check", name) for name in self.checks}
         counts: dict[str, Counter[str]] = {name: Counter() for name in checks}
