@@ -526,7 +526,7 @@ def test_in_a_browser_one_judges_with_the_keyboard_changes_ones_mind_and_goes_on
         browser.press("ArrowRight")
         browser.go(url)
         browser.click("button[value=right]")
-        assert "All are judged" in browser.run("document.body.textContent")
+        assert "All pairs are judged" in browser.run("document.body.textContent")
         browser.resize(400, 800)
         browser.go(f"{url}/?n=1")
         assert browser.run("document.documentElement.scrollWidth") <= 400

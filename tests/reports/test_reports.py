@@ -314,7 +314,7 @@ def test_originals_with_all_their_versions_are_compared_one_by_one(data):
 
 def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):
     written = page(data)
-    order = [written.index(text) for text in ("The data support: ", "Accuracy on test", "Compared on test", "To be read with")]
+    order = [written.index(text) for text in ("The data support: ", "Accuracy on test", "Compared on test", "Notes on the numbers")]
     assert order == sorted(order)
     tags = parsed(data)
     assert tags.tags.count("figure") == sum(name == "aria-label" for name, _ in tags.attributes) - tags.tags.count("table")
