@@ -14,7 +14,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from understudy.engines.remote.choices import gives_logprobs, make_refusal, read
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
 from understudy.engines.remote.pace import Address, Pace, choose
-from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, LoadingError, ThrottledError, post
+from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, LoadingError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, if the server does not ask for more."""
@@ -106,13 +106,18 @@ class EndpointEngine:
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ only in their path, in one answer; only the first if the endpoint gives one choice."""
         history = _History(min(self.n, len(requests)))
+        return await self._count(self._answer(requests, history), history)
+
+    async def _count(self, answering: Awaitable[Answer], history: _History) -> Answer:
+        """Await an answer. Its usage, or that of the error that it ends with, is that of all tries."""
         try:
-            return await self._answer(requests, history)
+            answer = await answering
         except (AccountError, EngineError) as error:
             if isinstance(error, AccountError):
                 self._stopped = self._stopped or error
             error.usage = history.usage(error.usage or Usage(0, 0, 0))
             raise
+        return replace(answer, usage=history.usage(answer.usage))
 
     def url_of(self, address: Address) -> str:
         """Return the url that requests go to: what a server does may differ between its APIs."""
@@ -140,8 +145,8 @@ class EndpointEngine:
                 pause = self._wait_for(error, address, number, history)
             except DeniedError as error:
                 if error.names & FILTERED:
-                    return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(0, 0, 0)))
-                if isinstance(error, ForbiddenError) and not address.well:
+                    return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
+                if error.status == 403 and not address.well:
                     page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL if page else _NO_RIGHT}. {KEPT}") from error
                 if history.n == 1:
@@ -154,7 +159,7 @@ class EndpointEngine:
                     address.takes_n = len(answer.replies) > 1
                 cost = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
                 address.note_answer()
-                return answer if history.sent == 1 else replace(answer, usage=history.usage(answer.usage))
+                return answer
             finally:
                 address.pace.leave(expected, cost)
 
@@ -179,13 +184,9 @@ class EndpointEngine:
         """Try once at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
         Raises the errors of `engines.remote.wire`; those of `core.errors` have their usage."""
         history = _History(1)
-        try:
-            answer = await self._ask(address, self.body(request) | more, [request], history)
-        except (AccountError, EngineError) as error:
-            error.usage = history.usage(error.usage or Usage(0, 0, 0))
-            raise
+        answer = await self._count(self._ask(address, self.body(request) | more, [request], history), history)
         address.well = True
-        return replace(answer, usage=history.usage(answer.usage))
+        return answer
 
     def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
         """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
