@@ -105,10 +105,6 @@ class TransformersEngine:
         ids = torch.tensor([text], device=self.device)
         return self._network.model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)  # type: ignore[no-any-return]
 
-    def load(self) -> None:
-        """Load the weights now instead of at the first request."""
-        self._network  # noqa: B018
-
     @cached_property
     def _network(self) -> Network:
         try:
