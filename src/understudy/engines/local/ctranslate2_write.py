@@ -63,8 +63,8 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
 
 
 def _score_written(path: Path, tokenizer: Any, source: list[int], target: list[int], *, seq2seq: bool) -> Any:
-    """Return the log-probability of each token of ``target`` after ``source``. For a model with an encoder, CTranslate2 adds the end
-    token itself."""
+    """Return the log-probability of each token of ``target`` after ``source``, by CTranslate2. It adds the end token itself for a
+    model with an encoder."""
     import ctranslate2
 
     prompt, reply = tokenizer.convert_ids_to_tokens(source), tokenizer.convert_ids_to_tokens(target)

@@ -20,7 +20,7 @@ from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Message, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Request, Usage, amend, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
@@ -238,22 +238,21 @@ class EndpointEngine:
                     raise
                 without |= more
         self.without |= without
-        return self.read_answer(url, answer, raw, requests, latency=round(time.monotonic() - began, 4))
+        latency = round(time.monotonic() - began, 4)
+        read = self.read_answer(url, answer, raw, requests)
+        return replace(read, replies=tuple(amend(reply, latency=latency) for reply in read.replies))
 
-    def read_answer(
-        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], *, latency: float | None = None
-    ) -> Answer:
-        """Read the replies in ``answer``, which has choices and came as ``raw`` after ``latency`` seconds. Raises EngineError if
-        there is none, StudyError if required log-probabilities are missing."""
+    def read_answer(self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request]) -> Answer:
+        """Read the replies in ``answer``, which has choices and came as ``raw``. Raises EngineError if there is none, StudyError if
+        required log-probabilities are missing."""
         try:
-            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
+            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests))
         except EngineError as error:
             raise EngineError(f"{url}: {error}", read_usage(answer)) from None
         self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that does")
-        usage = read_usage(answer) if len(requests) > 1 else Usage(1, replies[0].prompt_tokens, replies[0].tokens)
-        return Answer(tuple(replies), usage)
+        return Answer(tuple(replies), read_usage(answer))
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """Find the fields to leave out of a request that was denied for them, or to rename (as `without`); {} if there are none."""

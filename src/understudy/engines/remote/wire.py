@@ -80,8 +80,8 @@ class LoadingError(ThrottledError):
 
 
 class DeniedError(UnpaidError):
-    """The request itself is refused. ``body`` is the server's answer and ``status`` its HTTP status; ``names`` are the names that it
-    gives the error. 403 says that the key may not do this, or that this prompt is refused."""
+    """The request itself is refused. ``body`` is the server's answer, ``status`` its HTTP status (403: the key may not do this, or
+    this prompt is refused), and ``names`` are the names that it gives the error."""
 
     def __init__(self, what: str, body: str, status: int) -> None:
         super().__init__(what)
