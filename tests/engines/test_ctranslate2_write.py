@@ -109,7 +109,7 @@ def test_ctranslate2s_own_converter_gets_flan_t5s_probabilities_wrong(tmp_path):
     model, tokenizer = load(made)
     source = encode_source(tokenizer, HOSTILE[0], seq2seq=True)
     target = [*encode_text(tokenizer, TEXTS[0])[:8], tokenizer.eos_token_id]
-    [right] = score(Prompts(Network(model, name="t5-flan"), limit=0), [(tuple(source), tuple(target))], size=1)
+    [right] = score(Prompts(Network(model, name="t5-flan")), [(tuple(source), tuple(target))], size=1)
 
     def find_error(path):
         return abs(_score_written(path, tokenizer, source, target, seq2seq=True) - right).max()

@@ -36,7 +36,7 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
     source = encode_source(tokenizer, PROBE[0], seq2seq=config.is_encoder_decoder)
     target = [*encode_text(tokenizer, PROBE[1]), tokenizer.eos_token_id]
-    prompts = Prompts(Network(model, name=str(student)), limit=0)
+    prompts = Prompts(Network(model, name=str(student)))
     [wanted] = score(prompts, [(tuple(source), tuple(target))], size=1)  # before the loader takes the model apart
     try:
         spec = loader.get_model_spec(model)

@@ -38,7 +38,6 @@ from understudy.engines.stops import StopStrings
 ROWS = 256  # more rows were no faster on a CPU
 CACHE_BYTES = 2**30  # of keys and values; the default number of rows follows from this and COLUMNS
 COLUMNS = 256
-KEPT_BYTES = 2**26  # of prompts already read, kept for later paths
 
 
 class TransformersEngine:
@@ -124,7 +123,7 @@ class TransformersEngine:
 
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self._network, limit=KEPT_BYTES)
+        return Prompts(self._network)
 
     def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[DecodingRow]:
         """Make rows of ``waiting`` requests. Beam searches are answered at once, and impossible requests fail."""
