@@ -106,9 +106,9 @@ class EndpointEngine:
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ only in their path, in one answer; only the first if the endpoint gives one choice."""
         history = _History(min(self.n, len(requests)))
-        return await self._count(self._answer(requests, history), history)
+        return await self._count_tries(self._answer(requests, history), history)
 
-    async def _count(self, answering: Awaitable[Answer], history: _History) -> Answer:
+    async def _count_tries(self, answering: Awaitable[Answer], history: _History) -> Answer:
         """Await an answer. Its usage, or that of the error that it ends with, is that of all tries."""
         try:
             answer = await answering
@@ -184,7 +184,7 @@ class EndpointEngine:
         """Try once at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
         Raises the errors of `engines.remote.wire`; those of `core.errors` have their usage."""
         history = _History(1)
-        answer = await self._count(self._ask(address, self.body(request) | more, [request], history), history)
+        answer = await self._count_tries(self._ask(address, self.body(request) | more, [request], history), history)
         address.well = True
         return answer
 
