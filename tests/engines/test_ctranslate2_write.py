@@ -22,8 +22,11 @@ from understudy.core.asks import GREEDY, Request
 from understudy.core.errors import CheckpointError
 from understudy.core.tokens import encode_source, encode_text
 from understudy.core.values import Problem
-from understudy.engines.local.ctranslate2_write import _score, _score_written, write_ctranslate2
+from understudy.engines.local.beams import score
+from understudy.engines.local.ctranslate2_write import _score_written, write_ctranslate2
 from understudy.engines.local.engine import TransformersEngine
+from understudy.engines.local.forward import Network
+from understudy.engines.local.prompts import Prompts
 from understudy.pipeline.card import read_card
 from understudy.runs.export_student import export_student
 from understudy.sampling.pool import StudyPool
@@ -106,7 +109,7 @@ def test_ctranslate2s_own_converter_gets_flan_t5s_probabilities_wrong(tmp_path):
     model, tokenizer = load(made)
     source = encode_source(tokenizer, HOSTILE[0], seq2seq=True)
     target = [*encode_text(tokenizer, TEXTS[0])[:8], tokenizer.eos_token_id]
-    right = _score(model, source, target)
+    [right] = score(Prompts(Network(model, name="t5-flan")), [(tuple(source), tuple(target))], size=1)
 
     def find_error(path):
         return abs(_score_written(path, tokenizer, source, target, seq2seq=True) - right).max()

@@ -417,7 +417,7 @@ def test_memory_that_does_not_suffice_for_one_row_or_for_the_weights_is_told(che
         engine.serve(Queue([call("x")]))
     monkeypatch.setattr("understudy.engines.local.load.load_model", raising(torch.OutOfMemoryError("CUDA out of memory.")))
     with pytest.raises(EngineError, match=r"out of memory while its weights were loaded: .* \(--workers 1\)"):
-        TransformersEngine(checkpoint("llama")).load()
+        TransformersEngine(checkpoint("llama")).serve(Queue([call("x")]))
     monkeypatch.setattr("understudy.engines.local.load.load_model", raising(RuntimeError("shapes cannot be multiplied")))
     with pytest.raises(RuntimeError, match="shapes cannot"):
         TransformersEngine(checkpoint("llama")).serve(Queue([call("x")]))

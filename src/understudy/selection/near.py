@@ -7,11 +7,9 @@ that is just alike enough is missed about once in sixteen times, and one that is
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
 
 import numpy as np
 
-from understudy.core.values import Chain
 from understudy.selection.choose import NEAR, compare_characters, find_words
 
 BANDS, ROWS = 6, 10
@@ -36,10 +34,6 @@ class NearTexts:
     def close(self) -> None:
         """Delete the texts."""
         self._kept.close()
-
-    def drop_copies(self, chains: Sequence[Chain]) -> list[Chain]:
-        """Return those of ``chains`` whose text could be added."""
-        return [chain for chain in chains if self.add(chain.text)]
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return True; False if the same words, or a text that is nearly alike, are there already."""

@@ -140,10 +140,12 @@ def select(
             reasons = [(chain, _why_not(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
             dropped = Counter(reason for _, reason in reasons if reason)
             left = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
-            if options.dedup:
-                different = texts.drop_copies(left) if options.dedup == "across" else drop_copies(left, options.dedup)
-                dropped["duplicate"] += len(left) - len(different)
-                left = different
+            candidates = len(left)
+            if options.dedup == "across":
+                left = [chain for chain in left if texts.add(chain.text)]
+            elif options.dedup:
+                left = drop_copies(left, options.dedup)
+            dropped["duplicate"] += candidates - len(left)
             if options.per_problem is not None and left:
                 k = options.per_problem if limits is None else limits[problem]
                 chosen = choose(left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))

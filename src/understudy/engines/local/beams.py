@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from understudy.core.values import grouped
 from understudy.engines.local.forward import Network
@@ -60,10 +60,15 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
     ids = pad_sequence(prompts, batch_first=True, padding_value=pad, padding_side=side)
     seen = pad_sequence([torch.ones_like(prompt) for prompt in prompts], batch_first=True, padding_side=side)
     begun = 1 if network.seq2seq else ids.shape[1]
+
+    def find_ended(beams: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        ended = [stops.contains_stop(beam, first.stop) for beam in beams[:, begun:].tolist()]
+        return torch.tensor(ended, device=beams.device)
+
     out = network.model.generate(
         ids.to(network.device),
         attention_mask=seen.to(network.device),
-        stopping_criteria=StoppingCriteriaList([_StopAtStrings(stops, first.stop, begun)] if first.stop else []),
+        stopping_criteria=StoppingCriteriaList([find_ended] if first.stop else []),
         generation_config=GenerationConfig(
             num_beams=first.request.decoding.beams,
             do_sample=False,
@@ -76,17 +81,6 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
         ),
     )
     return out[:, begun:].tolist()  # type: ignore[no-any-return]
-
-
-class _StopAtStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-    """Ends a beam whose text has a stop string at token ``begun`` or later."""
-
-    def __init__(self, stops: StopStrings, stop: tuple[str, ...], begun: int) -> None:
-        self.stops, self.stop, self.begun = stops, stop, begun
-
-    def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        ended = [self.stops.contains_stop(beam, self.stop) for beam in input_ids[:, self.begun :].tolist()]
-        return torch.tensor(ended, device=input_ids.device)
 
 
 def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int) -> list[list[float]]:

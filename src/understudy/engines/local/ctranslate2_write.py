@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from understudy.core.errors import CheckpointError
 from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.local.beams import score
+from understudy.engines.local.forward import Network
 from understudy.engines.local.gguf_write import ELSEWHERE, name_tokens
 from understudy.engines.local.load import end_tokens, load_config, load_model, load_tokenizer
+from understudy.engines.local.prompts import Prompts
 
 MODEL = "model"
 PROBE = ("Q: What is 12 + 7?\nA:", " So the answer is: 19")
@@ -34,7 +36,8 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
     source = encode_source(tokenizer, PROBE[0], seq2seq=config.is_encoder_decoder)
     target = [*encode_text(tokenizer, PROBE[1]), tokenizer.eos_token_id]
-    wanted = _score(model, source, target)  # before the loader takes the model apart
+    prompts = Prompts(Network(model, name=str(student)))
+    [wanted] = score(prompts, [(tuple(source), tuple(target))], size=1)  # before the loader takes the model apart
     try:
         spec = loader.get_model_spec(model)
         if getattr(config, "scale_decoder_outputs", True) is False:  # Flan-T5: the loader reads a key that no longer says so
@@ -59,19 +62,9 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
     return list(tokenizer.convert_ids_to_tokens(sorted(end_tokens(model, tokenizer))))
 
 
-@torch.inference_mode()
-def _score(model: Any, source: list[int], target: list[int]) -> Any:
-    """Return the log-probability of each token of ``target`` after ``source``."""
-    if model.config.is_encoder_decoder:
-        begun = torch.tensor([[model.config.decoder_start_token_id, *target[:-1]]])
-        logits = model(input_ids=torch.tensor([source]), decoder_input_ids=begun).logits[0]
-    else:
-        logits = model(input_ids=torch.tensor([source + target[:-1]])).logits[0, len(source) - 1 :]
-    return logits.log_softmax(-1)[range(len(target)), target].numpy()
-
-
 def _score_written(path: Path, tokenizer: Any, source: list[int], target: list[int], *, seq2seq: bool) -> Any:
-    """Do the same with CTranslate2, which adds the end token itself for a model with an encoder."""
+    """Return the log-probability of each token of ``target`` after ``source``, by CTranslate2. It adds the end token itself for a
+    model with an encoder."""
     import ctranslate2
 
     prompt, reply = tokenizer.convert_ids_to_tokens(source), tokenizer.convert_ids_to_tokens(target)

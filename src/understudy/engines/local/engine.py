@@ -38,7 +38,6 @@ from understudy.engines.stops import StopStrings
 ROWS = 256  # more rows were no faster on a CPU
 CACHE_BYTES = 2**30  # of keys and values; the default number of rows follows from this and COLUMNS
 COLUMNS = 256
-KEPT_BYTES = 2**26  # of prompts already read, kept for later paths
 
 
 class TransformersEngine:
@@ -105,10 +104,6 @@ class TransformersEngine:
         ids = torch.tensor([text], device=self.device)
         return self._network.model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)  # type: ignore[no-any-return]
 
-    def load(self) -> None:
-        """Load the weights now instead of at the first request."""
-        self._network  # noqa: B018
-
     @cached_property
     def _network(self) -> Network:
         try:
@@ -128,7 +123,7 @@ class TransformersEngine:
 
     @cached_property
     def _prompts(self) -> Prompts:
-        return Prompts(self._network, limit=KEPT_BYTES)
+        return Prompts(self._network)
 
     def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[DecodingRow]:
         """Make rows of ``waiting`` requests. Beam searches are answered at once, and impossible requests fail."""

@@ -10,12 +10,14 @@ from understudy.engines.local.rows import Block
 
 Tokens = tuple[int, ...]
 
+KEPT_BYTES = 2**26
+
 
 class Prompts:
-    """Keeps the most recent blocks, up to ``limit`` bytes, and always the last one."""
+    """Keeps the most recent blocks, up to `KEPT_BYTES`, and always the last one."""
 
-    def __init__(self, network: Network, *, limit: int) -> None:
-        self.network, self.limit = network, limit
+    def __init__(self, network: Network) -> None:
+        self.network = network
         self._held: deque[tuple[Block, list[Tokens]]] = deque()
         self._where: dict[Tokens, tuple[Block, int]] = {}
 
@@ -34,7 +36,7 @@ class Prompts:
         where = {prompt: (block, index) for block, read in new for index, prompt in enumerate(read)}
         self._held.extend(new)
         self._where |= where
-        while len(self._held) > 1 and sum(block.bytes for block, _ in self._held) > self.limit:
+        while len(self._held) > 1 and sum(block.bytes for block, _ in self._held) > KEPT_BYTES:
             for prompt in self._held.popleft()[1]:
                 del self._where[prompt]
         return where

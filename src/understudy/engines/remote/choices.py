@@ -19,9 +19,7 @@ _THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
 """The types of a part that is a thought."""
 
 
-def read_choices(
-    answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
-) -> list[Reply]:
+def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int) -> list[Reply]:
     """Read the first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError if none can.
 
     ``raw`` is the answer as it came; if several choices were requested, each keeps its own part of it. With several choices, the
@@ -30,17 +28,17 @@ def read_choices(
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
+        return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
     each = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
     counted = sum(each) == read_usage(answer).written
     replies: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         with suppress(EngineError, AgainError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
-            reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
+            reply = _read_choice(choice, answer, part, stop, chat=chat)
             replies.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
     # If none can be read, reading the first one raises the reason.
-    return replies or [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
+    return replies or [_read_choice(choices[0], answer, raw, stop, chat=chat)]
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
@@ -56,9 +54,7 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     return Usage(1, read, written)
 
 
-def _read_choice(
-    choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
-) -> Reply:
+def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool) -> Reply:
     """Read one choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the
     text as if it had come in a field of its own; a raw completion stays as it is.
 
@@ -99,7 +95,6 @@ def _read_choice(
         raw=_make_encodable(raw),
         finish_reason=_make_encodable(reason),
         model=_make_encodable(_read_version(answer)),
-        latency=latency,
     )
 
 

@@ -14,20 +14,20 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Message, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Request, Usage, amend, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
 from understudy.engines.remote.pace import Address, Pace, choose
-from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, LoadingError, ThrottledError, post
+from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, LoadingError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, if the server does not ask for more."""
@@ -106,13 +106,18 @@ class EndpointEngine:
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ only in their path, in one answer; only the first if the endpoint gives one choice."""
         history = _History(min(self.n, len(requests)))
+        return await self._count_tries(self._answer(requests, history), history)
+
+    async def _count_tries(self, answering: Awaitable[Answer], history: _History) -> Answer:
+        """Await an answer. Its usage, or that of the error that it ends with, is that of all tries."""
         try:
-            return await self._answer(requests, history)
+            answer = await answering
         except (AccountError, EngineError) as error:
             if isinstance(error, AccountError):
                 self._stopped = self._stopped or error
             error.usage = history.usage(error.usage or Usage(0, 0, 0))
             raise
+        return replace(answer, usage=history.usage(answer.usage))
 
     def url_of(self, address: Address) -> str:
         """Return the url that requests go to: what a server does may differ between its APIs."""
@@ -140,8 +145,8 @@ class EndpointEngine:
                 pause = self._wait_for(error, address, number, history)
             except DeniedError as error:
                 if error.names & FILTERED:
-                    return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(0, 0, 0)))
-                if isinstance(error, ForbiddenError) and not address.well:
+                    return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
+                if error.status == 403 and not address.well:
                     page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL if page else _NO_RIGHT}. {KEPT}") from error
                 if history.n == 1:
@@ -154,7 +159,7 @@ class EndpointEngine:
                     address.takes_n = len(answer.replies) > 1
                 cost = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
                 address.note_answer()
-                return answer if history.sent == 1 else replace(answer, usage=history.usage(answer.usage))
+                return answer
             finally:
                 address.pace.leave(expected, cost)
 
@@ -179,13 +184,9 @@ class EndpointEngine:
         """Try once at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
         Raises the errors of `engines.remote.wire`; those of `core.errors` have their usage."""
         history = _History(1)
-        try:
-            answer = await self._ask(address, self.body(request) | more, [request], history)
-        except (AccountError, EngineError) as error:
-            error.usage = history.usage(error.usage or Usage(0, 0, 0))
-            raise
+        answer = await self._count_tries(self._ask(address, self.body(request) | more, [request], history), history)
         address.well = True
-        return replace(answer, usage=history.usage(answer.usage))
+        return answer
 
     def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
         """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
@@ -237,22 +238,21 @@ class EndpointEngine:
                     raise
                 without |= more
         self.without |= without
-        return self.read_answer(url, answer, raw, requests, latency=round(time.monotonic() - began, 4))
+        latency = round(time.monotonic() - began, 4)
+        read = self.read_answer(url, answer, raw, requests)
+        return replace(read, replies=tuple(amend(reply, latency=latency) for reply in read.replies))
 
-    def read_answer(
-        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], *, latency: float | None = None
-    ) -> Answer:
-        """Read the replies in ``answer``, which has choices and came as ``raw`` after ``latency`` seconds. Raises EngineError if
-        there is none, StudyError if required log-probabilities are missing."""
+    def read_answer(self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request]) -> Answer:
+        """Read the replies in ``answer``, which has choices and came as ``raw``. Raises EngineError if there is none, StudyError if
+        required log-probabilities are missing."""
         try:
-            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
+            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests))
         except EngineError as error:
             raise EngineError(f"{url}: {error}", read_usage(answer)) from None
         self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that does")
-        usage = read_usage(answer) if len(requests) > 1 else Usage(1, replies[0].prompt_tokens, replies[0].tokens)
-        return Answer(tuple(replies), usage)
+        return Answer(tuple(replies), read_usage(answer))
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """Find the fields to leave out of a request that was denied for them, or to rename (as `without`); {} if there are none."""

@@ -80,20 +80,15 @@ class LoadingError(ThrottledError):
 
 
 class DeniedError(UnpaidError):
-    """The request itself is refused. ``body`` is the server's answer, ``names`` are the names that it gives the error."""
+    """The request itself is refused. ``body`` is the server's answer, ``status`` its HTTP status (403: the key may not do this, or
+    this prompt is refused), and ``names`` are the names that it gives the error."""
 
-    def __init__(self, what: str, body: str) -> None:
+    def __init__(self, what: str, body: str, status: int) -> None:
         super().__init__(what)
-        self.body, self.names = body, _read_names(body)
-
-
-class ForbiddenError(DeniedError):
-    """HTTP 403: the key may not do this, or this prompt is refused."""
+        self.body, self.names, self.status = body, _read_names(body), status
 
 
 Content = bytes | aiohttp.FormData | None
-Response = tuple[Mapping[str, str], bytes]
-"""The headers of a 200, and its body."""
 
 
 class Client:
@@ -120,8 +115,8 @@ class Client:
 
     async def send(
         self, method: str, url: str, content: Content = None, *, into: Callable[[bytes], Any] | None = None, timeout: float = 0.0
-    ) -> Response:
-        """Send ``content`` and return the answer, a 200. Raises the errors above.
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send ``content`` and return the headers and the body of the answer, a 200. Raises the errors above.
 
         ``into`` is called with each part of the answer as it arrives, however large; redirections are followed only then, and
         another server does not get the key. ``timeout`` replaces the client's.
@@ -214,15 +209,12 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     """Send ``body`` and return the JSON object with choices that answers it, and its text; a stream of chunks is put together.
     Raises the errors above."""
     headers, content = await client.send("POST", url, _write_json(body))
-    text = content.decode("utf-8", "replace")
-    try:
+    text, answer = content.decode("utf-8", "replace"), None
+    with suppress(ValueError, RecursionError):
         if content.startswith((b"data:", b"event:", b":")) or headers.get("Content-Type", "").startswith("text/event-stream"):
             whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
-            content = hide(whole, client.secret)  # a key that came in pieces is whole here
-            text = content.decode("utf-8", "surrogatepass")
-        answer = _read_json(content, text)
-    except (ValueError, RecursionError):
-        answer = None
+            text = hide(whole, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
+        answer = parse(text)
     return require_choices(url, answer, text, headers), text
 
 
@@ -231,13 +223,6 @@ def _write_json(body: Mapping[str, Any]) -> bytes:
         return orjson.dumps(body)
     except TypeError:  # half characters (lone surrogates), which orjson does not write
         return json.dumps(body).encode()
-
-
-def _read_json(content: bytes, text: str) -> Any:
-    try:
-        return orjson.loads(content)
-    except ValueError:  # half characters, NaN, bytes that are not UTF-8: json reads more than orjson
-        return json.loads(text)
 
 
 def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -251,7 +236,7 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
         raise classify(url, status, text, read_wait(headers), under=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if found is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
-        raise DeniedError(f"{url}: {reason}", text)
+        raise DeniedError(f"{url}: {reason}", text, 200)
     raise AgainError(reason, paid=True)
 
 
@@ -286,8 +271,6 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
             status = 401
     if status in _ACCOUNT:
         return AccountError(f"{url}: {reason}; {_ACCOUNT[status]} {KEPT}")
-    if status == 403:
-        return ForbiddenError(f"{url}: {reason}", text)
     if status == 429:
         return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
@@ -295,15 +278,15 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(reason, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
-    return DeniedError(f"{url}: {reason}{hint}", text)
+    return DeniedError(f"{url}: {reason}{hint}", text, status)
 
 
 def parse(text: str | bytes) -> Any:
     """Parse ``text`` as a JSON value; None if it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    for read in (orjson.loads, json.loads):  # json is slower, and reads half characters and NaN, too
+        with suppress(ValueError, RecursionError):
+            return read(text)
+    return None
 
 
 def _read_names(text: str) -> set[str]:
