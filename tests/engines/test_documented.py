@@ -409,6 +409,7 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
         (lambda: web.json_response({"error": "insufficient credits", "code": 7}, status=403), "no credit left"),
         (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
         (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
+        (lambda: refused("Your balance is too low", 200), "no credit left"),
     ],
     ids=[
         "Anthropic",
@@ -423,6 +424,7 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
         "a text",
         "Gemini",
         "Gemini, invalid",
+        "under a 200",
     ],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
