@@ -60,7 +60,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
         return FoundAnswer(None, "", len(text), "truncated")
     end = spans.find_end(plain, begin, _end_of(plain, begin, question))
     for layer, start, reading in _readings(plain, begin, end, spec):
-        if reading.found:
+        if reading:
             return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
 
@@ -160,7 +160,7 @@ _UNKNOWN = re.compile(
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """Read the answer after a marker. With ``firm`` the text must begin with it."""
     first = spans.first_sentence(span)
-    if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices).found:
+    if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices):
         return ABSTAINS  # an option may say the same
     if spec.kind != "text" and _NOT.match(span):
         return NOTHING
@@ -168,8 +168,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
         case "option":
             return choice.read(span, spec.choices, strict=firm)
         case "yes_no":
-            reading = yes_no.read_reply(spec.question, span, first)
-            return reading if reading.found or firm else yes_no.read(span)
+            return yes_no.read_reply(spec.question, span, first) or (NOTHING if firm else yes_no.read(span))
         case "number":
             return number.read(span, strict=firm, question=spec.question)
         case "date":
@@ -195,11 +194,9 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
         case "option":
             if choice.denies(sentence):
                 return NOTHING
-            reading = choice.find_mentioned(sentence, spec.choices)
-            return reading if reading.found else choice.find_named(sentence, spec.choices)
+            return choice.find_mentioned(sentence, spec.choices) or choice.find_named(sentence, spec.choices)
         case "yes_no":
-            reading = yes_no.read_reply(spec.question, sentence, sentence)
-            return reading if reading.found else yes_no.read_anywhere(sentence)
+            return yes_no.read_reply(spec.question, sentence, sentence) or yes_no.read_anywhere(sentence)
         case "number":
             return number.read_last(sentence, spec.question)
         case "date":
