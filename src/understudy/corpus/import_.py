@@ -42,7 +42,8 @@ ANY = -2
 """The path of a chain whose row names none, until it gets one."""
 SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
-_ALL = frozenset(f.name for f in dataclasses.fields(Chain))
+_NOTED = frozenset(f.name for f in dataclasses.fields(Chain)) - {"problem"}
+"""The fields of a chain that an export may write next to its text."""
 _NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -224,7 +225,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
     if not notes:
         chain = chain_of(record, problem, prefer, report)
     else:
-        complete = all(name in notes for name in _ALL if name not in ("problem", "text"))
+        complete = notes.keys() >= _NOTED - {"text"}
         beside = {"problem": problem.id, "text": record.text} if complete else vars(chain_of(record, problem, prefer, report))
         try:
             chain = _check({**beside, **notes})
@@ -261,7 +262,7 @@ def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> C
 
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """Return the fields that an export of Understudy wrote next to the text. If the text has changed, drop those read from it."""
-    notes = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
+    notes = {name: value for name, value in record.ours.items() if name in _NOTED}
     if notes and record.ours["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
         notes = {name: value for name, value in notes.items() if name not in _OF_THE_TEXT}

@@ -111,7 +111,6 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
     """Return the arguments of a `Record` that a row of any format gives, besides question and reply."""
     metadata = object_in(row, "metadata")
     answer = row.get(names["answer"])
-    tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
     return {
         "where": where,
         "named": tuple(name_of(i) for i in (row.get(names["problem"]), metadata.get("problem_id")) if i is not None),
@@ -119,9 +118,9 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
         "answer": None if answer is None else str(answer),
         "teacher": str(next((row[name] for name in (names["teacher"], *TEACHERS) if row.get(name)), "")),
         "finish": finish_of(row, names, where),
-        "tokens": None if tokens is None else int(tokens),
+        "tokens": _number(row, names, "tokens", where),
         "logprob": _number(row, names, "logprob", where),
-        "path": None if path is None else int(path),
+        "path": _number(row, names, "path", where),
         "sampling": object_in(row, "sampling"),
         "ours": metadata if "understudy" in metadata else {},
     }
@@ -161,4 +160,4 @@ def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float 
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 2**53:
         raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r:.40} must be a number from {least} to 2**53")
-    return value
+    return value if name == "logprob" else int(value)
