@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from understudy.core.asks import FINISHES, GREEDY_PATH, Prompt
+from understudy.core.asks import FINISHES, GREEDY_PATH, Finish, Prompt
 from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem, object_in
@@ -49,7 +49,7 @@ class Record:
     prompt: str | None = None
     answer: str | None = None
     teacher: str = ""
-    finish: str = "stop"
+    finish: Finish = "stop"
     tokens: int | None = None
     logprob: float | None = None
     path: int | None = None
@@ -131,7 +131,7 @@ def name_of(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
+def finish_of(row: Row, names: Mapping[str, str], where: str) -> Finish:
     """Return the finish of a reply, ``stop`` if the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     finish = row.get(name) or "stop"
