@@ -91,7 +91,8 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     sentences = spans.split_sentences(text, begin, end)
     if not sentences:
         return
-    if _abstains(text[sentences[-1][0] : sentences[-1][1]]):
+    last_sentence = text[slice(*sentences[-1])]
+    if _abstains(last_sentence):
         yield ABSTAINED, end, ABSTAINS
     ends = [text[start:stop] for start, stop in sentences], text[sentences[0][0] : end].rstrip().split("\n")
     if spec.kind == "option" and any(choice.lists(parts[-2:], spec.choices) for parts in ends):
@@ -100,11 +101,10 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if spec.kind == "number" and sentences[-1] not in concluding:
         # Reasoning in numbers says "so" at every step, so try its last sentence first.
-        yield "last_sentence", end, read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
+        yield "last_sentence", end, read_ending(last_sentence, spec)
     for start, stop in reversed(concluding):
         yield "conclusion", end, read_ending(text[start:stop], spec)
-    start, stop = sentences[-1]
-    yield "last_sentence", end, read_ending(text[start:stop], spec)
+    yield "last_sentence", end, read_ending(last_sentence, spec)
     if spec.kind == "number":
         for start, stop in reversed(sentences):
             yield "last_number", end, number.read_last(text[start:stop], spec.question)
