@@ -114,8 +114,7 @@ class Board(Generic[T]):
         """Let the local engine with the longest line answer; more orders may join the line while it works."""
         line = max(self.lines.values(), key=lambda line: len(line.waiting))
         engine = line.engine
-        if not isinstance(engine, LocalEngine):
-            raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
+        assert isinstance(engine, LocalEngine), f"{type(engine).__name__} is a network engine: run its flows with adrive"
         source = OrderSource(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
         # One call answers everything that waits for this engine, and whatever flows ask it in the meantime.
         engine.serve(source)

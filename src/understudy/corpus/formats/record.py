@@ -100,11 +100,11 @@ class FileFormat:
     reads: tuple[str, ...] = ()
 
 
-def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Record]:
+def read_plain(row: Row, names: Mapping[str, str], where: str) -> Record:
     """Read the record of a row of plain fields. The question is the prompt."""
     text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
     question = text_of(row, names, "question", where) if names["question"] in row else ""
-    yield Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
+    return Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
 
 
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
