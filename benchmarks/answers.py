@@ -4,7 +4,7 @@
     python benchmarks/answers.py --sample 50 --set addsub/chains-zeroshot-cot      # disagreements of a file, to be read
     python benchmarks/answers.py --strict --set gsm8k-fewshot      # what a reader of "The answer is" alone would see, by teacher
 
-For each chain with a recorded label: its answer is settled as an import does (`corpus.import_.settle`), the verdict is
+For each chain with a recorded label: its answer is settled as an import does (`corpus.import_.takes_recorded`), the verdict is
 ``compare(answer, gold)``, and it agrees when "correct" is what the label says. ``from text``: the same for the chains whose
 text states an answer outright, by the text alone; the rest of the verdicts follow the recorded answer, where there is one.
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 from understudy.core.answers import compare, extract, normalise
 from understudy.core.values import AnswerKind, Outcome, Problem
-from understudy.corpus.import_ import STATED, settle
+from understudy.corpus.import_ import RECORDED, STATED, takes_recorded
 
 DATA = Path(os.environ.get("UNDERSTUDY_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Row = dict[str, Any]
@@ -97,7 +97,8 @@ class Tally:
         started = time.perf_counter()
         found = extract(row["text"], kind, choices, problem["question"])
         self.seconds += time.perf_counter() - started
-        answer, layer = settle(found, recorded, prefer="text")
+        by_row = takes_recorded(found.value, found.layer, recorded, prefer="text")
+        answer, layer = (recorded, RECORDED) if by_row else (found.value, found.layer)
         outcome = compare(answer, golds, kind, choices)
         self.rows += 1
         agrees = (outcome is Outcome.CORRECT) == correct

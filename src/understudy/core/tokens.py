@@ -34,9 +34,8 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
     ids = _encode(tokenizer, text, framed=True)
     if seq2seq:
         return ids
-    bare = encode_text(tokenizer, text)
-    begins = tokenizer.bos_token_id is not None and ids[: len(bare) + 1] == [tokenizer.bos_token_id, *bare]
-    return [tokenizer.bos_token_id, *bare] if begins else bare
+    begun = [tokenizer.bos_token_id, *encode_text(tokenizer, text)]
+    return begun if ids[: len(begun)] == begun else begun[1:]
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
-from understudy.core.asks import Message
+from understudy.core.asks import Message, T
 
 AnswerKind = Literal["option", "yes_no", "number", "date", "text", "expression"]
 """The kind decides how an answer is read and compared (`core.answers`). An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
@@ -25,7 +25,6 @@ JSON = Any
 """A value that `json` can write, as in `meta` and `sampling` mappings."""
 
 K = TypeVar("K")
-E = TypeVar("E")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
@@ -35,9 +34,9 @@ def digest(value: JSON, *, size: int = 12) -> str:
     return hashlib.blake2b(_CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
 
 
-def grouped(pairs: Iterable[tuple[K, E]]) -> dict[K, list[E]]:
+def grouped(pairs: Iterable[tuple[K, T]]) -> dict[K, list[T]]:
     """Return key -> its values, from (key, value) ``pairs``, in their order."""
-    groups: dict[K, list[E]] = {}
+    groups: dict[K, list[T]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
     return groups
@@ -244,15 +243,13 @@ class FailedAsk:
     error: str
 
 
-V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)
-
+V = TypeVar("V", Problem, Chain, Verdict, Solution)
+"""The values that are stored."""
 
 _NESTED: dict[str, Callable[[JSON], JSON]] = {
     "accepted": tuple,
     "choices": tuple,
     "steps": lambda rows: tuple(Step(row["text"], row.get("question")) for row in rows),  # older files have more fields
-    "segments": lambda rows: tuple(Segment(**row) for row in rows),
-    "messages": lambda rows: tuple(Message(**row) for row in rows),
     "turns": lambda rows: tuple((role, text) for role, text in rows),
     "outcome": Outcome,
 }

@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from understudy.core.answers import FoundAnswer, answer_key, extract, normalise
+from understudy.core.answers import answer_key, normalise
+from understudy.core.asks import Reply, SamplePath, amend
 from understudy.core.errors import DataError, with_known
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
@@ -42,7 +44,8 @@ ANY = -2
 """The path of a chain whose row names none, until it gets one."""
 SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
-_ALL = frozenset(f.name for f in dataclasses.fields(Chain))
+_NOTED = frozenset(f.name for f in dataclasses.fields(Chain)) - {"problem"}
+"""The fields of a chain that an export may write next to its text."""
 _NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -105,9 +108,9 @@ def import_chains(
     only those of problems in this split.
 
     ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
-    to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
-    has its own path: that of its row if it is free, else the first free one. Raises DataError naming file, line and field; if
-    there is a list ``bad``, the message of a row that cannot be read goes there.
+    to theirs. `Questions.find` says how a chain finds its problem, and `takes_recorded` which answer it gets. Each chain of a
+    problem has its own path: that of its row if it is free, else the first free one. Raises DataError naming file, line and field;
+    if there is a list ``bad``, the message of a row that cannot be read goes there.
     """
     for name in fields:
         if name not in FIELDS:
@@ -224,7 +227,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
     if not notes:
         chain = chain_of(record, problem, prefer, report)
     else:
-        complete = all(name in notes for name in _ALL if name not in ("problem", "text"))
+        complete = notes.keys() >= _NOTED - {"text"}
         beside = {"problem": problem.id, "text": record.text} if complete else vars(chain_of(record, problem, prefer, report))
         try:
             chain = _check({**beside, **notes})
@@ -236,23 +239,17 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
 
 def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     """Return the chain of a row alone, without the metadata of an export."""
-    text = record.text
-    extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
-    thought, begin = thought_of(text)
+    path, reply = SamplePath(problem.id, record.path or 0), Reply(record.text, record.finish, record.tokens)
+    chain = PromptFormat().read_chain(problem, path, reply, prompt=record.prompt or "")
     recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices, problem.form)
-    answer, layer = settle(extraction, recorded, prefer=prefer)
-    report.notes[DIFFERS] += bool(extraction.value and recorded) and not _is_same(extraction.value, recorded)
-    return Chain(
-        problem=problem.id,
-        path=record.path or 0,
-        text=text,
-        # A recorded answer is not in the text, so the whole text is rationale.
-        rationale=thought or text[(begin or 0) : len(text) if layer == RECORDED else extraction.start].strip(),
-        answer=answer,
-        layer=layer,
+    report.notes[DIFFERS] += bool(chain.answer and recorded) and not _is_same(chain.answer, recorded)
+    if takes_recorded(chain.answer, chain.layer, recorded, prefer=prefer):
+        # It is not in the text, so the whole text is rationale.
+        thought, begin = thought_of(chain.text)
+        chain = amend(chain, answer=recorded, layer=RECORDED, rationale=thought or chain.text[begin or 0 :].strip())
+    return amend(
+        chain,
         teacher=text_without_secrets(record.teacher) or "unknown",
-        finish="length" if begin is None else record.finish,
-        tokens=record.tokens,
         logprob=record.logprob,
         prompt=record.prompt,
         sampling=without_secrets(record.sampling),
@@ -261,7 +258,7 @@ def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> C
 
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """Return the fields that an export of Understudy wrote next to the text. If the text has changed, drop those read from it."""
-    notes = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
+    notes = {name: value for name, value in record.ours.items() if name in _NOTED}
     if notes and record.ours["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
         notes = {name: value for name, value in notes.items() if name not in _OF_THE_TEXT}
@@ -306,15 +303,13 @@ def _is_same(value: str | None, recorded: str | None) -> bool:
     return answer_key(value or "") == answer_key(recorded or "")
 
 
-def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
-    """Return (answer, layer) of a chain, from the answer ``extraction`` in its text and the answer that its row ``recorded``.
+def takes_recorded(answer: str | None, layer: str, recorded: str | None, *, prefer: str) -> bool:
+    """Return whether a chain takes the answer that its row ``recorded`` in place of the ``answer`` in its text.
 
     An answer that the text plainly states comes before the recorded one, which comes before a conclusion from the last sentences:
     many corpora publish a rationale without its answer, which may name any option. A text that states several answers at once has
     none. ``prefer`` "recorded" puts the recorded answer first: a sentence that it could be concluded from stays in the rationale,
     as the last step of people's working ("he has 8 - 5 = 3 left").
     """
-    stated, same = extraction.layer in STATED, _is_same(extraction.value, recorded)
-    if recorded is None or (stated and same) or (prefer == "text" and (stated or same)):
-        return extraction.value, extraction.layer
-    return recorded, RECORDED
+    stated, same = layer in STATED, _is_same(answer, recorded)
+    return recorded is not None and not (stated and same) and not (prefer == "text" and (stated or same))

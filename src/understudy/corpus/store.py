@@ -7,16 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Problem, Solution, Verdict, from_json
+from understudy.core.values import V, from_json
 
-V = TypeVar("V", Problem, Chain, Verdict, Solution)
-_TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
+_TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "bool": pa.bool_()}
 _FLAT = {*_TYPES, "str", "str | None", "Outcome", "AnswerKind"}
 """Values of these types are stored as they are, all others as JSON text."""
 VERSION = 1

@@ -91,8 +91,8 @@ class Board(Generic[T]):
         """The line of each engine by the engine's id."""
         self.networks: list[NetworkLine] = []
         """The lines of the network engines."""
-        self._last_call: Call | None = None
-        self._last_request = Request(Call("", ""), GREEDY, 0)
+        self._last_call = Call("", "")
+        self._last_request = Request(self._last_call, GREEDY, 0)
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, ``enough`` says so, or there are no more for now: a server's may come later."""
@@ -114,8 +114,7 @@ class Board(Generic[T]):
         """Let the local engine with the longest line answer; more orders may join the line while it works."""
         line = max(self.lines.values(), key=lambda line: len(line.waiting))
         engine = line.engine
-        if not isinstance(engine, LocalEngine):
-            raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
+        assert isinstance(engine, LocalEngine), f"{type(engine).__name__} is a network engine: run its flows with adrive"
         source = OrderSource(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
         # One call answers everything that waits for this engine, and whatever flows ask it in the meantime.
         engine.serve(source)
@@ -202,8 +201,8 @@ class Board(Generic[T]):
             call = amend(call, decoding=GREEDY)
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
-        same = call == last and path.problem == self._last_request.problem
-        if last is None or not same or call.step != last.step or call.hear is not last.hear:
+        same = call == last and call.step == last.step and call.hear is last.hear
+        if not same or path.problem != self._last_request.problem:
             decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
             self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt, path.problem)

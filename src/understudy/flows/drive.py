@@ -120,15 +120,14 @@ class _Requests:
 
     def start(self) -> None:
         """Reserve as many requests as may be sent at once and as many again, so none waits for a commit. Send the durable ones."""
-        lines = self.board.networks
-        while line := self._next(lines):
+        while line := self._next():
             if group := self._reserve(line):
                 line.under_way += 1
                 if self.board.store is None:
                     line.durable.append(group)
                 else:
                     self.reserved.append((line, group))
-            elif any(other.under_way for other in lines):
+            elif any(other.under_way for other in self.board.networks):
                 break  # one that ends may cost less than was reserved for it
             else:
                 self.spent = True
@@ -136,12 +135,11 @@ class _Requests:
         if self._should_commit() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _put_when_done(self.committing, self.arrivals, self.committing.result)
-        self._send(lines)
+        self._send()
 
-    @staticmethod
-    def _next(lines: list[NetworkLine]) -> NetworkLine | None:
+    def _next(self) -> NetworkLine | None:
         """Return the longest line whose engine may be asked more, None if there is none."""
-        free = [line for line in lines if line.waiting and line.under_way < 2 * line.engine.concurrency]
+        free = [line for line in self.board.networks if line.waiting and line.under_way < 2 * line.engine.concurrency]
         return max(free, key=lambda line: len(line.waiting), default=None)
 
     def _reserve(self, line: NetworkLine) -> list[EngineOrder]:
@@ -175,10 +173,10 @@ class _Requests:
                 line.under_way -= 1
             for line, group in groups:
                 line.durable.append(group)
-            self._send(self.board.networks)
+            self._send()
 
-    def _send(self, lines: list[NetworkLine]) -> None:
-        for line in lines:
+    def _send(self) -> None:
+        for line in self.board.networks:
             for _ in range(min(len(line.durable), line.engine.concurrency - line.active)):
                 line.active += 1
                 self.tasks.add(asyncio.create_task(self._ask(line)))

@@ -40,7 +40,7 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
     """Return ``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem,
     and the ids of those. With the ``rule`` "error", raise a DataError that names them instead."""
     held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
-    same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
+    same = {p.id: held[key] for p in problems if p.split not in held_out and (key := exact_key(p)) in held}
     if same and rule == "error":
         pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(

@@ -35,9 +35,9 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     words = split_words(first_sentence(span))
     by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
     if match is None or (match["bare"] in ("A", "I") and _is_word(span, match.end())):
-        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
+        return by_text if strict else by_text or find_named(first_sentence(span), choices)
     sign = next(group for group in match.groups() if group)
-    if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
+    if by_text and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
     letter = _letter(sign, choices)
     return by_text if letter is None else one_of([Reading(letter), *_find_more(span, match.end(), choices)])

@@ -47,7 +47,7 @@ def read(span: str, *, strict: bool = False, question: str = "", form: str = "")
     if strict:
         match = _DATE.match(span, skip(_AROUND, span))
         return _to_reading(match, day_first) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
-    dates = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first)).found]
+    dates = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first))]
     so = max((match.end() for match in _SO.finditer(span)), default=0)
     return one_of([reading for match, reading in dates if match.start() >= so] or [reading for _, reading in dates])
 

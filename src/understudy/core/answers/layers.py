@@ -60,7 +60,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
         return FoundAnswer(None, "", len(text), "truncated")
     end = spans.find_end(plain, begin, _end_of(plain, begin, question))
     for layer, start, reading in _readings(plain, begin, end, spec):
-        if reading.found:
+        if reading:
             return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
 
@@ -91,7 +91,8 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     sentences = spans.split_sentences(text, begin, end)
     if not sentences:
         return
-    if _abstains(text[sentences[-1][0] : sentences[-1][1]]):
+    last_sentence = text[slice(*sentences[-1])]
+    if _abstains(last_sentence):
         yield ABSTAINED, end, ABSTAINS
     ends = [text[start:stop] for start, stop in sentences], text[sentences[0][0] : end].rstrip().split("\n")
     if spec.kind == "option" and any(choice.lists(parts[-2:], spec.choices) for parts in ends):
@@ -100,11 +101,10 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if spec.kind == "number" and sentences[-1] not in concluding:
         # Reasoning in numbers says "so" at every step, so try its last sentence first.
-        yield "last_sentence", end, read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
+        yield "last_sentence", end, read_ending(last_sentence, spec)
     for start, stop in reversed(concluding):
         yield "conclusion", end, read_ending(text[start:stop], spec)
-    start, stop = sentences[-1]
-    yield "last_sentence", end, read_ending(text[start:stop], spec)
+    yield "last_sentence", end, read_ending(last_sentence, spec)
     if spec.kind == "number":
         for start, stop in reversed(sentences):
             yield "last_number", end, number.read_last(text[start:stop], spec.question)
@@ -160,7 +160,7 @@ _UNKNOWN = re.compile(
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """Read the answer after a marker. With ``firm`` the text must begin with it."""
     first = spans.first_sentence(span)
-    if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices).found:
+    if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices):
         return ABSTAINS  # an option may say the same
     if spec.kind != "text" and _NOT.match(span):
         return NOTHING
@@ -168,8 +168,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
         case "option":
             return choice.read(span, spec.choices, strict=firm)
         case "yes_no":
-            reading = yes_no.read_reply(spec.question, span, first)
-            return reading if reading.found or firm else yes_no.read(span)
+            return yes_no.read_reply(spec.question, span, first) or (NOTHING if firm else yes_no.read(span))
         case "number":
             return number.read(span, strict=firm, question=spec.question)
         case "date":
@@ -195,11 +194,9 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
         case "option":
             if choice.denies(sentence):
                 return NOTHING
-            reading = choice.find_mentioned(sentence, spec.choices)
-            return reading if reading.found else choice.find_named(sentence, spec.choices)
+            return choice.find_mentioned(sentence, spec.choices) or choice.find_named(sentence, spec.choices)
         case "yes_no":
-            reading = yes_no.read_reply(spec.question, sentence, sentence)
-            return reading if reading.found else yes_no.read_anywhere(sentence)
+            return yes_no.read_reply(spec.question, sentence, sentence) or yes_no.read_anywhere(sentence)
         case "number":
             return number.read_last(sentence, spec.question)
         case "date":

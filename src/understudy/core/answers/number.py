@@ -126,7 +126,7 @@ def _read_sentences(span: str, begin: int, question: str) -> Reading:
     first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     so = max((match.end() for match in _SO.finditer(span)), default=0)
     last = _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so else NOTHING
-    return last if first.found and last.found else first
+    return last if first and last else first
 
 
 def _read_inside(span: str, question: str) -> Reading:

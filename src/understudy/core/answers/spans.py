@@ -14,13 +14,13 @@ SPAN = 400
 
 
 class Reading(NamedTuple):
-    """The result of reading a span: a canonical answer, nothing, or several answers at once (``ambiguous``)."""
+    """The result of reading a span: a canonical answer, nothing, or several answers at once (``ambiguous``). Only `NOTHING` is
+    false, so ``read(x) or read_otherwise(x)`` tries another way."""
 
     value: str | None
     status: str = "ok"
 
-    @property
-    def found(self) -> bool:
+    def __bool__(self) -> bool:
         return self.status != "none"
 
 
@@ -62,7 +62,7 @@ def to_signs(text: str) -> str:
 def one_of(readings: list[Reading]) -> Reading:
     """Return the value on which all readings with an answer agree; AMBIGUOUS if they disagree, NOTHING if no reading has an
     answer."""
-    hits = {reading for reading in readings if reading.found}
+    hits = set(filter(None, readings))
     return AMBIGUOUS if len(hits) > 1 else next(iter(hits), NOTHING)
 
 

@@ -73,8 +73,7 @@ _EMPTY = (  # words that neither assert nor deny
 
 def read_reply(question: str, span: str, sentence: str) -> Reading:
     """Read the yes or no that ``span`` begins with, or else what its ``sentence`` says about the ``question``."""
-    reading = read(span, strict=True)
-    return reading if reading.found else read_assertion(question, sentence)
+    return read(span, strict=True) or read_assertion(question, sentence)
 
 
 def read_assertion(question: str, sentence: str) -> Reading:

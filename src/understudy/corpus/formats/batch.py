@@ -63,9 +63,9 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
 
 
 def _read_choice(choice: Row, facts: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
-    finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
-    if finish is None:
+    if choice.get("finish_reason") in ("tool_calls", "function_call"):
         return LostRow("with tool calls")
+    finish = finish_of(choice, names, where)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     text = text_parts(message.get("content"), where)

@@ -40,7 +40,7 @@ def _has(rows: Sequence[Row], *names: str) -> bool:
 
 def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     """Read a row. If it has every field of a chain, Understudy wrote it, so every field is read."""
-    (record,) = read_plain(row, names, where)
+    record = read_plain(row, names, where)
     if all(name in row for name in _OURS):
         record = replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}})
     yield record
@@ -68,7 +68,7 @@ def _read_pair(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]
     """Read a prompt and its completion: texts, or, as in TRL, lists of messages."""
     source, target = row.get(names["question"]), row.get(names["text"])
     if not isinstance(source, list) and not isinstance(target, list):
-        yield from read_plain(row, names, where)
+        yield read_plain(row, names, where)
         return
     before = turns_of([{"role": "user", "content": source}] if isinstance(source, str) else source, where, PROMPT)
     after = turns_of([{"role": "assistant", "content": target}] if isinstance(target, str) else target, where, COMPLETION)
@@ -112,7 +112,7 @@ def _read_usual(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read
     names = _usual_names(row, names)
     replies = row.get(names["text"])
     for reply in replies if isinstance(replies, list) else [replies]:
-        yield from read_plain({**row, names["text"]: reply}, names, where)
+        yield read_plain({**row, names["text"]: reply}, names, where)
 
 
 def _thinks(row: Row, names: Mapping[str, str]) -> bool:

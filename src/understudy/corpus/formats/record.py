@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from understudy.core.asks import FINISHES, GREEDY_PATH, Prompt
+from understudy.core.asks import FINISHES, GREEDY_PATH, Finish, Prompt
 from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem, object_in
@@ -49,7 +49,7 @@ class Record:
     prompt: str | None = None
     answer: str | None = None
     teacher: str = ""
-    finish: str = "stop"
+    finish: Finish = "stop"
     tokens: int | None = None
     logprob: float | None = None
     path: int | None = None
@@ -100,18 +100,17 @@ class FileFormat:
     reads: tuple[str, ...] = ()
 
 
-def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Record]:
+def read_plain(row: Row, names: Mapping[str, str], where: str) -> Record:
     """Read the record of a row of plain fields. The question is the prompt."""
     text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
     question = text_of(row, names, "question", where) if names["question"] in row else ""
-    yield Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
+    return Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
 
 
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
     """Return the arguments of a `Record` that a row of any format gives, besides question and reply."""
     metadata = object_in(row, "metadata")
     answer = row.get(names["answer"])
-    tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
     return {
         "where": where,
         "named": tuple(name_of(i) for i in (row.get(names["problem"]), metadata.get("problem_id")) if i is not None),
@@ -119,9 +118,9 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
         "answer": None if answer is None else str(answer),
         "teacher": str(next((row[name] for name in (names["teacher"], *TEACHERS) if row.get(name)), "")),
         "finish": finish_of(row, names, where),
-        "tokens": None if tokens is None else int(tokens),
+        "tokens": _number(row, names, "tokens", where),
         "logprob": _number(row, names, "logprob", where),
-        "path": None if path is None else int(path),
+        "path": _number(row, names, "path", where),
         "sampling": object_in(row, "sampling"),
         "ours": metadata if "understudy" in metadata else {},
     }
@@ -132,7 +131,7 @@ def name_of(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
+def finish_of(row: Row, names: Mapping[str, str], where: str) -> Finish:
     """Return the finish of a reply, ``stop`` if the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     finish = row.get(name) or "stop"
@@ -161,4 +160,4 @@ def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float 
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 2**53:
         raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r:.40} must be a number from {least} to 2**53")
-    return value
+    return value if name == "logprob" else int(value)

@@ -19,7 +19,7 @@ from pydantic import Field
 from understudy.core.errors import StudyError
 from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
-from understudy.tasks.worlds.draw import draw_splits, solve
+from understudy.tasks.worlds.draw import Size, draw_splits, solve
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June", "Kim", "Leo")
@@ -53,15 +53,15 @@ class Entry(NamedTuple):
 class Diary:
     """A procedural world of word problems about a week. No question is in two splits."""
 
-    train: Annotated[int, Field(ge=0)] = 1000
+    train: Size = 1000
     """The number of problems, with 1 to ``max_steps`` steps, equally many of each."""
-    dev: Annotated[int, Field(ge=0)] = 200
+    dev: Size = 200
     """As for train."""
-    test: Annotated[int, Field(ge=0)] = 1000
+    test: Size = 1000
     """As for train."""
-    longer_test: Annotated[int, Field(ge=0)] = 300
+    longer_test: Size = 300
     """The number of problems with one or two steps more than ``max_steps``, in the split "test-longer"."""
-    contrast: Annotated[int, Field(ge=0)] = 0
+    contrast: Size = 0
     """The number of test problems that also appear changed, in the split "contrast": one thing more at the start, and so at the
     end. Both versions have the field ``pair``."""
     max_steps: Annotated[int, Field(ge=1, le=len(DAYS) - 3)] = 4

@@ -3,13 +3,17 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Problem
 from understudy.core.worlds import World
 
+Size = Annotated[int, Field(ge=0)]
+"""The number of problems in a split."""
 TRIES = 2000
 """After this many draws of known questions in a row, the world almost surely has no more new ones."""
 

@@ -18,13 +18,10 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
-from understudy.tasks.worlds.draw import draw_splits
+from understudy.tasks.worlds.draw import Size, draw_splits
 
 THINGS = {
     "iron": "key nail anchor chain stove",
@@ -77,12 +74,12 @@ class Materials:
     """A procedural world of multiple choice about what things are made of, and what follows from that. No question states the
     facts. No set of options occurs twice, so none is in two splits."""
 
-    train: Annotated[int, Field(ge=0)] = 1000
+    train: Size = 1000
     """The number of problems, with 2 to 4 steps, equally many of each: what things are made of, what that is like, what it is good
     for."""
-    dev: Annotated[int, Field(ge=0)] = 200
+    dev: Size = 200
     """As for train."""
-    test: Annotated[int, Field(ge=0)] = 500
+    test: Size = 500
     """As for train."""
 
     def problems(self, *, seed: int) -> list[Problem]:

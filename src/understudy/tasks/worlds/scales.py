@@ -11,13 +11,10 @@ chain weighs one thing at a time and then compares::
 import random
 import re
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
-from understudy.tasks.worlds.draw import draw_splits
+from understudy.tasks.worlds.draw import Size, draw_splits
 
 THINGS = (
     "lamp hen kite vase mug",
@@ -51,14 +48,14 @@ class Scales:
     """A procedural world of yes/no questions that must be decomposed: which side is heavier. No question states the weight of a
     thing. No question is in two splits."""
 
-    train: Annotated[int, Field(ge=0)] = 900
+    train: Size = 900
     """The number of problems, with 2 to 4 steps, equally many of each: one to three things to weigh, and the comparison. Half of
     the answers are yes."""
-    dev: Annotated[int, Field(ge=0)] = 200
+    dev: Size = 200
     """As for train."""
-    test: Annotated[int, Field(ge=0)] = 500
+    test: Size = 500
     """As for train."""
-    longer_test: Annotated[int, Field(ge=0)] = 200
+    longer_test: Size = 200
     """The number of problems with five steps, one more than in train, in the split "test-longer"."""
 
     def problems(self, *, seed: int) -> list[Problem]:
