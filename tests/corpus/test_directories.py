@@ -49,13 +49,16 @@ def test_a_saved_dictionary_has_splits_of_which_one_is_named(tmp_path):
         (["train.jsonl", "test.jsonl", "train_socratic.jsonl", ".hidden.jsonl"], "test train train_socratic"),
         (["train/0000.parquet", "train/0001.parquet", "validation/0000.parquet"], "train validation"),
         (["tiny-train.arrow", "tiny-test.arrow", "dataset_info.json"], "tiny-test tiny-train"),
+        (["train/data/a.jsonl", "test/data/a.jsonl"], "test train"),
     ],
 )
 def test_a_snapshot_names_its_splits_by_its_files(tmp_path, names, splits):
     for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("")
-    assert sorted(splits_of(tmp_path)) == splits.split()
+    found = splits_of(tmp_path)
+    assert sorted(found) == splits.split()
+    assert all(found.values()), "no split without its files"
 
 
 def test_a_split_of_a_snapshot_is_all_its_files(tmp_path):

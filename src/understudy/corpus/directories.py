@@ -69,7 +69,10 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     below = {path.name: path for path in sorted(directory.iterdir()) if _data_files(path) or _data_files(path / "data")}
     words = {word for names in ROLES.values() for word in names}
     if named := {name: path for name, path in below.items() if name in words}:
-        return {name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) for name, path in named.items()}
+        return {
+            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) or _data_files(path / "data")
+            for name, path in named.items()
+        }
     some = [str(path) for path in below.values()][:5] + (["..."] if len(below) > 5 else [])
     inside = f"; data are in {', '.join(some)}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
