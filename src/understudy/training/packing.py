@@ -5,6 +5,7 @@ token see its own segment alone. Loss and gradients are those of padded rows (te
 each family). An encoder-decoder has two rows, one of sources and one of targets. Legend: R rows, S and T their columns.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,26 +25,32 @@ def _columns(examples: Sequence[EncodedExample], seq2seq: bool) -> np.ndarray:
 
 
 def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]]:
-    """Indices of ``examples`` by row, for half as many rows: the longest first, each into the row that stays the shortest.
+    """Indices of ``examples`` by row: the longest first, each into the row that stays the shortest.
 
-    Where rows are fewer and longer, attention costs more than the padding that they save.
+    There are half as many rows as examples, or fewer if most are short: as many as are full with the longest example.
     """
     columns = _columns(examples, seq2seq)
     shares = columns / columns.max(0)
-    filled = np.zeros((-(-len(examples) // 2), shares.shape[1]))
+    filled = np.zeros((min(-(-len(examples) // 2), math.ceil(shares.sum(0).max())), shares.shape[1]))
     rows: list[list[int]] = [[] for _ in filled]
     for i in np.argsort(-shares.sum(1), kind="stable"):
         row = int((filled + shares[i]).max(1).argmin())
         rows[row].append(int(i))
         filled[row] += shares[i]
-    return rows
+    return [row for row in rows if row]
 
 
 def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]], *, seq2seq: bool) -> bool:
-    """Whether ``rows`` have so many columns fewer than padded rows of one example."""
+    """Whether ``rows`` have so many columns fewer than padded rows of one example, and no more attention scores."""
     columns = _columns(examples, seq2seq)
-    packed = len(rows) * np.max([columns[row].sum(0) for row in rows], axis=0).sum()
-    return bool(packed < (1 - WORTH) * len(examples) * columns.max(0).sum())
+    alone, shared = columns.max(0), np.max([columns[row].sum(0) for row in rows], axis=0)
+    fewer = len(rows) * shared.sum() < (1 - WORTH) * len(examples) * alone.sum()
+    return bool(fewer and len(rows) * _scores(shared) <= len(examples) * _scores(alone))
+
+
+def _scores(columns: np.ndarray) -> int:
+    """The attention scores of a row: of each stream with itself, and of the targets with the sources."""
+    return int((columns**2).sum() + (columns.prod() if len(columns) == 2 else 0))
 
 
 def collate_packed(
@@ -79,7 +86,8 @@ def collate_packed(
         encoder_mask = mask(source_RS[:, :, None] == source_RS[:, None, :])
         inputs = {
             "encoder_outputs": model.get_encoder()(input_ids=join(read, pad), attention_mask=encoder_mask),
-            "attention_mask": mask(own_RT[:, :, None] == source_RS[:, None, :]),
+            # Padding sees all sources: a position that sees nothing is NaN in some kernels.
+            "attention_mask": mask((own_RT[:, :, None] == source_RS[:, None, :]) | (own_RT[:, :, None] == 0)),
             "decoder_input_ids": join([one.inputs["decoder_input_ids"][0] for one in single], pad),
             "decoder_attention_mask": causal,
         }

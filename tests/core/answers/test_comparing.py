@@ -106,4 +106,4 @@ def test_a_date_is_no_number(value):
 
 
 def test_an_answer_that_is_not_available_is_no_quotient_of_two_letters():
-    assert [normalise(text, "expression") for text in ("N/A", "n/a", "n/b")] == [None, None, "n/b"]
+    assert [normalise(text, "expression") for text in ("N/A", "n / a", "n/b")] == [None, None, "n/b"]

@@ -35,7 +35,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
         return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")
     line = span.lstrip().partition("\n")[0]
     alone = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(_AROUND))
-    if _LETTER.search(alone) and alone.lower() != "n/a" and evaluate(alone) is None and _values_of(alone):
+    if _LETTER.search(alone) and alone.replace(" ", "").lower() != "n/a" and evaluate(alone) is None and _values_of(alone):
         return Reading(" ".join(alone.split()))
     if ALGEBRA.search(line):
         return NOTHING if strict else AMBIGUOUS

@@ -232,7 +232,7 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of the servers behind them under a 200.
         inside = found["error"]
-        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, str(inside))
+        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text), str(inside))
         raise classify(url, status, text, read_wait(headers), under=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if found is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
@@ -240,12 +240,18 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
     raise AgainError(reason, paid=True)
 
 
-def _find_status(code: Any, text: str) -> int:
-    """Find the status that an error under a 200 should have had, unless the account or the key was refused (`classify`)."""
+def _find_status(code: Any, names: set[str], text: str) -> int:
+    """Find the status that an error under a 200 should have had."""
+    if names & NO_CREDIT:
+        return 402
+    if names & _NO_KEY:
+        return 401
     if _NO_PATH.search(text):
         return 404
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
-    return code if type(code) is int and 400 <= code < 600 else 500
+    if type(code) is int and 400 <= code < 600:
+        return code
+    return 402 if _NO_CREDIT_SAID.search(" ".join(names)) else 500
 
 
 def shorten(text: str) -> str:
@@ -258,7 +264,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``under``: the status that it
     came with, if that is another."""
     reason = f"HTTP {under or status}: {shorten(text)}"
-    if under or status in _PERHAPS_ACCOUNT:
+    if status in _PERHAPS_ACCOUNT:
         names = _read_names(text)
         words = " ".join(names) or text  # the rest of the text may repeat the prompt
         if NO_CREDIT & names or _NO_CREDIT_SAID.search(words):
