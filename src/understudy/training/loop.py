@@ -7,7 +7,7 @@ last saved step with the same losses as one that was not.
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -235,12 +235,6 @@ class _Training:
         self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
         self.planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
 
-    def _note_short_memory(self) -> Iterator[str]:
-        """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
-        if self.notes.cut:
-            said = f"for lack of memory {self.notes.cut} examples went through the model at once, not {self.planned}"
-            yield f"{said}: weights differ in their last digits from those of a machine with more"
-
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
         checks = {round(self.steps * (i + 1) / options.checks) for i in range(options.checks)}
@@ -360,6 +354,9 @@ class _Training:
         write_record(self.out, seen, curve)
         write_examples(self.out, self.examples)
         shutil.rmtree(self.out / "state", ignore_errors=True)
+        if notes.cut:  # the memory, which is in no stage's key, decided about the last digits
+            said = f"for lack of memory {notes.cut} examples went through the model at once, not {self.planned}"
+            self.remarks.append(f"{said}: weights differ in their last digits from those of a machine with more")
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
@@ -370,5 +367,5 @@ class _Training:
             vocabulary=len(self.tokenizer),
             spelled=self.spelled,
             seconds=round(notes.seconds, 2),
-            notes=(*self.remarks, *self._note_short_memory()),
+            notes=tuple(self.remarks),
         )

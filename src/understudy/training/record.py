@@ -136,11 +136,9 @@ def _weights(example: EncodedExample) -> list[float]:
 
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
-    """Read what the student in the stage ``directory`` learned from ``problem``; nothing if the stage is older than such files."""
+    """Read what the student in the stage ``directory`` learned from ``problem``."""
     from tokenizers import Tokenizer
 
-    if not (directory / EXAMPLES).is_file():
-        return []
     found = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
     tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
     for row in found:
