@@ -178,7 +178,7 @@ def find_manifest(directory: Path) -> Manifest | None:
     today was made from such a one)."""
     try:
         return read_manifest(directory)
-    except (DataError, FileNotFoundError, NotADirectoryError):
+    except DataError:
         return None
 
 
