@@ -328,7 +328,7 @@ class Arm:
 
     def role(self, name: str) -> Role:
         """Return what differs for the role ``name``."""
-        return self.roles.get(name) or Role()
+        return self.roles.get(name, Role())
 
     def where(self, table: Literal["student", "training"], role: str) -> str:
         """Name the table that decides about the student of ``role``, or about its training, for messages."""
