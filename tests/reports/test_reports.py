@@ -140,7 +140,9 @@ def data():
         made_on="1 training seed; students answer in float32.",
         notes=(HOSTILE,),
         task="files",
-        teacher=TeacherSummary("recorded", (HOSTILE,), 9, 3, {"answer": {"correct": 9}, "steps": {"wrong": 4}}, 1.0, 0),
+        teacher=TeacherSummary(
+            "recorded", (HOSTILE,), 9, 3, {"answer": {"correct": 9}, "steps": {"wrong": 4}}, 1.0, 0, CorpusMeter().read(), 0
+        ),
         versions={"python": "3.11"},
         by="steps",
         cluster="",
@@ -467,8 +469,7 @@ def test_asks_that_failed_count_whether_a_student_or_the_teacher_was_asked(data)
     assert failed.errors == 3
 
 
-def test_what_the_chains_are_worth_stands_in_the_report_and_an_older_run_says_nothing_of_it(data):
-    assert "worth" not in markdown(data)
+def test_what_the_chains_are_worth_stands_in_the_report(data):
     chain = Chain("p", 0, "1 and 1. So: 2", "1 and 1.", "2", "marker", "t", tokens=7)
     meter = CorpusMeter()
     meter.add(Problem("p", "1 + 1?", "number", "2"), [(chain, Outcome.CORRECT)])

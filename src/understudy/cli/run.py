@@ -27,7 +27,7 @@ from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.pipeline.stages.student import StudentStage
-from understudy.pipeline.stages.verdicts import VerdictsStage, VerdictsSummary
+from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, Price, amount
 from understudy.studies.load import load_study
 from understudy.studies.presets import PACKAGED
@@ -117,11 +117,10 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
     for stage in plan.until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
-            worth = summary.worth.describe() if isinstance(summary, VerdictsSummary) and summary.worth else {}
+            known = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
+            facts = {name.replace("_", " "): value for name, value in known.items()}
             if isinstance(stage, VerdictsStage):
-                worth["overlap"] = stage.problems.read_summary(run).describe_near()
-            facts = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
-            facts = {name.replace("_", " "): value for name, value in (facts | worth).items()}
+                facts |= summary.worth.describe() | {"overlap": stage.problems.read_summary(run).describe_near()}
             show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
 
 

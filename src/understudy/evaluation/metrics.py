@@ -152,9 +152,7 @@ def chance_rate(problems: Sequence[Problem]) -> float:
 def majority_rate(problems: Sequence[Problem], check: Check = same_answer) -> float:
     """Compute the accuracy of the best constant answer by ``check``: the most frequent gold answer of these same problems, as a
     reply that consists of nothing else."""
-    constant = Counter(p.answer for p in problems).most_common(1)[0][0]
-    if constant is None:
-        return 0.0
+    constant = Counter(p.answer for p in problems if p.answer is not None).most_common(1)[0][0]
     return fmean(outcome_of(p, Solution(p.id, 0, constant, constant, "constant"), check) is Outcome.CORRECT for p in problems)
 
 

@@ -156,7 +156,7 @@ class ArmPlanner:
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """Return the student before training, with its checkpoint as a checked directory, and the files that decide it."""
-        student, where = student_of_role(self.study, self.arm, role), self.arm.where_student(role)
+        student, where = student_of_role(self.study, self.arm, role), self.arm.where("student", role)
         if student.checkpoint is None:
             return student, {}
         if student.lora is not None and importlib.util.find_spec("peft") is None:

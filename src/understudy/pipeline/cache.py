@@ -9,7 +9,6 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -142,7 +141,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def _seal(manifest: Manifest) -> str:
-    return digest(json.loads(json.dumps(asdict(manifest))))
+    return digest(asdict(manifest))
 
 
 def find_damage(directory: Path, *, deep: bool) -> str:
@@ -169,7 +168,7 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     body = read_json(path)
     try:
-        return cast(Manifest, _adapter(Manifest).validate_json(path.read_bytes()))
+        return cast(Manifest, _adapter(Manifest).validate_python(body))
     except ValidationError:
         raise DataError(f"{path}: {OLD_RUN if body.get('version') != VERSION else DAMAGED}") from None
 
@@ -179,7 +178,7 @@ def find_manifest(directory: Path) -> Manifest | None:
     today was made from such a one)."""
     try:
         return read_manifest(directory)
-    except (DataError, FileNotFoundError, NotADirectoryError):
+    except DataError:
         return None
 
 

@@ -113,11 +113,11 @@ class Reporter:
             _events.put((self._label, done, total, note))
 
 
-def perform(stage: Stage[Any], run: str) -> tuple[StageSummary, float]:
+def perform(stage: Stage[Any], run: Path) -> tuple[StageSummary, float]:
     """Run ``stage`` in this process, for the run directory ``run``, and return its summary and its seconds. Module-level, so that
     any executor can ship it."""
-    context = Context(Path(run), Reporter(stage.label), share=1 / _at_once)
-    stage.directory(context.run).mkdir(parents=True, exist_ok=True)
+    context = Context(run, Reporter(stage.label), share=1 / _at_once)
+    stage.directory(run).mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     global _busy  # noqa: PLW0603 - one per process: whether a stage must be unwound before the process may end
     _busy = True

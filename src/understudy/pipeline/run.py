@@ -124,7 +124,7 @@ class _Run:
             for plugin, digest in self.plan.plugins.items():
                 load(Path(plugin), digest=digest)
             del self.waiting[stage.key]
-            self.running[pool.submit(perform, stage, str(self.directory))] = stage
+            self.running[pool.submit(perform, stage, self.directory)] = stage
             self.watcher.started(stage)
 
     def _ready(self) -> Iterator[Stage[Any]]:

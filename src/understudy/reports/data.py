@@ -331,7 +331,7 @@ class Story:
 class TeacherSummary:
     """The teacher's work. ``engine``, and the identities of the ``teachers``: they wrote ``chains`` for ``problems``. ``outcomes``:
     check -> outcome -> chains. ``errors``: requests that failed, and chains that were not asked for. ``worth``: of the chains, by
-    the first check; None in an older run. ``relabelled``: chains whose verdict by the first check people changed."""
+    the first check. ``relabelled``: chains whose verdict by the first check people changed."""
 
     engine: str
     teachers: tuple[str, ...]
@@ -340,8 +340,8 @@ class TeacherSummary:
     outcomes: Mapping[str, Mapping[str, int]]
     seconds: float
     errors: int
-    worth: CorpusWorth | None = None
-    relabelled: int = 0
+    worth: CorpusWorth
+    relabelled: int
 
 
 @dataclass(frozen=True)

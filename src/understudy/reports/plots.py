@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-
-mpl.use("agg")
-
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ArmSummary, Group, ReportData

@@ -302,7 +302,7 @@ def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
 
 
 def _worth(report: data.ReportData) -> Table:
-    facts = report.teacher.worth.describe() if report.teacher.worth else {}
+    facts = report.teacher.worth.describe()
     columns: list[Content[str]] = [
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),

@@ -34,7 +34,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
-    names = [name for name, outcome in scored.outcomes.items() if outcome is not Outcome.NO_GOLD]
+    names = list(scored.outcomes)
     clusters = find_clusters(run, scored.split, names)
     for decoding, outcomes in judged.items():
         measured = _measure([scored], outcomes.values())

@@ -328,9 +328,9 @@ class Arm:
 
     def role(self, name: str) -> Role:
         """Return what differs for the role ``name``."""
-        return self.roles.get(name) or Role()
+        return self.roles.get(name, Role())
 
-    def where_student(self, role: str) -> str:
-        """Name the table that describes the student of ``role``, for messages."""
-        own = f".roles.{role}" if self.role(role).student else ""
-        return f"arms[{self.name!r}]{own}.student"
+    def where(self, table: Literal["student", "training"], role: str) -> str:
+        """Name the table that decides about the student of ``role``, or about its training, for messages."""
+        own = f".roles.{role}" if getattr(self.role(role), table) else ""
+        return f"arms[{self.name!r}]{own}.{table}"

@@ -145,7 +145,7 @@ def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
 def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
     """Describe the student of one role of the arm before training."""
     table = plain(study.student) | dict(arm.student) | dict(arm.role(role).student)
-    return build(StudentOptions, table, arm.where_student(role))
+    return build(StudentOptions, table, arm.where("student", role))
 
 
 def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
@@ -155,8 +155,7 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
         if {"steps", "tokens"} & own.keys():  # only one of the two decides how long it trains
             table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in own else {})
         table |= dict(own)
-    where = f".roles.{role}" if arm.role(role).training else ""
-    options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training").settle(student_of_role(study, arm, role))
+    options = build(TrainingOptions, table, arm.where("training", role)).settle(student_of_role(study, arm, role))
     if options.tokens_of == "student" or not options.tokens:
         return options
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))

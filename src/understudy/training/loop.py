@@ -7,7 +7,7 @@ last saved step with the same losses as one that was not.
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -140,23 +140,23 @@ class _Training:
         self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
         narrow = options.precision == "bfloat16"
         self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed, narrow=narrow)
-        config, seq2seq = self.model.config, self.model.config.is_encoder_decoder
-        self.start: int | None = config.decoder_start_token_id if seq2seq else None
+        config, self.seq2seq = self.model.config, self.model.config.is_encoder_decoder
+        self.start: int | None = config.decoder_start_token_id if self.seq2seq else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         self.objective: Objective = find("objective", options.objective)
         self.remarks: list[str] = []
         turn = self._chat(examples, student)
-        encoded = [batches.encode(example, self.tokenizer, seq2seq=seq2seq, turn=turn) for example in examples]
+        encoded = [batches.encode(example, self.tokenizer, seq2seq=self.seq2seq, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
             said = "words of the examples are not in the start's vocabulary and are spelled in letters"
             self.remarks.append(f"{self.spelled} {said}")
         self._note_unwritable(examples, encoded)
         context = min(student.context, context_length(config) or student.context)
-        if options.join_turns and not seq2seq:
+        if options.join_turns and not self.seq2seq:
             encoded = batches.join_turns(encoded, context)
         # A chain that is cut would teach never to end, and a question that is cut is another one.
-        self.examples = [e for e in encoded if (max(len(e.source), len(e.target)) if seq2seq else len(e)) <= context]
+        self.examples = [e for e in encoded if (max(len(e.source), len(e.target)) if self.seq2seq else len(e)) <= context]
         if not self.examples:
             none = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
             raise UserError(f"{none}; raise student.context")
@@ -185,7 +185,7 @@ class _Training:
         # FSDP gathers weights for a pass that leads to the loss, and that of a prompt leads to keys and values alone.
         self.shares = can_share(self.model) and not ranks.sharded
         # Other objectives may take a row for an example, and a sharded encoder cannot run before the decoder.
-        self.packs = can_share(self.model) and options.objective == "cross_entropy" and not (seq2seq and ranks.sharded)
+        self.packs = can_share(self.model) and options.objective == "cross_entropy" and not (self.seq2seq and ranks.sharded)
         if per_visit > 1 and not self.shares:
             why = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
             self.remarks.append(f"prompts are read once for every chain, and not shared: {why}")
@@ -234,12 +234,6 @@ class _Training:
             raise out_of_memory(self.estimate, 1, self.free)
         self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
         self.planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
-
-    def _note_short_memory(self) -> Iterator[str]:
-        """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
-        if self.notes.cut:
-            said = f"for lack of memory {self.notes.cut} examples went through the model at once, not {self.planned}"
-            yield f"{said}: weights differ in their last digits from those of a machine with more"
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
@@ -309,17 +303,16 @@ class _Training:
     def _at_once(self, examples: Sequence[batches.EncodedExample]) -> int:
         """How many of a step's ``examples`` go through the model at once: the micro-batch, or more where they share prompts."""
         at_once, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.shares
-        if self.options.micro_batch or not shared or not is_worth_sharing(examples, seq2seq=self.start is not None):
+        if self.options.micro_batch or not shared or not is_worth_sharing(examples, seq2seq=self.seq2seq):
             return at_once
         return min(self.planned, self.estimate.sharing([example.source for example in examples], at_once))
 
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         # A part that is larger than the micro-batch fits because its prompts are read once.
         larger = len(examples) > self.notes.micro_batch
-        seq2seq = self.start is not None
-        if self.shares and (larger or is_worth_sharing(examples, seq2seq=seq2seq)):
+        if self.shares and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        if self.packs and is_worth_packing(examples, rows := pack(examples, seq2seq=seq2seq), seq2seq=seq2seq):
+        if self.packs and is_worth_packing(examples, rows := pack(examples, seq2seq=self.seq2seq), seq2seq=self.seq2seq):
             return collate_packed(self.model, examples, scales, rows, pad=self.pad, start=self.start)
         return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
@@ -360,6 +353,9 @@ class _Training:
         write_record(self.out, seen, curve)
         write_examples(self.out, self.examples)
         shutil.rmtree(self.out / "state", ignore_errors=True)
+        if notes.cut:  # the memory, which is in no stage's key, decided about the last digits
+            said = f"for lack of memory {notes.cut} examples went through the model at once, not {self.planned}"
+            self.remarks.append(f"{said}: weights differ in their last digits from those of a machine with more")
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
@@ -370,5 +366,5 @@ class _Training:
             vocabulary=len(self.tokenizer),
             spelled=self.spelled,
             seconds=round(notes.seconds, 2),
-            notes=(*self.remarks, *self._note_short_memory()),
+            notes=tuple(self.remarks),
         )

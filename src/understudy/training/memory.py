@@ -144,8 +144,9 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
     return at_once if free is None else found.fitting(free, at_once)
 
 
-def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int, narrow: int = 0) -> Shape:
-    """Read the shape from a config.json, whose keys have other names in every family."""
+def shape_of(config: Mapping[str, Any], **numbers: int) -> Shape:
+    """Read the shape from a config.json, whose keys have other names in every family. ``numbers``: the fields of `Shape` from
+    ``parameters`` to ``narrow``, which no config has."""
     config = {**config, **(config.get("text_config") or {})}
 
     def first(*names: str) -> int:
@@ -162,11 +163,8 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
         encoder=layers if config.get("is_encoder_decoder") else 0,
         heads=heads,
         vocabulary=first("vocab_size"),
-        parameters=parameters,
-        trained=trained,
-        matrices=matrices,
-        narrow=narrow,
         silu=config.get("hidden_act") == "silu",
+        **numbers,
     )
 
 

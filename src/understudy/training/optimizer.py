@@ -78,8 +78,7 @@ class Optimizer:
             self.parts.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
         if others:
             rate, fused = recipe.learning_rate, not matrices or others[0].is_cuda
-            options: dict[str, Any] = {"betas": recipe.betas, "eps": recipe.eps, "weight_decay": decay}
-            self.parts.append(torch.optim.AdamW(others, lr=rate, fused=fused, **options))
+            self.parts.append(torch.optim.AdamW(others, rate, recipe.betas, recipe.eps, weight_decay=decay, fused=fused))
         self.rates = [part.param_groups[0]["lr"] for part in self.parts]
 
     def step(self, step: int) -> None:

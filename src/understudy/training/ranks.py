@@ -85,7 +85,7 @@ class Ranks:
 
     def part(self, called: Any, *, last: bool) -> AbstractContextManager[None]:
         """Enter this around the forward and backward pass of a part: only the ``last`` part of a step exchanges gradients."""
-        if self.size > 1 and self.sharded:
+        if self.sharded:
             called.set_requires_gradient_sync(last)
         return called.no_sync() if self.size > 1 and not self.sharded and not last else nullcontext()
 
@@ -127,7 +127,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
     """
     ranks = Ranks(0, size, sharded)
     if size == 1:
-        yield replace(ranks, sharded=False)
+        yield ranks
         return
     devices = torch.cuda.device_count() if device == "cuda" else 1 if device == "mps" else size
     if devices < size:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -118,16 +117,14 @@ def _read(path: Path, kind: type[T]) -> T:
         raise DataError(f"{path}: is missing or damaged ({str(error).splitlines()[0]}); run the study again") from None
 
 
-def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
+def write_examples(directory: Path, examples: Sequence[EncodedExample]) -> None:
     """Write every example that training draws from, so that each can be looked at; `read_examples` reads them."""
-    ids, floats = pa.list_(pa.int32()), pa.list_(pa.float32())
-    names = [(name, pa.string()) for name in ("problem", "chain", "group")]
-    schema = pa.schema([*names, ("ids", ids), ("weights", floats)])
+    text, ids, weights = pa.string(), pa.list_(pa.int32()), pa.list_(pa.float32())
+    schema = pa.schema({"problem": text, "chain": text, "group": text, "ids": ids, "weights": weights})
     with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        left = iter(examples)
-        while batch := list(islice(left, ROWS)):
-            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in batch]
-            writer.write_table(pa.Table.from_arrays(list(map(pa.array, zip(*rows, strict=True), schema.types)), schema=schema))
+        for begin in range(0, len(examples), ROWS):
+            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in examples[begin : begin + ROWS]]
+            writer.write_table(pa.table(dict(zip(schema.names, zip(*rows, strict=True), strict=True)), schema))
 
 
 def _weights(example: EncodedExample) -> list[float]:
@@ -136,11 +133,9 @@ def _weights(example: EncodedExample) -> list[float]:
 
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
-    """Read what the student in the stage ``directory`` learned from ``problem``; nothing if the stage is older than such files."""
+    """Read what the student in the stage ``directory`` learned from ``problem``."""
     from tokenizers import Tokenizer
 
-    if not (directory / EXAMPLES).is_file():
-        return []
     found = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
     tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
     for row in found:

@@ -181,13 +181,9 @@ class AnswersStage(Stage[AnswersSummary]):
         """Write ``solutions.parquet`` and ``errors.json``."""
         known = self.problems.read(context)
         problems = [problem for problem in known if problem.split == self.split]
-        asked, workings = problems, self._workings(problems)
-        for player in self.cast.values():
-            if isinstance(player, ProbePlayer):
-                written = player.rationales(self, context)
-                asked = [problem for problem in problems if problem.id in written]
-        if workings is not None:
-            asked = [problem for problem in problems if problem.id in workings]
+        workings, probe = self._workings(problems), next((p for p in self.cast.values() if isinstance(p, ProbePlayer)), None)
+        needed = probe.rationales(self, context) if probe is not None and workings is None else workings
+        asked = problems if needed is None else [problem for problem in problems if problem.id in needed]
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
         # The teacher's replies are paid for, so they go into the run's ledger.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ class StudentStage(Stage[StudentSummary]):
             # From all training problems, whatever the arm's fraction: with other words the student would have another tokenizer and
             # another size, and a difference between fractions would not come from the data alone.
             vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
-            score=self._score_on(dev, find("check", self.dev.check), pool) if self.dev else None,
+            score=partial(self._score, dev, find("check", self.dev.check), pool) if self.dev else None,
             progress=context.progress,
             share=context.share,
         )
@@ -182,18 +183,14 @@ class StudentStage(Stage[StudentSummary]):
             saw=saw,
         )
 
-    def _score_on(self, asked: Sequence[Problem], check: Check, pool: StudyPool) -> Any:
-        """Return a function: checkpoint directory -> accuracy of its answers to ``asked``."""
+    def _score(self, asked: Sequence[Problem], check: Check, pool: StudyPool, checkpoint: Path) -> float:
+        """Return the accuracy of the answers of the student in ``checkpoint`` to ``asked``."""
         dev = {problem.id: problem for problem in asked}
-
-        def score(checkpoint: Path) -> float:
-            engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
-            answers = answer(asked, self.method, engines, pool=pool, seed=self.seed)
-            if answers.errors:
-                raise EngineError(f"choosing checkpoints on {asked[0].split}: {answers.errors[0].error}")
-            return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
-
-        return score
+        engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
+        answers = answer(asked, self.method, engines, pool=pool, seed=self.seed)
+        if answers.errors:
+            raise EngineError(f"choosing checkpoints on {asked[0].split}: {answers.errors[0].error}")
+        return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
     def _card(self, problem: Problem, weights: str, stages: Path) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}

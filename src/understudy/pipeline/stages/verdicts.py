@@ -21,12 +21,12 @@ FILE = "verdicts.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictsSummary(StageSummary):
-    """``outcomes``: check -> outcome -> how many chains have it. ``worth``: of the corpus, by the first check; None in an older
-    run. ``relabelled``: chains whose verdict by the first check people changed."""
+    """``outcomes``: check -> outcome -> how many chains have it. ``worth``: of the corpus, by the first check. ``relabelled``:
+    chains whose verdict by the first check people changed."""
 
     outcomes: Mapping[str, Mapping[str, int]]
-    worth: CorpusWorth | None = None
-    relabelled: int = 0
+    worth: CorpusWorth
+    relabelled: int
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
