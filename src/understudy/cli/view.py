@@ -17,14 +17,13 @@ from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.table import Screen, print_json, say, tell
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError
-from understudy.runs.looks import record_look
-from understudy.runs.run import Run
-from understudy.studies.options import Teacher
-from understudy.training.record import ShownExample, TrainingRecord, read_seen
 
 if TYPE_CHECKING:
     from understudy.runs.judge_engine import EngineJudgements
     from understudy.runs.judgements import Pair
+    from understudy.runs.run import Run
+    from understudy.studies.options import Teacher
+    from understudy.training.record import ShownExample, TrainingRecord
 
 LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · separates tokens; ⏎ is a line break\n", style="dim")
 
@@ -37,7 +36,9 @@ def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
+    from understudy.runs.looks import record_look
     from understudy.runs.questions import QuestionIndex
+    from understudy.runs.run import Run
     from understudy.serving.port import show_app
     from understudy.serving.view import View
 
@@ -60,6 +61,7 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
     from understudy.core.prompt_format import question_text
     from understudy.runs.questions import Filters, QuestionIndex
+    from understudy.runs.run import Run
 
     questions = QuestionIndex(Run(options.run))
     named = questions.entries.get(options.question)
@@ -119,6 +121,7 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
     from understudy.runs import judgements
+    from understudy.runs.run import Run
 
     code = DONE
     run, file = Run(options.run), options.run / judgements.FILE
@@ -203,6 +206,10 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
     add_json(parser, "print everything that was kept, as JSON")
     options = parser.parse_args(argv)
+
+    from understudy.runs.run import Run
+    from understudy.training.record import read_seen
+
     run = Run(options.run)
     students = run.name_students(run.arms if options.arm is None else [run.arm(options.arm).name])
     if options.arm and not students:

@@ -1,9 +1,11 @@
 """Ask a trained student as the evaluation does: by its card."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
@@ -12,12 +14,14 @@ from understudy.core.protocols import Method
 from understudy.core.values import Problem, Solution
 from understudy.core.vote import vote
 from understudy.engines.local.device import settle_device
-from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
 from understudy.studies.study import parts_of
+
+if TYPE_CHECKING:
+    from understudy.engines.local.engine import TransformersEngine
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def change_decode(decode: Decode, **changes: Any) -> Decode:
 def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, seed: int | None = None) -> Bundle:
     """Open the student or students in the directory ``student``, and those of other roles in ``partners``. They draw by ``seed``,
     by default the card's. Raises CheckpointError if there is no student, StudyError if the student of a role is missing."""
+    from understudy.engines.local.engine import TransformersEngine
+
     directory = Path(student)
     card = read_card(directory)
     method = card.make_method()
