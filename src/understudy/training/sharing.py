@@ -10,10 +10,11 @@ is dropped while it is read. Legend: U prompts, S their longest, B examples, T p
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from understudy.engines.local.checkpoint import PROVEN
@@ -58,7 +59,7 @@ def read_once(
             "attention_mask": mask_US[index_B],
             # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
             "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
-            "past_key_values": EncoderDecoderCache(DynamicCache(), _branch(both.cross_attention_cache, index_B)),
+            "past_key_values": EncoderDecoderCache(DynamicCache(), _copy(both.cross_attention_cache, index_B)),
         }
         return replace(batch, inputs=inputs)
     cache = DynamicCache()
@@ -70,14 +71,56 @@ def read_once(
     inputs = batch.inputs | {
         "attention_mask": torch.cat([mask_US[index_B], own_BT], dim=1),
         "position_ids": positions_BT * own_BT,  # padding may be beyond the last position
-        "past_key_values": _branch(cache, index_B),
+        "past_key_values": Cache(layers=[_Branched(layer, index_B.tolist()) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
 
 
-def _branch(cache: Cache, index_B: torch.Tensor) -> DynamicCache:
+def _copy(cache: Cache, index_B: torch.Tensor) -> DynamicCache:
     """The keys and values of the prompts as those of the examples."""
-    branched = DynamicCache()
+    copied = DynamicCache()
     for i, layer in enumerate(cache.layers):
-        branched.update(layer.keys[index_B], layer.values[index_B], i)
-    return branched
+        copied.update(layer.keys[index_B], layer.values[index_B], i)
+    return copied
+
+
+class _Branched(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
+    """A layer with the keys and values of the prompts, to which those of the examples are appended in one pass."""
+
+    def __init__(self, prompts: Any, index: Sequence[int]) -> None:
+        super().__init__()
+        self.keys, self.values, self.is_initialized = prompts.keys, prompts.values, True
+        ends = [*(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
+        self.runs = [(index[begin], slice(begin, end)) for begin, end in pairwise([0, *ends])]
+        """(prompt, the examples in a row that have it)."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        keys: torch.Tensor = _Append.apply(self.keys, key_states, self.runs)  # type: ignore[no-untyped-call]
+        values: torch.Tensor = _Append.apply(self.values, value_states, self.runs)  # type: ignore[no-untyped-call]
+        return keys, values
+
+
+class _Append(torch.autograd.Function):
+    """[U, H, S, D], [B, H, T, D] -> [B, H, S + T, D]: to the columns of each example's prompt its own, in autocast's precision.
+
+    An index and `torch.cat` would copy those of the prompts twice, and the gradient of an index adds them one by one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prompts: torch.Tensor, own: torch.Tensor, runs: Sequence[tuple[int, slice]]) -> torch.Tensor:
+        ctx.runs, ctx.shape = runs, prompts.shape
+        examples, heads, columns, size = own.shape
+        kind = own.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own.dtype  # attention would cast them
+        joined = own.new_empty(examples, heads, prompts.shape[2] + columns, size, dtype=dtype)
+        joined[:, :, prompts.shape[2] :] = own
+        for prompt, rows in runs:
+            joined[rows, :, : prompts.shape[2]] = prompts[prompt]
+        return joined
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        of_prompts = gradient.new_zeros(ctx.shape)
+        for prompt, rows in ctx.runs:
+            of_prompts[prompt] += gradient[rows, :, : ctx.shape[2]].sum(0)
+        return of_prompts, gradient[:, :, ctx.shape[2] :], None
