@@ -47,8 +47,10 @@ def batches(model, examples):
     return collate(*arguments, pad=0, start=start), read_once(model, *arguments, pad=0, start=start)
 
 
-def test_loss_and_gradients_are_those_of_plain_rows(model):
-    plain, shared = batches(model, rows())
+@pytest.mark.parametrize("order", [1, 5], ids=["side by side", "scattered"])
+def test_loss_and_gradients_are_those_of_plain_rows(model, order):
+    examples = rows()  # nine
+    plain, shared = batches(model, [examples[order * i % len(examples)] for i in range(len(examples))])
     loss, expected = gradients(model, plain)
     shared_loss, found = gradients(model, shared)
     assert shared_loss == pytest.approx(loss, abs=1e-5)
