@@ -28,7 +28,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
     shown = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
     sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown]
     # One seed shows that answers differ, not that methods do.
-    beaten = grouped(((arm, "answered more questions correctly than" if {arm, of} <= single else "is better than"), of) for arm, of in sides)
+    beaten = grouped(((a, "answered more questions correctly than" if {a, b} <= single else "is better than"), b) for a, b in sides)
     winners = [(arm, than, others) for s in ranked for (arm, than), others in beaten.items() if arm == s.arm]
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
