@@ -143,7 +143,7 @@ CASES = {
     "question is a number": (with_row(3, question=7), {}, "q.jsonl, line 4: field 'question' .*not 7"),
     "field under another name": ({}, {"task.fields.question": "Question"}, "'Question'; did you mean 'question'"),
     "unknown field of ours": ({}, {"task.fields.qestion": "x"}, "unknown field 'qestion'; did you mean 'question'"),
-    "duplicate ids": (with_row(3, id="q1"), {}, "1 ids .*'q1'"),
+    "duplicate ids": (with_row(3, id="q1"), {}, "1 id given more than once, first 'q1'"),
     "answer of another kind": (with_row(3, answer="blue"), {}, "q.jsonl, line 4: field 'answer' = 'blue'"),
     "answer is NaN": (with_row(3, answer=float("nan")), {}, "q.jsonl, line 4: not JSON .NaN"),
     "answer is infinite": (with_row(3, answer=float("inf")), {}, "q.jsonl, line 4: not JSON .Infinity"),

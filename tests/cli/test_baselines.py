@@ -121,7 +121,8 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     compared = json.loads(understudy("compare", "runs/s", "--json", cwd=tmp_path).out)
     assert compared["arms"][0]["arm"] == "teacher, few-shot"
     assert compared["supported"].startswith(
-        'The data support, on 8 questions over 2 training seeds: "teacher, few-shot" had more right than "teacher, zero-shot, '
+        'The data support, on 8 questions over 2 training seeds: "teacher, few-shot" answered more '
+        'questions correctly than "teacher, zero-shot, '
     )
     by_arm = {pair["other"]: pair for pair in compared["pairs"]}
     assert by_arm["teacher, zero-shot, no chain"]["says"] == by_arm["before"]["says"] == "these answers differ"

@@ -16,6 +16,7 @@ from understudy.core.values import Outcome, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import read_manifest, write_manifest
 from understudy.reports.data import ALL_VERSIONS, FirstWrong
+from understudy.reports.tables import tabulate_runs
 from understudy.reports.words import join_names
 from understudy.runs.answers import list_answers
 from understudy.runs.attribution import find_first_wrong_steps
@@ -345,7 +346,12 @@ def test_the_first_sentence_is_about_all_arms_and_not_about_the_best_alone(copy)
         ("N chains, all", "answer-only", False),
         ("N chains, all", "1 chain, correct", False),
     ]
-    assert 'answer-only had more right than "1 chain, correct"' in found.supported
+    assert 'answer-only answered more questions correctly than "1 chain, correct"' in found.supported
+    narrow = [[column.head for column in table.columns if not column.wide] for table in tabulate_runs(found)]
+    assert narrow == [
+        ["arm", "accuracy", "95 % interval", "seeds", "written", ""],
+        ["N chains, all minus", "difference", "95 % interval", "p (Holm)", "what can be said"],
+    ]
 
 
 def test_of_several_seeds_and_of_an_arm_that_trains_nobody_it_is_said_that_one_is_better(copy):
@@ -363,7 +369,7 @@ def test_of_several_seeds_and_of_an_arm_that_trains_nobody_it_is_said_that_one_i
     assert '"N chains, all" is better than answer-only and "1 chain, correct"' in found.supported
     fixed = {arm: seeds(arm, right, 1) for arm, right in (("N chains, all", names), ("answer-only", names[:20]))}
     assert (
-        'on 40 questions with one seed: "N chains, all" had more right than answer-only'
+        'on 40 questions with one seed: "N chains, all" answered more questions correctly than answer-only'
         in _compare(fixed, list(fixed), "test", (), ()).supported
     )
 

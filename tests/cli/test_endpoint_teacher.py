@@ -106,8 +106,11 @@ def test_try_shows_prompt_reply_answer_and_verdict_and_the_run_does_not_ask_agai
             assert shown in ran.out, shown
         assert len(server.got) == 2
         assert f"{server.url}/completions: logprobs given" in " ".join(ran.out.split())
+        assert not (tmp_path / "runs" / "s" / "sampling.json").exists()
         understudy("sample", "s.toml", cwd=tmp_path)
         assert len(server.got) == 90
+        assert understudy("try", "s.toml", "-n", "2", cwd=tmp_path).code == 0
+    assert "90 of 90" in understudy("status", "runs/s", cwd=tmp_path).out
     assert understudy("try", "s.toml", "-n", "0", cwd=tmp_path).code == 2
 
 

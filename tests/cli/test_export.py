@@ -58,6 +58,8 @@ def test_a_runs_chains_are_exported_with_their_card_and_come_back(tiny, tmp_path
 
 
 def test_the_examples_of_an_arm_are_what_its_student_reads_and_learns(tiny, tmp_path):
+    none = understudy("export", "runs/demo", "--to", "x.jsonl", "--format", "jsonl", "--what", "examples", cwd=tiny)
+    assert (none.code, "--arm: 'answer-only', '1 chain, correct', " in none.err) == (2, True), none.err
     arm = ("--arm", "N chains, all", "--what", "examples")
     to = ("--to", str(tmp_path / "e.jsonl"), "--format", "prompt-completion")
     assert main(["export", str(tiny / "runs" / "demo"), *to, *arm]) == 0
@@ -136,11 +138,20 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     assert (read_corpus_card(files / "o.jsonl").terms, read_corpus_card(files / "o.jsonl").outcomes) == ("the provider's", {})
 
 
+def test_a_question_that_cannot_be_read_names_the_option_that_skips_it(files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    with (files / "q.jsonl").open("a") as questions:
+        questions.write('\n{"id": "odd", "question": "", "answer": "3"}\n')
+    assert main(["import", "c.jsonl", *QUESTIONS, "--to", "c.parquet"]) == 2
+    assert "(--skip-bad leaves out rows that cannot be read)" in capsys.readouterr().err
+    assert main(["import", "c.jsonl", *QUESTIONS, "--to", "c.parquet", "--skip-bad"]) == 0
+
+
 def test_two_questions_with_one_id_are_refused_since_a_chain_could_be_of_either(files, monkeypatch, capsys):
     monkeypatch.chdir(files)
     (files / "more.jsonl").write_text((files / "q.jsonl").read_text())
     assert main(["import", "c.jsonl", *QUESTIONS, "--problems", "more.jsonl", "--to", "c.parquet"]) == 2
-    assert "ids occur more than once, first" in capsys.readouterr().err
+    assert "given more than once, first" in capsys.readouterr().err
     assert not (files / "c.parquet").exists()
 
 

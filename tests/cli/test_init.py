@@ -33,7 +33,7 @@ def test_init_guesses_fields_and_kind_and_writes_a_study_that_samples(tmp_path, 
     write(tmp_path / f"mine{suffix}")
     ran = understudy("init", f"mine{suffix}", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "40 rows; answers look like number (100% fit)" in ran.out
+    assert "40 rows; answers of kind number (100% fit)" in ran.out
     text = (tmp_path / "mine.toml").read_text()
     for line in ('question = "Body"', 'answer = "gold"', 'rationale = "Explanation"', "sizes = { train = 32, dev = 4, test = 4 }"):
         assert line in text, line
@@ -69,7 +69,7 @@ def test_init_of_a_data_set_directory_says_its_splits_and_draws_what_they_lack(t
     make_saved(tmp_path / "hub", {"train": ROWS[:30], "validation": ROWS[30:]})
     ran = understudy("init", "hub", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "40 rows (train 30, dev 10); answers look like number (100% fit)" in ran.out
+    assert "40 rows (train 30, dev 10); answers of kind number (100% fit)" in ran.out
     text = (tmp_path / "hub.toml").read_text()
     for line in ('path = "hub"', "# its own splits: train 30, dev 10", "sizes = { test = 3 }  # taken from train"):
         assert line in text, line

@@ -42,6 +42,20 @@ def test_what_a_terminal_would_obey_is_made_visible(capsys, show):
     assert "[/bold]" in out
 
 
+@pytest.mark.parametrize(
+    ("where", "keeps"), [("look:ls", False), ("students:answer", False), ("run:main", True), ("view:judge", True)]
+)
+def test_an_interruption_promises_only_what_the_verb_keeps(capsys, monkeypatch, where, keeps):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"understudy.cli.{where.replace(':', '.')}", interrupted)
+    assert guarded(where, "ls", []) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("understudy ls: interrupted")
+    assert ("what was done is kept" in err) == keeps
+
+
 def test_an_error_of_a_file_or_a_server_is_shown_so_too(capsys, monkeypatch):
     def fails(*_):
         raise DataError(EVIL)

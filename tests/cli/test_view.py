@@ -194,9 +194,9 @@ def test_why_tells_a_question_by_its_id_or_its_words(tiny, questions):
 def test_why_says_which_questions_have_words_that_several_have(tiny):
     told = understudy("why", "runs/demo", "How many", cwd=tiny)
     assert told.code == 2
-    assert "questions contain 'How many'; name one by its id" in told.err
+    assert "questions, with their chains and answers, contain 'How many'; name one by its id; the first 10 are:" in told.err
     assert "diary-test-" in told.err
-    assert "no question contains 'zebra'" in understudy("why", "runs/demo", "zebra", cwd=tiny).err
+    assert "no question, chain or answer contains 'zebra'" in understudy("why", "runs/demo", "zebra", cwd=tiny).err
 
 
 def test_a_run_without_students_shows_its_chains(tiny, tmp_path):

@@ -87,7 +87,8 @@ def test_a_slow_answer_is_a_timeout_and_then_an_error_that_names_the_address():
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (lambda: web.Response(status=404, text="model not found"), "HTTP 404: model not found"),
+        (lambda: web.Response(status=404, text="model not found"), "HTTP 404: model not found; is teacher.model right?"),
+        (lambda: web.Response(status=404, text="no such page"), "HTTP 404: no such page; is the url right, with /v1?"),
         (lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1"}), "HTTP 307: ; is the url right"),
         (lambda: {"choices": [{"finish_reason": "stop"}]}, "the choice has no text"),
     ],

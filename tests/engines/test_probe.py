@@ -180,7 +180,7 @@ def test_what_costs_money_is_told_in_one_line(tmp_path):
         for _ in range(2):
             _, told = learn(engine_of(server), tmp_path / "l.sqlite", paths=30)
             assert [line.split(":")[0] for line in (told[0][len(server.url) :], told[1][len(server.url) :])] == [
-                " seems to draw nothing",
+                " seems not to sample",
                 " ignores stop strings",
             ]
             assert "the 30 replies to a prompt may be copies" in told[0]

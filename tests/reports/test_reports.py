@@ -397,9 +397,27 @@ def test_an_arm_that_is_as_consistent_as_by_chance_is_marked(data, says, marked)
     assert tabulate_consistency(rows).rows[0][-1].text == marked
 
 
-@pytest.mark.parametrize(("difference", "says"), [(0.184, "18.4 points"), (1.0, "not even 100 points")])
+@pytest.mark.parametrize(
+    ("difference", "says"),
+    [(0.184, "only a difference of 18.4 points would have shown"), (1.0, "not even a difference of 100 points would have shown")],
+)
 def test_what_could_have_been_shown_is_a_difference_that_there_can_be(difference, says):
     assert say_detectable(difference) == says
+
+
+def test_the_problems_and_seeds_are_the_most_of_any_arm_though_the_first_was_not_trained(data):
+    untrained, trained = data.summaries
+    trained = dataclasses.replace(trained, seeds=3, n=330, spread=(0.5, 0.52, 0.54))
+    several = dataclasses.replace(data, summaries=(untrained, trained))
+    assert "n = 110 problems x 3 training seeds" in tabulate_accuracy(several, "test").about
+    assert "n = 110 problems, 3 training seeds (circles)" in pictures(several)[0].caption
+
+
+def test_one_value_of_by_alone_has_no_column(data):
+    table = tabulate_accuracy(data, "test")
+    assert {"1", "2*"} <= {column.head for column in table.columns} and "1 to 2: by steps" in table.note
+    table = tabulate_accuracy(dataclasses.replace(data, groups=tuple(g for g in data.groups if g.value == "1")), "test")
+    assert "1" not in {column.head for column in table.columns} and "by steps" not in table.note
 
 
 def test_a_loss_below_zero_is_drawn(data):

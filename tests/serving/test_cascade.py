@@ -172,6 +172,8 @@ def test_without_a_teacher_there_is_no_cascade_and_with_one_it_is_listed(student
             "/v1/chat/completions", {"model": "knows-cascade", "messages": [{"role": "user", "content": KNOWN}]}
         )
         assert (status, "--teacher FILE.toml" in said["error"]["message"]) == (404, True)
+        status, said = served.post("/v1/chat/completions", {"model": "nobody", "messages": [{"role": "user", "content": KNOWN}]})
+        assert (status, "NAME-voteK" in said["error"]["message"], "NAME-cascade" in said["error"]["message"]) == (404, True, False)
         assert not any(model["id"].endswith("-cascade") for model in served.get("/v1/models")[1]["data"])
     listed = cascade()[0].get("/v1/models")[1]["data"]
     assert [model["id"] for model in listed][:3] == ["knows", "knows-vote8", "knows-cascade"]

@@ -212,7 +212,9 @@ def test_rows_that_cannot_be_read_are_left_out_and_told_where_that_is_asked_for(
     rows[4] |= {"question": ""}
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = {"kind": "option", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}}
-    with pytest.raises(DataError, match="line 5"):
+    with pytest.raises(
+        DataError, match=r"line 5: .*task\.fields\.question.*--problem-field question=.*task\.skip_bad = true leaves out"
+    ):
         Files(**task).problems(seed=0)
     lenient = Files(**task, skip_bad=True)
     assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["0", "1", "3", "5"]
@@ -226,7 +228,7 @@ def test_further_splits_may_be_of_another_kind_with_fields_of_their_own(tmp_path
     other = {"file": "moods.jsonl", "kind": "yes_no", "fields": {"question": "text", "answer": "label"}}
     options = {"kind": "number", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 2, "test": 2}}
     task = build(Files, options | {"others": {"moods": other, "again": {"file": "q.jsonl"}}}, "task")
-    with pytest.raises(DataError, match="10 ids occur more than once"):
+    with pytest.raises(DataError, match="10 ids given more than once"):
         task.problems(seed=0)
     task = build(Files, options | {"others": {"moods": other}}, "task")
     (mood,) = [p for p in task.problems(seed=0) if p.split == "moods"]
@@ -243,7 +245,7 @@ def test_a_damaged_line_is_left_out_and_told_with_its_number_where_that_is_asked
     lines[3] = "[3]"
     (tmp_path / "q.jsonl").write_text("\n".join(lines))
     task = {"kind": "number", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}}
-    with pytest.raises(DataError, match="line 1: not JSON"):
+    with pytest.raises(DataError, match=r"line 1: not JSON.*skip_bad"):
         Files(**task).problems(seed=0)
     lenient = Files(**task, skip_bad=True)
     assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["1", "2", "4", "5"]

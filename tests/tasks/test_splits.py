@@ -160,7 +160,7 @@ def test_a_manifest_of_ids_gives_the_same_splits_again(tmp_path_factory, groups,
     ("text", "says"),
     [
         ('{"train": ["q0", "q7", "x"]}', r"2 of its ids .*'q7', 'x'; did you mean 'q1'"),
-        ('{"train": ["q0"], "test": ["q0"]}', "1 ids .*'q0'"),
+        ('{"train": ["q0"], "test": ["q0"]}', "1 id given more than once, first 'q0'"),
         ('["q0"]', "JSON object"),
         ('{"train": "q0"}', "JSON object"),
         ("{", "not JSON"),

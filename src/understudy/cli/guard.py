@@ -34,8 +34,8 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
+    file, _, function = where.partition(":")
     try:
-        file, _, function = where.partition(":")
         code: int | None = getattr(importlib.import_module(f"understudy.cli.{file}"), function)(make_parser(verb), rest)
         sys.stdout.flush()
         return code or DONE
@@ -47,17 +47,17 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
             return DONE
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
             raise
-        code, message = _say(error, verb)
+        code, message = _say(error, verb, keeps=file in ("run", "corpora") or function == "judge")
         print(printable(f"understudy {verb}: {message}"), file=sys.stderr)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say(error: BaseException, verb: str) -> tuple[int, str]:
+def _say(error: BaseException, verb: str, *, keeps: bool) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         code, what = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-        return code, f"{what}; what was done is kept, run the same command again to continue"
+        return code, f"{what}; what was done is kept, run the same command again to continue" if keeps else what
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         extra = "serve" if verb == "serve" else EXTRAS[name]

@@ -57,7 +57,7 @@ def _hint(found: Guess) -> str:
 def _show(found: Guess, console: Console) -> None:
     """Print what was guessed, field by field, with the first row's values."""
     kind = found.layout.kind
-    fits = "no answers: nothing can be scored" if found.fit is None else f"answers look like {kind} ({found.fit:.0%} fit)"
+    fits = "no answers: nothing can be scored" if found.fit is None else f"answers of kind {kind} ({found.fit:.0%} fit)"
     splits = ", ".join(f"{name} {n:,}" for name, n in found.rows.items() if name)
     console.print(f"{sum(found.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
     if found.layout.choices_in == "question":

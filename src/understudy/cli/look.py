@@ -16,6 +16,7 @@ from rich.text import Text
 from understudy.cli.arguments import add_json, add_plugins, add_run
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.table import Screen, print_json, say, tell
+from understudy.core.errors import counted
 from understudy.sampling.status import Status, status
 
 
@@ -169,8 +170,9 @@ def _shown(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        rows[f"batch {batch.id or '(being created)'}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
-    rows["in the ledger"] = f"{state.replies:,} replies"
+        asked = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
+        rows[f"batch {batch.id or '(being created)'}"] = f"{asked} at {batch.url}"
+    rows["in the ledger"] = counted(state.replies, "reply")
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"
     for engine, addresses in state.capabilities.items():

@@ -16,7 +16,7 @@ from understudy.cli.arguments import add_address, add_json, add_plugins, add_run
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.table import Screen, print_json, say, tell
 from understudy.core.asks import GREEDY_PATH
-from understudy.core.errors import DataError, UserError
+from understudy.core.errors import DataError, UserError, counted
 
 if TYPE_CHECKING:
     from understudy.runs.judge_engine import EngineJudgements
@@ -67,9 +67,11 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     named = questions.entries.get(options.question)
     found = [named] if named else questions.find(Filters(text=options.question))
     if len(found) != 1:
-        several = f"{len(found):,} questions contain {options.question!r}; name one by its id" if found else ""
+        several = f"{len(found):,} questions, with their chains and answers, contain {options.question!r}; name one by its id"
+        several += "; the first 10 are:" if len(found) > 10 else ""
+        none = f"no question, chain or answer contains {options.question!r}"
         ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-        raise DataError(f"{options.run}: {several or f'no question contains {options.question!r}'}{ids}")
+        raise DataError(f"{options.run}: {several if found else none}{ids}")
     (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
@@ -116,7 +118,8 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     if options.chains and (not options.by or options.arms or options.files or options.split or options.both_right):
         raise UserError("--chains: needs --by FILE, the model that judges, and allows no --arms, --import, --split or --both-right")
     if not options.chains and bool(options.arms) != bool(options.rater or options.by):
-        raise UserError("--arms: needs --rater NAME, the person who judges, or --by FILE, the model; give both or neither")
+        missing = "--rater NAME, a person, or --by FILE, a model" if options.arms else "--arms ARM ARM, the answers to judge"
+        raise UserError(f"--arms and --rater (or --by) belong together: add {missing}")
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
@@ -180,7 +183,7 @@ def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
 
 def _tell_replies(stage: str, done: int, total: int, note: str = "") -> None:
     if total == 0 or done % 100 == 0:
-        say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
+        say(note or f"{stage}: {done:,} of {counted(total, 'reply')}", sys.stderr)
 
 
 def _tell_left(judged: EngineJudgements[Any], what: str) -> int:

@@ -37,6 +37,10 @@ class DataError(UserError):
     """A file of problems or chains is wrong."""
 
 
+class RowError(DataError):
+    """A row of such a file cannot be read; `skip_bad` leaves it out."""
+
+
 class CheckpointError(UserError):
     """A model directory cannot be loaded."""
 
@@ -80,8 +84,8 @@ class BudgetError(UnpaidError):
 
 
 def counted(n: int, noun: str) -> str:
-    """Return ``n`` with its noun: ``1 question``, ``1,200 questions``."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    """Return ``n`` with its noun: ``1 question``, ``1,200 questions``, ``2 replies``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

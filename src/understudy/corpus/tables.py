@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, RowError
 from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
@@ -229,11 +229,12 @@ def _object(where: str, row: Any) -> Row:
 
 
 def unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
-    """Return what ``read`` returns. If there is a list ``bad``, the message of a DataError goes there, and the result is None."""
+    """Return what ``read`` returns. If there is a list ``bad``, the message of a DataError goes there, and the result is None;
+    else it is raised as a RowError."""
     try:
         return read(*arguments)
     except DataError as error:
         if bad is None:
-            raise
+            raise RowError(str(error)) from None
         bad.append(str(error))
         return None

@@ -286,7 +286,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
         trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
         sampling = trial.sampling(problems)._replace(problems=learn[:n])
-        sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
+        sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent, trial=True)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
     return Trial(plan, [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]], endpoints)

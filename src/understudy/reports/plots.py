@@ -105,8 +105,9 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
         axes.set_yticks(range(len(summaries)), [_label(s.arm) for s in summaries])
         axes.set(xlim=(0, 112), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
         axes.tick_params(axis="y", length=0)
-        seeds = f", {summaries[0].seeds} training seeds (circles)" if summaries[0].seeds > 1 else ""
-        caption = f"Accuracy on {split} with 95 % intervals, n = {summaries[0].n // summaries[0].seeds:,} problems{seeds}."
+        n, most = max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
+        seeds = f", {most} training seeds (circles)" if most > 1 else ""
+        caption = f"Accuracy on {split} with 95 % intervals, n = {n:,} problems{seeds}."
         yield Picture(f"accuracy-{split}", caption, figure)
 
 

@@ -38,6 +38,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     summaries = [s for s in report.summaries if s.split == split]
     groups = {(g.arm, g.value): percent(g.accuracy) for g in report.groups if g.split == split}
     values = list(dict.fromkeys(value for _, value in groups))
+    values = values if len(values) > 1 else []  # one value alone: all problems
     untrained = {g.value for g in report.groups if g.split == split and not g.trained}
 
     def of_group(value: str) -> Callable[[data.ArmSummary], str]:
@@ -70,10 +71,10 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
         columns.append((Column("errors", number=True), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")))
     if any(s.says for s in summaries):
         columns.append((Column(""), lambda s: Cell("at chance" if s.says else "", "bad")))
-    first = summaries[0]
-    seeds = f" x {first.seeds} training seeds" if first.seeds > 1 else ""
+    first, n, most = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
+    seeds = f" x {most} training seeds" if most > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
-    about = f"n = {first.n // first.seeds:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
+    about = f"n = {n:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
     notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
@@ -89,7 +90,7 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     cluster = report.cluster or ("" if split == data.ALL_VERSIONS else report.contrast)
     together = f"questions with the same {cluster} count together"
     test = f"Student's t, where {together}" if cluster else "exact McNemar test"
-    tests = f"p: {test}, about these students: one training seed cannot show which method is better"
+    tests = f"p: {test}. It compares these students only: one training seed cannot show which method is better"
     if any(s.seeds > 1 for s in report.summaries):
         tests = "Intervals and p: Student's t over problems and training seeds, with the variance of seeds pooled over all arms"
         tests += f"; {together}" if cluster else ""
@@ -129,17 +130,17 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
         (Column("seeds", number=True), lambda s: str(s.seeds)),
-        (Column("cut off", number=True), lambda s: f"{s.truncated:,}"),
-        (Column("read", number=True), lambda s: f"{s.read_per_answer:.0f}"),
+        (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
+        (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
         (Column("written", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("ms", number=True), _show_time),
-        (Column("learned", number=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
+        (Column("ms", number=True, wide=True), _show_time),
+        (Column("learned", number=True, wide=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
         (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
     ]
     pairs: list[Content[data.Comparison]] = [
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
         *_TESTED,
-        (Column("differ in"), lambda c: Cell(", ".join(c.unlike), "dim")),
+        (Column("differ in", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
     note = "read, written: tokens per answer · ms: per answer, all answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of the runs' arms, since these same answers showed which arm is the best."

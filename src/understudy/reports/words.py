@@ -14,8 +14,9 @@ def signed(difference: float) -> str:
 
 
 def say_detectable(difference: float) -> str:
-    """Say what difference of accuracies a test would have found, to be followed by "would have been"."""
-    return f"{100 * difference:.1f} points" if difference < 1 else "not even 100 points"
+    """Say what difference of accuracies a test would have found."""
+    only = f"only a difference of {100 * difference:.1f}" if difference < 1 else "not even a difference of 100"
+    return f"{only} points would have shown"
 
 
 def join_names(names: Sequence[str], last: str = ", ") -> str:

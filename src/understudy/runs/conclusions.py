@@ -28,7 +28,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
     shown = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
     sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown]
     # One seed shows that answers differ, not that methods do.
-    beaten = grouped(((arm, "had more right than" if {arm, of} <= single else "is better than"), of) for arm, of in sides)
+    beaten = grouped(((a, "answered more questions correctly than" if {a, b} <= single else "is better than"), b) for a, b in sides)
     winners = [(arm, than, others) for s in ranked for (arm, than), others in beaten.items() if arm == s.arm]
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
@@ -48,7 +48,7 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
     of_first = [pair for pair in unclear if first in (pair.arm, pair.other)]
     others = [pair.other if pair.arm == first else pair.arm for pair in of_first]
     shown = say_detectable(max(pair.detectable for pair in of_first))
-    alike = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown} would have been shown)"
+    alike = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown})"
     cost = {s.arm: s.tokens_per_answer for s in ranked}
     cheapest = min([first, *others], key=lambda name: cost[name])
     if cost[cheapest] >= cost[first]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, RowError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
 from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card, require_terms
 from understudy.corpus.directories import files_of
@@ -53,8 +53,11 @@ def import_corpus(
     and field.
     """
     bad: list[str] | None = [] if skip_bad else None
-    known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
-    corpus, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad)
+    try:
+        known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
+        corpus, report = import_chains(chains, problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad)
+    except RowError as error:
+        raise DataError(f"{error} (--skip-bad leaves out rows that cannot be read)") from None
     for message in bad or ():
         report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
@@ -116,7 +119,7 @@ def export_corpus(
 
 def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
     if what == "examples" and arm is None:
-        raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
+        raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm: {', '.join(map(repr, run.arms))}")
     problems, chains = {p.id: p for p in run.problems}, list(read_rows(run.chains_file, Chain))
     if arm is not None:
         ids = chosen_ids(run.selection(run.arm(arm).name))

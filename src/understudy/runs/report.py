@@ -1,6 +1,8 @@
 """Compute the report of a run from its stages, with the notes to read with its numbers; `reports` only draws it."""
 
 import platform
+import shlex
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -23,6 +25,7 @@ from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_cut_off, describe_differences, find_conditions, note_unfair
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
+from understudy.studies.load import usual_seeds
 from understudy.training.record import read_seen
 
 NOT_SCORED = (
@@ -226,11 +229,13 @@ def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
 def format_command(run: Run) -> str:
     """Write the command line that makes the same run."""
     study = run.study
-    verb = f"understudy run {study.file}" if study.file else "understudy demo"
-    verb += f" --profile {study.profile}" if study.profile else ""
-    sets = "".join(f" --set '{text}'" for text in study.overrides)
-    out = "" if run.directory == Path("runs") / study.name else f" --out {run.directory}"
-    return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"
+    words = ["understudy", "run", study.file] if study.file else ["understudy", "demo"]
+    words += ["--profile", study.profile] if study.profile else []
+    head = tomllib.loads((run.directory / "study.toml").read_text(encoding="utf-8")).get("study", {})
+    # A profile may change what the file says.
+    words += ["--seeds", str(study.seeds)] if study.profile or study.seeds != head.get("seeds", usual_seeds(study)) else []
+    words += [word for text in study.overrides for word in ("--set", text)]
+    return shlex.join(words + ([] if run.directory == Path("runs") / study.name else ["--out", str(run.directory)]))
 
 
 def list_versions(readers: Sequence[str]) -> dict[str, str]:

@@ -182,7 +182,7 @@ def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: Measure
         return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
-    return f"no difference shown ({say_detectable(pair.detectable)} would have been)"
+    return f"no difference shown ({say_detectable(pair.detectable)})"
 
 
 def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:

@@ -21,10 +21,11 @@ SOME = 20
 
 class Account:
     """Counts the ``total`` chains of one sampling over ``store`` as they end: those that ``came``, those that ``failed``, and those
-    that were not asked for (``unasked``) because the budget was spent or the teacher stopped answering. Use it as a context."""
+    that were not asked for (``unasked``) because the budget was spent or the teacher stopped answering. ``trial``: it writes no
+    file. Use it as a context."""
 
-    def __init__(self, store: Ledger, total: int) -> None:
-        self.store, self.total = store, total
+    def __init__(self, store: Ledger, total: int, *, trial: bool = False) -> None:
+        self.store, self.total, self.trial = store, total, trial
         self.came = self.failed = self.unasked = self.bought = 0
         self._before = self._now = NOTHING
         self._in_all: float | None = None
@@ -81,6 +82,8 @@ class Account:
         return ", ".join(parts)
 
     def _write(self) -> None:
+        if self.trial:
+            return
         now = self._written = time.monotonic()
         self._recent.append((now, self.done))
         while len(self._recent) > 2 and now - self._recent[0][0] > RECENT:

@@ -58,7 +58,8 @@ def guess(path: Path) -> Guess:
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
         names = f"its fields: {', '.join(rows[0][1])}"
-        raise DataError(f"{first}: no field looks like a question ({names}); rename one, or name it: task.fields.question")
+        fix = "rename one to question, or write the study by hand, with task.fields.question"
+        raise DataError(f"{first}: no field looks like a question ({names}); {fix}")
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
     return Guess(fields, layout, share, counts, rows[0][1])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, RowError
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
@@ -110,8 +110,11 @@ class Files(Layout):
         """Return the split and the problem of each row, None for one that is left out; and why ``skip_bad`` leaves rows out."""
         bad: list[str] = []
         skipped = bad if self.skip_bad else None
-        rows = [(name, row) for name, source in self._sources().items() for row in read_question_rows(source, skipped)]
-        read = problems_of([row for _, row in rows], self, skipped)
+        try:
+            rows = [(name, row) for name, source in self._sources().items() for row in read_question_rows(source, skipped)]
+            read = problems_of([row for _, row in rows], self, skipped)
+        except RowError as error:
+            raise DataError(f"{error} (task.skip_bad = true leaves out rows that cannot be read)") from None
         return [(name, problem) for (name, _), problem in zip(rows, read, strict=True)], bad
 
     def _read_other(self, name: str, other: OtherFile) -> Iterator[Problem]:

@@ -205,7 +205,8 @@ def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         missing = not _is_template(name) and name not in row
         known = f"{nearest(name, row)} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
-        raise DataError(f"{where}: field {name!r} must be a non-empty text{known}; map it with fields.NAME = ...")
+        named = f"name it: task.fields.{ours} = ... in a study, --problem-field {ours}=FIELD in import and export"
+        raise DataError(f"{where}: field {name!r} must be a non-empty text{known}; {named}")
     return value
 
 

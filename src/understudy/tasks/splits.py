@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, counted, nearest
 from understudy.core.values import Problem, digest, grouped
 from understudy.corpus.directories import read_json
 from understudy.tasks.overlap import near_key
@@ -138,11 +138,11 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
         sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{nearest(missing[0], list(known)[:1000])}")
     if twice := [one for one, n in Counter(one for _, one in named).items() if n > 1]:
-        raise DataError(f"{path}: {len(twice)} ids occur more than once, first {twice[0]!r}; name each id once")
+        raise DataError(f"{path}: {counted(len(twice), 'id')} given more than once, first {twice[0]!r}; name each id once")
     return [replace(known[one], split=name) for name, one in named]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
     """Raise DataError if two problems have the same id."""
     if twice := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
-        raise DataError(f"{len(twice)} ids occur more than once, first {twice[0]!r}; give each problem its own id")
+        raise DataError(f"{counted(len(twice), 'id')} given more than once, first {twice[0]!r}; give each problem its own id")

@@ -280,6 +280,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(reason, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
+    hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
     return DeniedError(f"{url}: {reason}{hint}", text, status)
 
 

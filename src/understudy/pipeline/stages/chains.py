@@ -150,11 +150,11 @@ class SampledChainsStage(ChainsStage):
             rationales=getattr(self.method, "writes_rationales", True),
         )
 
-    def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
-        """Sample the chains; return them and the capabilities of each address of an endpoint."""
+    def sample(self, sampling: Sampling, ledger: Path, tell: Progress, *, trial: bool = False) -> tuple[Sample, Capabilities]:
+        """Sample the chains; return them and the capabilities of each address of an endpoint. ``trial`` as for `Account`."""
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
-        with paid as store, Account(store, sampling.total) as account:
+        with paid as store, Account(store, sampling.total, trial=trial) as account:
             paths = teacher.samples if teacher.temperature else 1
             engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
