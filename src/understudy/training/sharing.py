@@ -54,12 +54,13 @@ def read_once(
         with logits_at(model, first_U1 < 0):
             model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=both, use_cache=True)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
+        cross = [(layer.keys[index_B], layer.values[index_B]) for layer in both.cross_attention_cache.layers]
         inputs = {
             "decoder_input_ids": batch.inputs["decoder_input_ids"],
             "attention_mask": mask_US[index_B],
             # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
             "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
-            "past_key_values": EncoderDecoderCache(DynamicCache(), _copy(both.cross_attention_cache, index_B)),
+            "past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache(cross)),
         }
         return replace(batch, inputs=inputs)
     cache = DynamicCache()
@@ -74,14 +75,6 @@ def read_once(
         "past_key_values": Cache(layers=[_Branched(layer, index_B.tolist()) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
-
-
-def _copy(cache: Cache, index_B: torch.Tensor) -> DynamicCache:
-    """The keys and values of the prompts as those of the examples."""
-    copied = DynamicCache()
-    for i, layer in enumerate(cache.layers):
-        copied.update(layer.keys[index_B], layer.values[index_B], i)
-    return copied
 
 
 class _Branched(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
@@ -110,8 +103,8 @@ class _Append(torch.autograd.Function):
     def forward(ctx: Any, prompts: torch.Tensor, own: torch.Tensor, runs: Sequence[tuple[int, slice]]) -> torch.Tensor:
         ctx.runs, ctx.shape = runs, prompts.shape
         examples, heads, columns, size = own.shape
-        kind = own.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own.dtype  # attention would cast them
+        # Attention would cast them, too.
+        dtype = torch.get_autocast_dtype(own.device.type) if torch.is_autocast_enabled(own.device.type) else own.dtype
         joined = own.new_empty(examples, heads, prompts.shape[2] + columns, size, dtype=dtype)
         joined[:, :, prompts.shape[2] :] = own
         for prompt, rows in runs:
