@@ -43,7 +43,7 @@ def test_what_a_terminal_would_obey_is_made_visible(capsys, show):
 
 
 @pytest.mark.parametrize(
-    ("where", "keeps"), [("look:ls", False), ("students:answer", False), ("run:main", True), ("view:judge", True)]
+    ("where", "keeps"), [("look:ls", False), ("corpora:import_", False), ("run:main", True), ("view:judge", True)]
 )
 def test_an_interruption_promises_only_what_the_verb_keeps(capsys, monkeypatch, where, keeps):
     def interrupted(*_):

@@ -47,7 +47,7 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
             return DONE
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
             raise
-        code, message = _say(error, verb, keeps=file in ("run", "corpora") or function == "judge")
+        code, message = _say(error, verb, keeps=file == "run" or function == "judge")
         print(printable(f"understudy {verb}: {message}"), file=sys.stderr)
         return code
     finally:

@@ -4,6 +4,7 @@
     ├── UserError (also a ValueError): the user's input is wrong; exit code 2
     │   ├── StudyError        the study file: unknown key, wrong value, arms that contradict each other
     │   ├── DataError         a file of problems or chains: file, line, field
+    │   │   └── RowError      a row of one, which skip_bad leaves out
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   │   └── AbsentError   a model of the hub that is not on this machine
     │   └── BusyError         another process is writing there

@@ -36,10 +36,12 @@ def splits_of(report: data.ReportData) -> list[str]:
 def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     """Tabulate the arms on one split."""
     summaries = [s for s in report.summaries if s.split == split]
-    groups = {(g.arm, g.value): percent(g.accuracy) for g in report.groups if g.split == split}
-    values = list(dict.fromkeys(value for _, value in groups))
-    values = values if len(values) > 1 else []  # one value alone: all problems
-    untrained = {g.value for g in report.groups if g.split == split and not g.trained}
+    of_split = [g for g in report.groups if g.split == split]
+    groups = {(g.arm, g.value): percent(g.accuracy) for g in of_split}
+    untrained = {g.value for g in of_split if not g.trained}
+    values = list(dict.fromkeys(g.value for g in of_split))
+    if len(values) == 1 and not untrained and {g.n for g in of_split} == {s.n for s in summaries}:
+        values = []  # its column would repeat the accuracy
 
     def of_group(value: str) -> Callable[[data.ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")

@@ -2,7 +2,6 @@
 
 import platform
 import shlex
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -25,7 +24,6 @@ from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_cut_off, describe_differences, find_conditions, note_unfair
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
-from understudy.studies.load import usual_seeds
 from understudy.training.record import read_seen
 
 NOT_SCORED = (
@@ -231,10 +229,7 @@ def format_command(run: Run) -> str:
     study = run.study
     words = ["understudy", "run", study.file] if study.file else ["understudy", "demo"]
     words += ["--profile", study.profile] if study.profile else []
-    head = tomllib.loads((run.directory / "study.toml").read_text(encoding="utf-8")).get("study", {})
-    # A profile may change what the file says.
-    words += ["--seeds", str(study.seeds)] if study.profile or study.seeds != head.get("seeds", usual_seeds(study)) else []
-    words += [word for text in study.overrides for word in ("--set", text)]
+    words += ["--seeds", str(study.seeds), *(word for text in study.overrides for word in ("--set", text))]
     return shlex.join(words + ([] if run.directory == Path("runs") / study.name else ["--out", str(run.directory)]))
 
 

@@ -76,7 +76,7 @@ def status(run: Path) -> Status:
     """Read the status of the run directory ``run``. Raises DataError if nothing was sampled there."""
     path = run / "ledger.sqlite"
     if not path.is_file():
-        raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite): its chains are recorded, or it is no run's directory")
+        raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite): not yet, or its chains are recorded, or it is no run")
     writer = find_holder(lock_of(path))
     with closing(open_database(path, readonly=True)) as reader, named_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment

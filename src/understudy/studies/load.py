@@ -44,14 +44,10 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "
         root = Path() if path.parent == PACKAGED else path.parent  # a preset's paths start where it is run
         study = dataclasses.replace(_study(tables), root=root, file=given, text=text, overrides=tuple(overrides), profile=profile)
         _validate(study)
-        return study if "seeds" in tables["study"] else dataclasses.replace(study, seeds=usual_seeds(study))
+        compares = len(study.arms) > 1 and any(trained_roles(arm, study.method(arm)) for arm in study.arms)
+        return dataclasses.replace(study, seeds=3) if compares and "seeds" not in tables["study"] else study
     except UserError as error:
         raise StudyError(f"{path}: {error}") from None
-
-
-def usual_seeds(study: Study) -> int:
-    """Return how many training seeds ``study`` has if its file does not say: 3 if it compares arms that train, else 1."""
-    return 3 if len(study.arms) > 1 and any(trained_roles(arm, study.method(arm)) for arm in study.arms) else 1
 
 
 def load_teacher(path: Path) -> Teacher:

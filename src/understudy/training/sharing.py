@@ -43,7 +43,8 @@ def read_once(
 ) -> TrainingBatch:
     """The batch of ``examples`` with every source read already; arguments as of `collate`. It can be used for one pass."""
     places = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
-    index_B = torch.tensor([places[e.source] for e in examples], device=model.device)
+    index = [places[e.source] for e in examples]
+    index_B = torch.tensor(index, device=model.device)
     sources = [source[:-1] for source in places] if start is None else list(places)
     ids_US = pad_rows(sources, pad).to(model.device)
     mask_US = pad_rows([[1] * len(source) for source in sources], 0).to(model.device)
@@ -54,7 +55,7 @@ def read_once(
         with logits_at(model, first_U1 < 0):
             model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=both, use_cache=True)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
-        cross = [(layer.keys[index_B], layer.values[index_B]) for layer in both.cross_attention_cache.layers]
+        cross = ((layer.keys[index_B], layer.values[index_B]) for layer in both.cross_attention_cache.layers)
         inputs = {
             "decoder_input_ids": batch.inputs["decoder_input_ids"],
             "attention_mask": mask_US[index_B],
@@ -72,7 +73,7 @@ def read_once(
     inputs = batch.inputs | {
         "attention_mask": torch.cat([mask_US[index_B], own_BT], dim=1),
         "position_ids": positions_BT * own_BT,  # padding may be beyond the last position
-        "past_key_values": Cache(layers=[_Branched(layer, index_B.tolist()) for layer in cache.layers]),
+        "past_key_values": Cache(layers=[_Branched(layer, index) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
 
