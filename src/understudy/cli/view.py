@@ -68,10 +68,9 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     found = [named] if named else questions.find(Filters(text=options.question))
     if len(found) != 1:
         several = f"{len(found):,} questions, with their chains and answers, contain {options.question!r}; name one by its id"
-        several += "; the first 10 are:" if len(found) > 10 else ""
-        none = f"no question, chain or answer contains {options.question!r}"
+        none, more = f"no question, chain or answer contains {options.question!r}", "; the first 10 are:" * (len(found) > 10)
         ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-        raise DataError(f"{options.run}: {several if found else none}{ids}")
+        raise DataError(f"{options.run}: {several + more + ids if found else none}")
     (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:

@@ -56,13 +56,7 @@ def _cost(columns: np.ndarray) -> float:
 
 
 def collate_packed(
-    model: Any,
-    examples: Sequence[EncodedExample],
-    scales: Sequence[float],
-    rows: Sequence[Sequence[int]],
-    *,
-    pad: int,
-    start: int | None,
+    model: Any, examples: Sequence[EncodedExample], scales: Sequence[float], rows: list[list[int]], *, pad: int, start: int | None
 ) -> TrainingBatch:
     """The batch of `collate` with the examples of each of ``rows`` in one row. Its attention masks are in the precision of
     ``model``; of an encoder-decoder the encoder runs here, so the batch is good for one pass."""

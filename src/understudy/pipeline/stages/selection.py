@@ -1,15 +1,16 @@
 """selection: choose which chains become examples of an arm, and count why the others do not."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Outcome, Problem
-from understudy.corpus.store import write_json, write_text
+from understudy.corpus.store import write_json, write_whole
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
@@ -91,16 +92,21 @@ class SelectionStage(Stage[SelectionSummary]):
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)
-        chosen: list[str] = []
-
-        def note_chosen(part: Selected) -> Selected:
-            chosen.extend(chain.id for chain in part.kept)
-            return part
-
-        counts = count_selected(map(note_chosen, parts))
-        write_text(directory / "selected.json", json.dumps(chosen, separators=(",\n", ":")))
+        with write_whole(directory / "selected.json") as file:
+            counts = count_selected(_write_ids(parts, file))
         context.progress("selection", counts.chains, counts.chains)
         return SelectionSummary(**vars(counts))
+
+
+def _write_ids(parts: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]:
+    """Yield ``parts`` as they are, while the ids of their chains go into ``file`` as a JSON list: there may be millions."""
+    before = "["
+    for part in parts:
+        for chain in part.kept:
+            file.write(f'{before}"{chain.id}"'.encode())
+            before = ",\n"
+        yield part
+    file.write(b"[]" if before == "[" else b"]")
 
 
 def why_unfit(method: object, problem: Problem, chain: Chain) -> str:
