@@ -79,7 +79,7 @@ def floor(engine: TransformersEngine, rows: int, columns: int, steps: int) -> fl
     """Seconds of ``steps`` forward passes that give each of ``rows`` rows one token after ``columns`` others."""
     network = engine._network
     with torch.inference_mode():
-        (block,) = network.read([list(range(3, 3 + columns))])
+        block = network.read([list(range(3, 3 + columns))])
         decoded = network.new_rows(rows)
         decoded.add(block, [0] * rows)
         network.step(decoded, [[5]] * rows)

@@ -8,7 +8,7 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import by_answer, judge
 from understudy.core.errors import StudyError
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
-from understudy.evaluation.metrics import any_correct_by_k, majority_rate, outcome_of, outcome_of_answer, votes_by_k
+from understudy.evaluation.metrics import any_correct_by_k, find_correct, majority_rate, outcome_of, outcome_of_answer, votes_by_k
 
 PROBLEM = Problem("p", "Make 24 from 4 6.", "expression", "24", accepted=("25",))
 
@@ -108,9 +108,10 @@ def test_votes_and_constant_answers_are_judged_by_the_same_check():
     samples = [solution("8", 0), solution("8", 1), solution("7", 2)]
     assert outcome_of_answer(PROBLEM, samples, weighted=False, check=even) is Outcome.CORRECT
     assert outcome_of_answer(PROBLEM, samples, weighted=False) is Outcome.WRONG
-    assert votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0, check=even)[2] == 1.0
-    assert any_correct_by_k({"p": PROBLEM}, {"p": samples}, check=even)[2] == 1.0
-    assert any_correct_by_k({"p": PROBLEM}, {"p": samples}) == [0.0, 0.0, 0.0]
+    correct = find_correct({"p": PROBLEM}, {"p": samples}, even)
+    assert votes_by_k({"p": samples}, correct, weighted=False, seed=0)[2] == 1.0
+    assert any_correct_by_k({"p": samples}, correct)[2] == 1.0
+    assert any_correct_by_k({"p": samples}, find_correct({"p": PROBLEM}, {"p": samples})) == [0.0, 0.0, 0.0]
     odd = Problem("q", "?", "expression", "23")
     assert majority_rate([odd, odd]) == 1.0
     assert majority_rate([odd, odd], even) == 0.0
@@ -119,6 +120,6 @@ def test_votes_and_constant_answers_are_judged_by_the_same_check():
 def test_a_vote_is_judged_as_the_first_of_its_voters_with_the_answer_that_won():
     samples = [solution("7", 0), solution("8", 1, "length"), solution("8", 2, text="longer"), solution("8", 3)]
     assert outcome_of_answer(PROBLEM, samples, weighted=False, check=short) is Outcome.WRONG
-    assert votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0, check=short)[3] == 0.0
+    assert votes_by_k({"p": samples}, find_correct({"p": PROBLEM}, {"p": samples}, short), weighted=False, seed=0)[3] == 0.0
     first_is_short = [samples[0], replace(samples[2], text="t"), replace(samples[3], text="longer")]
     assert outcome_of_answer(PROBLEM, first_is_short, weighted=False, check=short) is Outcome.CORRECT

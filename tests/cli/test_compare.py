@@ -36,9 +36,9 @@ from understudy.runs.summaries import group_by_students, make_rows, measure_arms
 from understudy.training.record import read_seen
 
 LIKE = {
-    "steps": 300.0,
-    "problems": 700.0,
-    "tokens": 9000.0,
+    "training_steps": 300.0,
+    "training_problems": 700.0,
+    "learned_tokens": 9000.0,
     "parameters": 1e6,
     "decoding": "greedy",
     "settings": {
@@ -195,10 +195,10 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
     ("changed", "named"),
     [
         ({}, ()),
-        ({"steps": 301.0}, ("training steps",)),
-        ({"tokens": 9400.0, "parameters": 1.04e6}, ()),
-        ({"tokens": 9500.0}, ("learned tokens",)),
-        ({"problems": 60.0}, ("training problems",)),
+        ({"training_steps": 301.0}, ("training steps",)),
+        ({"learned_tokens": 9400.0, "parameters": 1.04e6}, ()),
+        ({"learned_tokens": 9500.0}, ("learned tokens",)),
+        ({"training_problems": 60.0}, ("training problems",)),
         ({"parameters": 2e6, "settings": LIKE["settings"] | {"checkpoints": "the last ones"}}, ("parameters", "checkpoints")),
         (
             {"settings": LIKE["settings"] | {"training.precision": "float32"}, "decoding": "vote of 8 at T=0.7"},
@@ -208,8 +208,11 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
         ({"settings": LIKE["settings"] | {"training.learning_rate": "0.01"}}, ("training.learning_rate",)),
         ({"settings": LIKE["settings"] | {"scotd.max_tokens": "64"}}, ("scotd.max_tokens",)),
         ({"settings": LIKE["settings"] | {"socratic.max_tokens": "96"}}, ()),  # a limit of another method
-        ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "settings": {}}, ()),  # it was not trained
-        ({"steps": 0.0, "tokens": 0.0, "settings": {"scotd.max_tokens": "64", "checkpoints": ""}}, ("scotd.max_tokens",)),
+        ({"training_steps": 0.0, "learned_tokens": 0.0, "parameters": 0.0, "settings": {}}, ()),  # it was not trained
+        (
+            {"training_steps": 0.0, "learned_tokens": 0.0, "settings": {"scotd.max_tokens": "64", "checkpoints": ""}},
+            ("scotd.max_tokens",),
+        ),
     ],
 )
 def test_what_two_arms_differ_in_beside_their_method(changed, named):
@@ -243,7 +246,7 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     run = Run(copy)
     seeds = list(score(run, "N chains, all", "test"))
     each = [read_seen(roles["student"]).tokens for roles in run.students("N chains, all").values()]
-    assert [find_conditions(run, some).tokens for some in (seeds, seeds[:1])] == [sum(each) / 2, each[0]]
+    assert [find_conditions(run, some).learned_tokens for some in (seeds, seeds[:1])] == [sum(each) / 2, each[0]]
 
 
 @pytest.mark.parametrize(

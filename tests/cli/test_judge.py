@@ -413,9 +413,9 @@ def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tm
     write_rows(run.chains_file, Chain, [replace(first, text="<think>So it is", answer=None), *odd])
     with Server(lambda p, b, n: says_right(p, b, 1)) as server:
         (tmp_path / "judge.toml").write_text(JUDGE.replace("URL", server.url))
-        found = ask_about_chains(run, load_teacher(tmp_path / "judge.toml"), tmp_path, silent)
-    assert (found.asked, len(found.judgements)) == (21, 21), "equal texts share a request"
-    assert {one.chain for one in found.judgements} == {chain.id for chain in odd[3:]}
+        judged, replies = ask_about_chains(run, load_teacher(tmp_path / "judge.toml"), tmp_path, silent)
+    assert (len(replies.asked), len(judged)) == (21, 21), "equal texts share a request"
+    assert {one.chain for one in judged} == {chain.id for chain in odd[3:]}
 
 
 @pytest.mark.parametrize(

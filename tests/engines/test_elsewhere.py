@@ -7,6 +7,7 @@ from elsewhere import NAME, elsewhere
 
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.values import Example
+from understudy.engines.local import prompts
 from understudy.engines.local.engine import TransformersEngine
 from understudy.training import loop
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
@@ -41,9 +42,11 @@ def test_the_device_refuses_what_lies_on_another():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_replies_are_those_of_the_processor(tmp_path, family):
+def test_replies_are_those_of_the_processor(tmp_path, monkeypatch, family):
+    monkeypatch.setattr(prompts, "SHORTEST", 4)
     make(family, tmp_path)
-    requests = [Request(Call("s", prompt, stop=("\n\n",), max_tokens=6), how, 0) for prompt in PROMPTS for how in DECODINGS]
+    asked = [*PROMPTS, *(f"{prompt} Bob finds {prompt}" for prompt in PROMPTS)]  # the last begin as the first do
+    requests = [Request(Call("s", prompt, stop=("\n\n",), max_tokens=6), how, 0) for prompt in asked for how in DECODINGS]
     found = []
     for device in ("cpu", NAME):
         queue = Queue(requests)

@@ -21,7 +21,7 @@ def ask(server, request, **options):
 
 
 def call(prompt="Q: x\nA:", **more):
-    return Request(Call("teacher", prompt, **more), Decoding(1.0, 0.9), 2, 1)
+    return Request(Call("teacher", prompt, attempt=1, **more), Decoding(1.0, 0.9), 2)
 
 
 def test_a_completion_is_sent_raw_and_read_whole():

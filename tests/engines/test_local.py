@@ -1,7 +1,10 @@
 """The local engine against plain `transformers`: the same tokens and log-probabilities, in any batch, for every family."""
 
 import dataclasses
+import json
 import random
+import shutil
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.local import prompts
 from understudy.engines.local.beams import score
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
@@ -171,11 +175,144 @@ def test_sampled_replies_do_not_depend_on_batch_size_or_order(checkpoint, family
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_a_prompt_is_read_once_for_all_its_paths_also_in_small_batches(checkpoint, family, monkeypatch):
     seen, read = [], Network.read
-    monkeypatch.setattr(Network, "read", lambda self, prompts: seen.extend(prompts) or read(self, prompts))
+    monkeypatch.setattr(Network, "read", lambda self, prompts, *starts: seen.extend(prompts) or read(self, prompts, *starts))
     engine = TransformersEngine(checkpoint(family), batch_size=3)
     serve(engine, [call(p, decoding=SAMPLED, path=path) for p in PROMPTS for path in range(10)])
     tokenizer = AutoTokenizer.from_pretrained(checkpoint(family))
     assert sorted(seen) == sorted(tuple(encode_source(tokenizer, p, seq2seq=family == "t5")) for p in PROMPTS)
+
+
+class Dialogues:
+    """A `Source` of dialogues: the next prompt of each is its last one, the reply to it, and a question. ``said`` by dialogue."""
+
+    def __init__(self, openings, turns):
+        self.waiting = [(i, call(opening, max_tokens=3 + i % 4)) for i, opening in enumerate(openings)]
+        self.open, self.turns, self.said = {}, turns, [[] for _ in openings]
+
+    def take(self, n):
+        taken, self.waiting = self.waiting[:n], self.waiting[n:]
+        self.open |= dict(taken)
+        return taken
+
+    def give(self, ticket, reply):
+        prompt = self.open.pop(ticket).ask.prompt
+        self.said[ticket].append((prompt, reply))
+        if (turn := len(self.said[ticket])) < self.turns:
+            self.waiting.append((ticket, call(f"{prompt}{reply.text} Bob finds {turn + ticket} more.", max_tokens=3 + ticket % 4)))
+
+
+@pytest.fixture
+def columns_read(monkeypatch):
+    """How many columns the model was given to read, padding included, at each reading."""
+    counts, forward = [], Network._read_prompts
+
+    def counted(self, prompts, starts):
+        counts.append(
+            len(prompts) * max(len(p) - (start.columns if start else 0) for p, start in zip(prompts, starts, strict=True))
+        )
+        return forward(self, prompts, starts)
+
+    monkeypatch.setattr(Network, "_read_prompts", counted)
+    return counts
+
+
+@pytest.mark.parametrize("room", [2**30, 2**16, 0])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_turns_of_a_dialogue_are_those_of_the_model_that_reads_each_whole(checkpoint, family, room, monkeypatch):
+    """Also where memory has room for some of the earlier prompts only, or for none but the last ones."""
+    monkeypatch.setattr(prompts, "SHARED_BYTES", room)
+    source = Dialogues(PROMPTS, turns=3)
+    TransformersEngine(checkpoint(family), batch_size=3).serve(source)
+    asked = [(prompt, reply) for said in source.said for prompt, reply in said]
+    assert len(asked) == 3 * len(PROMPTS)
+    monkeypatch.setattr(prompts, "SHORTEST", 10**9)
+    alone = serve(TransformersEngine(checkpoint(family)), [call(prompt, max_tokens=reply.tokens) for prompt, reply in asked])
+    for (_, reply), whole in zip(asked, alone, strict=True):
+        assert whole.text == reply.text
+        assert list(whole.logprobs) == pytest.approx(list(reply.logprobs), abs=2e-4)
+
+
+def test_a_dialogue_reads_only_what_is_new_of_each_turn(checkpoint, columns_read):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=len(PROMPTS))
+    source = Dialogues([f"{prompt} {PROMPTS[2]}" for prompt in PROMPTS], turns=3)
+    engine.serve(source)
+    lengths = [[len(engine.encode(prompt)) for prompt, _ in said] for said in source.said]
+    new = sum(later - earlier for said in lengths for earlier, later in pairwise(said))
+    first, *later = columns_read
+    assert first >= sum(said[0] for said in lengths)
+    assert new <= sum(later) < 2 * new < sum(length for said in lengths for length in said[1:])
+
+
+def test_prompts_that_are_beginnings_of_others_are_read_in_any_order_and_few_are_kept(checkpoint, columns_read, monkeypatch):
+    network = TransformersEngine(checkpoint("llama"))._network
+    text = tuple(3 + 7 * i % 250 for i in range(90))
+    alone = {n: network.read([text[:n]]) for n in (20, 35, 50, 51, 90)}
+    columns_read.clear()
+
+    def check(held, *lengths):
+        for block, places in held.find([text[:n] for n in lengths]):
+            for place, index in places:
+                n, right = lengths[place], alone[lengths[place]]
+                assert torch.allclose(block.logits[index], right.logits[0], atol=1e-4)
+                for ours, plain in zip(block.layers, right.layers, strict=True):
+                    assert all(torch.allclose(a[index, :, -n:], b[0], atol=1e-4) for a, b in zip(ours, plain, strict=True))
+
+    monkeypatch.setattr(network, "read_limit", 64)
+    held = prompts.Prompts(network)
+    with torch.inference_mode():
+        check(held, 50)
+        check(held, 90, 51, 50)  # 50 is still there
+        assert columns_read == [50, 1, 39]
+        assert set(held._where) == {text[:90]}, "the longest serves for all"
+        check(held, 20, 35, 50)
+        assert columns_read[3:] == [3], "only the last tokens, which give the logits"
+        kept = [text[:n] for n in (90, 20, 35, 50)]
+        assert list(held._where) == kept
+        monkeypatch.setattr(prompts, "SHARED_BYTES", sum({block: block.bytes for block, _ in held._where.values()}.values()))
+        held._most = prompts.SHARED_BYTES
+        check(held, 51)
+        assert list(held._where) == [*kept[1:], text[:51]], "the oldest block is forgotten"
+
+
+def test_a_short_prompt_is_not_read_beside_what_is_left_of_a_long_one(checkpoint, monkeypatch):
+    """Every row of a block has the columns of the longest."""
+    network = TransformersEngine(checkpoint("llama"))._network
+    monkeypatch.setattr(network, "read_limit", 64)
+    long = tuple(3 + 7 * i % 250 for i in range(120))
+    held = prompts.Prompts(network)
+    with torch.inference_mode():
+        held.find([long[:100]])
+        found = held.find([long, *((i, *long[1:20]) for i in range(40))])
+    assert all(len(block.lengths) * max(block.lengths) <= 4 * 64 for block, _ in found)
+
+
+@pytest.mark.parametrize("scaling", ["dynamic", "longrope"])
+def test_beginnings_are_not_shared_where_positions_depend_on_the_length(checkpoint, tmp_path, columns_read, scaling):
+    directory = shutil.copytree(checkpoint("llama"), tmp_path / "scaled")
+    config = json.loads((directory / "config.json").read_text())
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4} if scaling == "longrope" else {}
+    config["rope_parameters"] = {"rope_type": scaling, "rope_theta": 10000.0, "factor": 4.0, **factors}
+    config["rope_parameters"] |= {"original_max_position_embeddings": 16}
+    (directory / "config.json").write_text(json.dumps(config))
+    network = TransformersEngine(directory)._network
+    held = prompts.Prompts(network)
+    text = tuple(3 + 7 * i % 250 for i in range(60))
+    with torch.inference_mode():
+        held.find([text[:40]])
+        held.find([text])
+    assert columns_read[-2:] == [40, 60]
+
+
+def test_exemplars_are_read_once_for_all_questions(checkpoint, columns_read, monkeypatch):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=8)
+    monkeypatch.setattr(engine._network, "read_limit", 256)
+    shown = "".join(f"Q: {prompt}\nA: So the answer is: {i}\n\n" for i, prompt in enumerate(PROMPTS[:3]))
+    replies = serve(engine, asked := [call(f"{shown}Q: {i} more?\nA:", max_tokens=9) for i in range(24)])
+    exemplars = len(engine.encode(shown))
+    assert sum(columns_read) < exemplars + 24 * 20 < 24 * exemplars / 3
+    monkeypatch.setattr(prompts, "SHORTEST", 10**9)
+    whole = serve(TransformersEngine(checkpoint("llama")), asked)
+    assert [reply.text for reply in replies] == [reply.text for reply in whole]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
@@ -304,7 +441,7 @@ def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
 def test_the_last_long_rows_do_not_hold_places_for_all(checkpoint):
     """One row writes on and on beside short ones: what is made anew for it has few rows, and later ones find room again."""
     network = TransformersEngine(checkpoint("llama"))._network
-    rows, (block,) = network.new_rows(16), network.read([[5, 6, 7]])
+    rows, block = network.new_rows(16), network.read([[5, 6, 7]])
 
     def places():
         return len(rows.layers[0].pair[0])
@@ -362,10 +499,10 @@ class Cramped:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             return step(network, held, tokens)
 
-        def cramped_read(network, prompts):
+        def cramped_read(network, prompts, starts):
             if len(prompts) > rows:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            return read(network, prompts)
+            return read(network, prompts, starts)
 
         monkeypatch.setattr(Network, "step", cramped_step)
         monkeypatch.setattr(Network, "read", cramped_read)

@@ -30,7 +30,7 @@ def plan_reply(fold):
 
     def say(request):
         number = int(request.ask.prompt.split()[1].split("-")[1])
-        empty = number % 3 == 0 and request.attempt == 0
+        empty = number % 3 == 0 and request.ask.attempt == 0
         return Reply("" if empty else f"{number + 10 * request.path + fold}", tokens=1)
 
     return say

@@ -16,6 +16,7 @@ from understudy.evaluation.metrics import (
     by_perplexity,
     chance_rate,
     count_outcomes,
+    find_correct,
     likeliest_by_k,
     majority_rate,
     outcome_of,
@@ -86,12 +87,13 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(values):
 @given(st.lists(st.sampled_from(["7", "1", "2", None]), min_size=1, max_size=6), st.booleans())
 def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
     samples = [solution(a, i, logprob=-0.3 * i - 0.1) for i, a in enumerate(answers)]
-    found = votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=weighted, seed=0)
+    correct = find_correct({"p": PROBLEM}, {"p": samples})
+    found = votes_by_k({"p": samples}, correct, weighted=weighted, seed=0)
     for k in range(1, len(samples) + 1):
         subsets = list(itertools.combinations(samples, k))
         right = sum(outcome_of_answer(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
         assert found[k - 1] == pytest.approx(right / len(subsets))
-    assert found[0] == pytest.approx(any_correct_by_k({"p": PROBLEM}, {"p": samples})[0])
+    assert found[0] == pytest.approx(any_correct_by_k({"p": samples}, correct)[0])
 
 
 SAMPLES = st.lists(st.tuples(st.sampled_from(["7", "1", None]), st.sampled_from([-0.1, -0.4, -1.0])), min_size=1, max_size=6)
@@ -100,7 +102,7 @@ SAMPLES = st.lists(st.tuples(st.sampled_from(["7", "1", None]), st.sampled_from(
 @given(SAMPLES)
 def test_the_accuracy_of_the_likeliest_of_k_is_the_mean_over_all_subsets(given_samples):
     samples = [solution(a, i, logprob=logprob) for i, (a, logprob) in enumerate(given_samples)]
-    found = likeliest_by_k({"p": PROBLEM}, {"p": samples})
+    found = likeliest_by_k({"p": samples}, find_correct({"p": PROBLEM}, {"p": samples}))
     for k in range(1, len(samples) + 1):
         best = [max(subset, key=lambda s: (s.logprob, -s.path)) for subset in itertools.combinations(samples, k)]
         assert found[k - 1] == pytest.approx(sum(outcome_of(PROBLEM, s) is Outcome.CORRECT for s in best) / len(best))
@@ -127,7 +129,8 @@ def test_who_is_sure_and_right_has_its_correct_replies_in_the_first_bins():
 
 def test_many_samples_are_voted_on_by_seeded_subsets_that_repeat():
     samples = [solution("7" if i % 3 else "1", i) for i in range(30)]
-    first, again = (votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0) for _ in range(2))
+    correct = find_correct({"p": PROBLEM}, {"p": samples})
+    first, again = (votes_by_k({"p": samples}, correct, weighted=False, seed=0) for _ in range(2))
     assert first == again
     assert first[-1] == 1.0
     assert first[0] == pytest.approx(20 / 30)

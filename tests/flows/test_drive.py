@@ -108,6 +108,43 @@ def test_equal_greedy_asks_of_many_paths_are_one_request():
     assert len(engine.asked) == 1
 
 
+class InBatches(ScriptedEngine):
+    """A local engine of ``batch_size`` rows."""
+
+    def __init__(self, batch_size):
+        super().__init__(lambda _: "x", identity=str(batch_size))
+        self.batch_size = batch_size
+
+    def serve(self, source):
+        while waiting := source.take(self.batch_size):
+            for ticket, request in waiting:
+                source.give(ticket, self._reply(request))
+
+
+@pytest.mark.parametrize(
+    ("turns", "window", "most"),
+    [(1, {}, range(40, 61)), (3, {}, [8]), (3, {"window": 5000}, [60]), (3, {"window": 5}, [5])],
+    ids=["one turn", "dialogues", "an engine that wants all", "a small window"],
+)
+def test_flows_that_come_back_to_an_engine_are_begun_as_it_has_rows_and_others_all_at_once(turns, window, most):
+    """An engine keeps what it read for a flow's last turn, but not for any number of flows (`engines.local.prompts`)."""
+    live, seen = set(), []
+
+    def flow(i):
+        live.add(i)
+        seen.append(len(live))
+        for turn in range(turns):
+            for role in ("asks", "answers"):
+                yield Call(role, f"{i} {turn}")
+        live.remove(i)
+
+    cast = Cast({"asks": InBatches(4), "answers": InBatches(3)})
+    done = list(drive(((SamplePath(f"p-{i}", 0), flow(i)) for i in range(60)), cast, **window))
+    assert len(done) == 60
+    assert seen[:4] == [1, 2, 3, 4]
+    assert max(seen) in most
+
+
 def test_replies_that_came_are_kept_when_the_caller_leaves(tmp_path):
     class Gated(ScriptedEngine):
         concurrency = 8

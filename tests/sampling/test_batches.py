@@ -495,7 +495,7 @@ class TestHeld:
 def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
     chat = (Message("system", "s"), Message("user", "ü"))
     asks = [(Call("teacher", prompt, ("\n", "."), 7, GREEDY, 2), problem) for prompt, problem in (("ü", None), (chat, "p-1"))]
-    requests = [Request(ask, GREEDY, path, 2, problem) for path, (ask, problem) in enumerate(asks)]
+    requests = [Request(ask, GREEDY, path, problem) for path, (ask, problem) in enumerate(asks)]
     with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=5)) as ledger:
         held = {request.key("e"): request for request in requests}
         job = Job("e", "u", lines={"line": held})

@@ -149,8 +149,8 @@ def test_any_reply_comes_back_exactly(tmp_path_factory, reply):
 
 def test_the_key_is_what_decides_the_reply_and_nothing_else():
     def key(identity="e", role="r", path=0, attempt=0, **changes):
-        ask = Call(role, changes.pop("prompt", "p"), **changes)
-        return Request(ask, ask.decoding or GREEDY, path, attempt).key(identity)
+        ask = Call(role, changes.pop("prompt", "p"), attempt=attempt, **changes)
+        return Request(ask, ask.decoding or GREEDY, path).key(identity)
 
     assert key() == key(role="other") == key(out_of_fold=True)
     different = [

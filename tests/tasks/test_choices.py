@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.tasks.files import Files
-from understudy.tasks.rows import read_problems
+from understudy.tasks.rows import Layout, read_problems
 
 TWO = ["sun", "moon"]
 
@@ -184,4 +184,4 @@ def test_every_layout_of_the_same_question_is_the_same_problem(tmp_path_factory,
 
 def test_options_may_be_read_without_a_study(tmp_path):
     (tmp_path / "q.jsonl").write_text(json.dumps({"question": "Q?", "choices": TWO, "answer": "moon"}))
-    assert read_problems(tmp_path / "q.jsonl", kind="option", fields={})[0].answer == "B"
+    assert read_problems(tmp_path / "q.jsonl", Layout("option"))[0].answer == "B"

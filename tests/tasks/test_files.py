@@ -9,7 +9,7 @@ from understudy.core.errors import DataError
 from understudy.studies.schema import build
 from understudy.tasks.files import Files
 from understudy.tasks.overlap import find_near
-from understudy.tasks.rows import read_problems
+from understudy.tasks.rows import Layout, read_problems
 
 ROWS = [{"id": f"q{i}", "question": f"What is {i} + 1?", "answer": str(i + 1), "level": i % 3} for i in range(10)]
 
@@ -35,7 +35,7 @@ def test_fields_are_mapped_and_answers_made_canonical(tmp_path):
     rows = [{"n": 1, "q": "Which?", "gold": "(b)", "opts": ["x", "y"], "also": ["x"]}]
     path = write(tmp_path / "q.jsonl", rows)
     fields = {"id": "n", "question": "q", "answer": "gold", "choices": "opts", "accepted": "also"}
-    (problem,) = read_problems(path, kind="option", fields=fields)
+    (problem,) = read_problems(path, Layout("option", fields))
     assert (problem.id, problem.answer, problem.accepted, problem.choices) == ("1", "B", ("A",), ("x", "y"))
 
 
@@ -54,20 +54,20 @@ def test_a_bad_row_is_named_by_file_line_and_field(tmp_path, line, says):
     path = tmp_path / "q.jsonl"
     path.write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
     with pytest.raises(DataError) as error:
-        list(read_problems(path, kind="number", fields={}))
+        list(read_problems(path, Layout("number")))
     assert str(path) in str(error.value)
     assert says in str(error.value)
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_problems(tmp_path / "none.jsonl", kind="number", fields={}))
+        list(read_problems(tmp_path / "none.jsonl", Layout("number")))
     (tmp_path / "latin.jsonl").write_bytes('{"question": "é"}'.encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
-        list(read_problems(tmp_path / "latin.jsonl", kind="number", fields={}))
+        list(read_problems(tmp_path / "latin.jsonl", Layout("number")))
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="has no problems"):
-        list(read_problems(tmp_path / "empty.jsonl", kind="number", fields={}))
+        list(read_problems(tmp_path / "empty.jsonl", Layout("number")))
 
 
 def test_two_problems_with_one_id_are_an_error(tmp_path):

@@ -126,7 +126,7 @@ def test_dates_of_a_typed_table_are_answers(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.Table.from_pylist([{"question": "When?", "answer": datetime.date(2020, 1, 5)}]), tmp_path / "q.parquet")
-    assert read_problems(tmp_path / "q.parquet", kind="date", fields={})[0].answer == "2020-01-05"
+    assert read_problems(tmp_path / "q.parquet", Layout("date"))[0].answer == "2020-01-05"
 
 
 def test_the_dates_of_all_rows_say_whether_the_day_comes_first_and_how_dates_are_written():
@@ -150,7 +150,7 @@ def test_numbers_with_a_decimal_comma_are_read_where_the_task_says_so():
 
 def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):
     (tmp_path / "q.csv").write_text("id,hint,question\n1,,What?\n2,see,Why?\n")
-    problems = read_problems(tmp_path / "q.csv", kind="text", fields={"question": "{hint} {question}"})
+    problems = read_problems(tmp_path / "q.csv", Layout("text", {"question": "{hint} {question}"}))
     assert [p.question for p in problems] == ["What?", "see Why?"]
 
 
@@ -166,11 +166,11 @@ def test_options_that_do_not_belong_together_are_refused():
 def test_an_answer_of_thousands_of_digits_is_refused_in_one_short_line(tmp_path):
     (tmp_path / "q.jsonl").write_text(json.dumps({"question": "x", "answer": "7" * 6000}) + "\n")
     with pytest.raises(DataError, match=r"is not an answer of kind 'number'; correct the row or task\.kind") as raised:
-        read_problems(tmp_path / "q.jsonl", kind="number", fields={})
+        read_problems(tmp_path / "q.jsonl", Layout("number"))
     assert len(str(raised.value)) < 400
 
 
 def test_a_bad_row_says_its_own_line(tmp_path):
     (tmp_path / "q.jsonl").write_text(json.dumps({"question": "x", "answer": ["1", {"a": 2}]}) + "\n")
     with pytest.raises(DataError, match=r"q\.jsonl, line 1: field 'answer' = .* is not an answer of kind 'number'"):
-        read_problems(tmp_path / "q.jsonl", kind="number", fields={})
+        read_problems(tmp_path / "q.jsonl", Layout("number"))

@@ -32,7 +32,6 @@ from understudy.sampling.budget import BYTES_PER_TOKEN, Price, amount
 from understudy.studies.load import load_study
 from understudy.studies.presets import PACKAGED
 from understudy.studies.study import Study
-from understudy.training.memory import size
 
 UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "selection", "train": "student"}
 """verb -> the last kind of stage it runs; the other verbs run everything."""
@@ -131,8 +130,9 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
     title = f"{study.name} -> {directory}"
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
-        memory = _memory(plan, stage) if isinstance(stage, StudentStage) and stage.student.checkpoint not in absent else ""
-        state = Text("done", style="green") if stage.done(directory) else "to do"
+        memory, state = "", Text("done", style="green") if stage.done(directory) else "to do"
+        if isinstance(stage, StudentStage) and stage.student.checkpoint not in absent:
+            memory = preview.estimate_memory(plan, stage)
         table.add_row(stage.kind, Text(stage.label), state, memory)
     console.print(table)
     for error in absent.values():
@@ -145,11 +145,6 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
         console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
-def _memory(plan: Plan, stage: StudentStage) -> str:
-    memory, examples, context = preview.estimate_memory(plan, stage)
-    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
-
-
 def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     """Print what is still to be asked of the teacher, and what that costs."""
     counted = preview.count_requests(plan, directory)
@@ -157,9 +152,9 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print("teacher: the chains are recorded, so nothing is asked")
         return
     left = f"{counted.left:,} to ask for"
-    if counted.paid or counted.requests != counted.left:
+    if counted.paid or counted.most.requests != counted.left:
         shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
-        left += f" in {counted.requests:,} requests{shared}"
+        left += f" in {counted.most.requests:,} requests{shared}"
     console.print(f"teacher: {counted.total:,} chains, {counted.in_ledger:,} already in the ledger, {left}")
     if not counted.paid:
         return
@@ -170,9 +165,10 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if teacher.price is not None:
         likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
         console.print(f"  money: {likely}at most {amount(counted.most.money)}")
-    if not counted.probed and counted.requests < counted.replies:
-        money = f", {amount(counted.most_if_single.money)}" if teacher.price else ""
-        alone = f"{counted.replies:,} requests, at most {counted.most_if_single.tokens:,} tokens{money}"
+    single = counted.most_if_single
+    if not counted.probed and counted.most.requests < single.requests:
+        money = f", {amount(single.money)}" if teacher.price else ""
+        alone = f"{single.requests:,} requests, at most {single.tokens:,} tokens{money}"
         console.print(f"  if the endpoint gives only one reply per request (it has not been probed yet): {alone}")
     for other, count in counted.under_other_engines.most_common(1):
         if count:

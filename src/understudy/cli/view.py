@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +19,7 @@ from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError, counted
 
 if TYPE_CHECKING:
-    from understudy.runs.judge_engine import EngineJudgements
+    from understudy.runs.judge_engine import Replies
     from understudy.runs.judgements import Pair
     from understudy.runs.run import Run
     from understudy.studies.options import Teacher
@@ -160,18 +160,18 @@ def _judge_pairs(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
     from understudy.runs.judgements import read_latest, write_judgements
 
     known = read_latest(file)  # before anything is paid for
-    judged = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
-    write_judgements(file, (j for j in judged.judgements if j.key not in known or known[j.key].choice != j.choice))
-    return _tell_left(judged, "pairs")
+    judged, replies = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
+    write_judgements(file, (j for j in judged if j.key not in known or known[j.key].choice != j.choice))
+    return _tell_left(replies, "pairs")
 
 
 def _judge_chains(run: Run, by: str, most: int | None, *, as_json: bool) -> int:
     from understudy.runs.judge_engine import compare_with_check, judge_chains
 
-    judged = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
-    title = f"{len(judged.judgements):,} chains: the model's verdict, and what the check {run.study.checks[0]} says of the same"
-    tell(title, compare_with_check(run, judged.judgements), as_json=as_json)
-    return _tell_left(judged, "chains")
+    judged, replies = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
+    title = f"{len(judged):,} chains: the model's verdict, and what the check {run.study.checks[0]} says of the same"
+    tell(title, compare_with_check(run, judged), as_json=as_json)
+    return _tell_left(replies, "chains")
 
 
 def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
@@ -185,16 +185,16 @@ def _tell_replies(stage: str, done: int, total: int, note: str = "") -> None:
         say(note or f"{stage}: {done:,} of {counted(total, 'reply')}", sys.stderr)
 
 
-def _tell_left(judged: EngineJudgements[Any], what: str) -> int:
+def _tell_left(replies: Replies, what: str) -> int:
     """Print what was not judged and why, and return the exit code."""
-    of = f"of {judged.asked:,} {what}"
-    if judged.unread:
+    of, errors = f"of {len(replies.asked):,} {what}", list(replies.errors.values())
+    if unread := replies.unread - replies.errors.keys():
         why = "a reply names no choice, is refused, or is cut off (teacher.options.max_tokens)"
-        say(f"not judged: {judged.unread:,} {of}; {why}", sys.stderr)
-    if judged.failed:
-        first = "raise teacher.budget and " if judged.budget_spent else ""
-        say(f"not judged: {judged.failed:,} {of}: {judged.error}; {first}run it again to ask for them", sys.stderr)
-    return WITH_ERRORS if judged.failed else DONE
+        say(f"not judged: {len(unread):,} {of}; {why}", sys.stderr)
+    if errors:
+        first = "raise teacher.budget and " if replies.budget_spent else ""
+        say(f"not judged: {len(errors):,} {of}: {errors[0]}; {first}run it again to ask for them", sys.stderr)
+    return WITH_ERRORS if errors else DONE
 
 
 def _name(text: str) -> str:

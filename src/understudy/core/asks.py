@@ -223,17 +223,16 @@ GREEDY_PATH = -1
 class Request:
     """A call with everything that decides its reply. Drivers pass requests to engines and stores.
 
-    ``path`` and ``attempt`` distinguish the replies to equal calls. ``decoding`` is final: nothing, not even the study's default,
-    changes it any more. ``problem`` is the problem that the request belongs to; it is not part of the identity. Engines answer
-    with one `Reply`. ``begun`` is the text that the reply must begin with; drivers and stores never see it, so it is not part of
-    the identity either. ``known`` is a cache shared by all requests that differ only in their path (see `on`). It holds the
-    canonical JSON under "", and the beginning of the key under the identity of each engine.
+    ``path`` and the call's ``attempt`` distinguish the replies to equal calls. ``decoding`` is final: nothing, not even the study's
+    default, changes it any more. ``problem`` is the problem that the request belongs to; it is not part of the identity. Engines
+    answer with one `Reply`. ``begun`` is the text that the reply must begin with; drivers and stores never see it, so it is not
+    part of the identity either. ``known`` is a cache shared by all requests that differ only in their path (see `on`). It holds
+    the canonical JSON under "", and the beginning of the key under the identity of each engine.
     """
 
     ask: Call
     decoding: Decoding
     path: int
-    attempt: int = 0
     problem: str | None = field(default=None, compare=False)
     begun: str = field(default="", compare=False)
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -244,7 +243,7 @@ class Request:
 
     def differs_in_path(self, other: "Request") -> bool:
         """Return whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
-        return (self.ask, self.decoding, self.attempt) == (other.ask, other.decoding, other.attempt)
+        return (self.ask, self.decoding) == (other.ask, other.decoding)
 
     @property
     def canonical(self) -> str:
@@ -266,7 +265,7 @@ class Request:
             self.known[identity] = hashlib.blake2b(f"{identity}\x1f{self.canonical}\x1f".encode(), digest_size=16)
         key_hash: hashlib.blake2b = self.known[identity].copy()
         seed = "" if self.decoding.seed is None else f"\x1f{self.decoding.seed}"
-        key_hash.update(f"{self.path}\x1f{self.attempt}{seed}".encode())
+        key_hash.update(f"{self.path}\x1f{self.ask.attempt}{seed}".encode())
         return key_hash.hexdigest()
 
     def noise(self, seed: int) -> int:
@@ -277,5 +276,5 @@ class Request:
         (common random numbers).
         """
         seed = seed if self.decoding.seed is None else self.decoding.seed
-        text = "\x1f".join([str(seed), self.canonical, str(self.path), str(self.attempt)])
+        text = "\x1f".join([str(seed), self.canonical, str(self.path), str(self.ask.attempt)])
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

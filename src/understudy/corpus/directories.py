@@ -66,14 +66,11 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     for place in (directory / "data", directory):
         if files := _data_files(place):
             return _group_by_name(files)
-    below = {path.name: path for path in sorted(directory.iterdir()) if _data_files(path) or _data_files(path / "data")}
+    below = {path: files for path in sorted(directory.iterdir()) if (files := _data_files(path) or _data_files(path / "data"))}
     words = {word for names in ROLES.values() for word in names}
-    if named := {name: path for name, path in below.items() if name in words}:
-        return {
-            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) or _data_files(path / "data")
-            for name, path in named.items()
-        }
-    some = [str(path) for path in below.values()][:5] + (["..."] if len(below) > 5 else [])
+    if named := {path: files for path, files in below.items() if path.name in words}:
+        return {path.name: _saved_files(path) if (path / "state.json").is_file() else files for path, files in named.items()}
+    some = [*map(str, below)][:5] + (["..."] if len(below) > 5 else [])
     inside = f"; data are in {', '.join(some)}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 

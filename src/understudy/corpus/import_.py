@@ -232,7 +232,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
         try:
             chain = _check({**beside, **notes})
         except (ValueError, TypeError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = ": ".join(map(str.strip, str(error).splitlines()[1:3])) or error  # pydantic's first line only counts
             raise DataError(f"{record.where}: the metadata of the export is damaged ({reason}); remove it") from None
     return chain if record.path is not None or "path" in notes else dataclasses.replace(chain, path=ANY)
 

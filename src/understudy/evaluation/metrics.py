@@ -7,7 +7,7 @@ n = correct + wrong + undecidable + unparsed + abstained + truncated; errors are
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
@@ -48,9 +48,10 @@ def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return {outcome.value: tally[outcome] for outcome in COUNTED}
 
 
-Problems = Mapping[str, Problem]
 Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions: the same number for each problem, each on a path of its own."""
+Correct = Mapping[str, Set[int]]
+"""Problem id -> the paths of its correct samples."""
 
 SUBSETS = 70
 """The most subsets of k samples to vote on. Up to 8 samples have no more than these, so their rates are exact."""
@@ -64,10 +65,17 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: int, check: Check = same_answer) -> list[float]:
+def find_correct(problems: Mapping[str, Problem], samples: Samples, check: Check = same_answer) -> Correct:
+    """Find the correct ones of ``samples`` by ``check``."""
+    return {
+        problem: {s.path for s in drawn if outcome_of(problems[problem], s, check) is Outcome.CORRECT}
+        for problem, drawn in samples.items()
+    }
+
+
+def votes_by_k(samples: Samples, correct: Correct, *, weighted: bool, seed: int) -> list[float]:
     """Compute the accuracy of the vote (maj@k) for every k from 1 to the number of samples, over all subsets of k samples, or over
     `SUBSETS` seeded ones if there are more."""
-    correct = _correct(problems, samples, check)
 
     def rate(problem: str, k: int) -> float:
         elected = (vote(subset, weighted=weighted).winner for subset in subsets(problem, samples[problem], k, seed))
@@ -76,17 +84,17 @@ def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: in
     return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]
 
 
-def any_correct_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
+def any_correct_by_k(samples: Samples, correct: Correct) -> list[float]:
     """Compute pass@k for every k from 1 to the number of samples."""
-    size, correct = _size(samples), _correct(problems, samples, check)
+    size = _size(samples)
     return [fmean(pass_at_k(size, len(paths), k) for paths in correct.values()) for k in range(1, size + 1)]
 
 
-def likeliest_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
+def likeliest_by_k(samples: Samples, correct: Correct) -> list[float]:
     """Compute the accuracy of the one sample of k with the highest mean log-probability, for every k from 1 to the number of
     samples, over all subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability;
     of equally likely ones the first counts."""
-    size, correct = _size(samples), _correct(problems, samples, check)
+    size = _size(samples)
     ranked = {problem: sorted(drawn, key=lambda s: -_logprob(s)) for problem, drawn in samples.items()}
     right = [fmean(drawn[rank].path in correct[problem] for problem, drawn in ranked.items()) for rank in range(size)]
     # The sample of this rank is the likeliest of a subset if all the others have later ranks.
@@ -94,14 +102,6 @@ def likeliest_by_k(problems: Problems, samples: Samples, *, check: Check = same_
         sum(share * math.comb(size - 1 - rank, k - 1) for rank, share in enumerate(right)) / math.comb(size, k)
         for k in range(1, size + 1)
     ]
-
-
-def _correct(problems: Problems, samples: Samples, check: Check) -> dict[str, set[int]]:
-    """Map each problem's id to the paths of its correct samples."""
-    return {
-        problem: {s.path for s in drawn if outcome_of(problems[problem], s, check) is Outcome.CORRECT}
-        for problem, drawn in samples.items()
-    }
 
 
 def subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Sequence[T]]:

@@ -37,14 +37,15 @@ OnEnd = Callable[[Done[Any]], None]
 
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
-    """A running flow and what it waits for: ``replies`` by place; ``missing`` counts those that have not arrived."""
+    """A running flow and what it waits for: ``replies`` by place; ``missing`` counts those that have not arrived. ``met``: the
+    engines that it has asked, by their ids."""
 
     path: SamplePath
     flow: Flow[T]
     replies: list[Reply | EngineError | None] = field(default_factory=lambda: [None])
     missing: int = 0
     single: bool = True
-    asked: bool = False
+    met: set[int] = field(default_factory=set)
 
 
 @dataclass(eq=False, slots=True)
@@ -78,12 +79,16 @@ class NetworkLine(Line):
 
 
 class Board(Generic[T]):
-    """What both drivers share. It does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
+    """What both drivers share. It does no I/O except through the store. ``on_end`` is called with each flow as it ends.
 
-    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd) -> None:
+    At most ``window`` flows are begun and not ended. It is ``few`` if flows come back to an engine that they have called, because
+    it keeps what it read for a few of them only, and until so many have ended without that.
+    """
+
+    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd, few: int = 0) -> None:
         self.coming: Iterator[tuple[SamplePath, Flow[T]]] = iter(flows)
-        self.exhausted = False
-        self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
+        self.cast, self.store, self.on_end, self.window, self.few = cast, cast.store, on_end, window, few
+        self.exhausted, self.come_back, self.ended = False, False, 0
         self.live: set[LiveFlow[T]] = set()
         self.ready: deque[Done[T]] = deque()
         self.orders: dict[str, EngineOrder] = {}
@@ -96,7 +101,7 @@ class Board(Generic[T]):
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, ``enough`` says so, or there are no more for now: a server's may come later."""
-        while len(self.live) < self.window and not enough():
+        while len(self.live) < (self.few if self.come_back or self.ended < self.few else self.window) and not enough():
             entry = next(self.coming, None)
             self.exhausted = entry is None
             if entry is None:
@@ -153,10 +158,10 @@ class Board(Generic[T]):
             try:
                 asked = self._resume(live)
             except StopIteration as end:
-                self._end(Done(live.path, end.value, bought=live.asked), live)
+                self._end(Done(live.path, end.value, bought=bool(live.met)), live)
                 return
             except EngineError as error:
-                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), live.asked), live)
+                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), bool(live.met)), live)
                 return
             live.single = not isinstance(asked, list)
             calls: list[Call] = asked if isinstance(asked, list) else [asked]
@@ -166,6 +171,7 @@ class Board(Generic[T]):
 
     def _end(self, done: Done[T], live: LiveFlow[T]) -> None:
         self.live.discard(live)
+        self.ended += 1
         self.ready.append(done)
         self.on_end(done)
 
@@ -187,7 +193,8 @@ class Board(Generic[T]):
             live.replies[place] = kept
             live.missing -= 1
             return
-        live.asked = True
+        self.come_back |= self.few > 0 and id(engine) in live.met
+        live.met.add(id(engine))
         line = self.lines.get(id(engine))
         if line is None:
             line = self.lines[id(engine)] = NetworkLine(engine) if isinstance(engine, AsyncEngine) else Line(engine)
@@ -205,7 +212,7 @@ class Board(Generic[T]):
         if not same or path.problem != self._last_request.problem:
             decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
-            self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt, path.problem)
+            self._last_request = Request(amend(call, decoding=decoding), decoding, 0, path.problem)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
         return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 

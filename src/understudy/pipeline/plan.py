@@ -39,9 +39,15 @@ class Plan(SharedStages):
     def stages(self) -> Mapping[str, Stage[Any]]:
         """key -> stage, in an order in which they can run."""
         ordered: dict[str, Stage[Any]] = {}
-        stages: list[Stage[Any]] = [self.problems, self.chains, self.verdicts, *self.places.values()]
-        for stage in stages:
-            _add(stage, ordered)
+
+        def add(stage: Stage[Any]) -> None:
+            if stage.key not in ordered:
+                for need in stage.needs():
+                    add(need)
+                ordered[stage.key] = stage
+
+        for stage in (self.verdicts, *self.places.values()):
+            add(stage)
         return ordered
 
     def until(self, kind: Kind) -> list[Stage[Any]]:
@@ -116,15 +122,6 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         right_by=study.checks[0] if teacher.allocation is not None and teacher.allocation.right > 0 else None,
         check=study.checks[0],
     )
-
-
-def _add(stage: Stage[Any], ordered: dict[str, Stage[Any]]) -> None:
-    """Add ``stage`` to ``ordered``, after the stages that it needs."""
-    if stage.key in ordered:
-        return
-    for need in stage.needs():
-        _add(need, ordered)
-    ordered[stage.key] = stage
 
 
 @dataclass(frozen=True)

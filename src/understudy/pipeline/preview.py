@@ -33,7 +33,7 @@ from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, w
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
-from understudy.training.memory import Estimate, estimate, free_on, planned_shape, settle_micro_batch
+from understudy.training.memory import estimate, free_on, planned_shape, settle_micro_batch, size
 
 LETTERS = 258
 """The tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -47,19 +47,15 @@ class TeacherRequests:
     """Chains of the corpus."""
     in_ledger: int = 0
     """Chains whose reply is in the ledger."""
-    replies: int = 0
-    """Replies to ask for: without sampling, equal requests share one."""
-    requests: int = 0
-    """Requests that ask for them: one may ask for up to ``n`` replies."""
+    most: Spend = NOTHING
+    """The requests to send, each for up to ``n`` replies, and the most that they may cost."""
+    most_if_single: Spend = NOTHING
+    """The same, if each request gives only one reply: one for each reply to ask for. Without sampling, equal requests share one."""
     paid: bool = False
     """Whether the teacher is an endpoint; the fields that follow are known only then."""
     n: int = 1
     probed: bool = True
     """Whether it is known how many replies a request gets."""
-    most: Spend = NOTHING
-    """The most that ``requests`` may cost."""
-    most_if_single: Spend = NOTHING
-    """The same, if each request gives only one reply."""
     prompts: int = 0
     """Bytes of the requests' prompts."""
     means: tuple[float, float] | None = None
@@ -72,12 +68,10 @@ class TeacherRequests:
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
         """Count a reply to ask for; ``shared``: the previous request also asks for it."""
         most = worst(request, price)
-        self.replies += 1
         self.most_if_single += most
         if shared:
             self.most += Spend(0, 0, most.written, price.of(0, most.written) if price else 0.0)
             return
-        self.requests += 1
         self.prompts += prompt_bytes(request.ask.prompt)
         self.most += most
 
@@ -91,7 +85,7 @@ class TeacherRequests:
         the tokens read follow from `BYTES_PER_TOKEN`, and those written are unknown (None)."""
         if self.means is None:
             return self.prompts / BYTES_PER_TOKEN, None
-        return self.requests * self.means[0], self.replies * self.means[1]
+        return self.most.requests * self.means[0], self.most_if_single.requests * self.means[1]
 
 
 @lru_cache(maxsize=1)  # a dry run needs them three times
@@ -109,7 +103,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     sampling = stage.sampling(load_problems(plan.problems))
     ledger, paid = run / "ledger.sqlite", stage.engine.paid
     if not ledger.is_file() and not paid:
-        return TeacherRequests(sampling.total, 0, sampling.total, sampling.total)
+        return TeacherRequests(sampling.total, most=Spend(sampling.total))
     engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
     block = teacher.allocation.first if teacher.allocation else sampling.total
     with ExitStack() as stack:
@@ -127,7 +121,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
                 continue
             counted.total += 1
             decoding = GREEDY if path.index == GREEDY_PATH else ask.decoding or sampling.decoding
-            request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
+            request = Request(ask, decoding, path.index if decoding.temperature else 0)
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:
                 counted.in_ledger += 1
@@ -154,7 +148,7 @@ def count_answers(plan: Plan, run: Path) -> Spend | None:
             calls = _first_calls(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
             of_teacher = [call for call in calls if isinstance(stage.cast[call.role], TeacherPlayer)]
             price = stage.teacher.price if stage.teacher else None
-            most = [worst(Request(call, stage.decoding, 0, call.attempt), price) for call in of_teacher]
+            most = [worst(Request(call, stage.decoding, 0), price) for call in of_teacher]
             total = sum(most * stage.votes, total)
     return total if asking else None
 
@@ -192,9 +186,9 @@ def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[s
     return {name: range(n) for name, n in paths.items()}
 
 
-def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int]:
-    """Estimate the most memory that the training of ``stage`` takes, its micro-batch, and the context, as if every example were
-    that long.
+def estimate_memory(plan: Plan, stage: StudentStage) -> str:
+    """Estimate the most memory that the training of ``stage`` takes, with its context and micro-batch, as if every example were as
+    long as the context.
 
     The vocabulary of a student from scratch is estimated as the words of the training questions; the chains' words come on top.
     """
@@ -211,7 +205,8 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     free = free_on(settle_device(options.device))
     left = None if free is None else free - memory.weights
     rows = options.batch_size * options.chains_per_visit
-    return memory, max(1, settle_micro_batch(memory, options, most=rows, free=left)), context
+    examples = max(1, settle_micro_batch(memory, options, most=rows, free=left))
+    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

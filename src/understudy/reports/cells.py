@@ -17,11 +17,13 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column. ``number``: aligned to the right. ``wide``: left out if there is little room, as in a terminal."""
+    """A column. ``number``: aligned to the right. ``wide``: left out if there is little room, as in a terminal. One that is
+    not ``needed`` is always left out."""
 
     head: str
     number: bool = False
     wide: bool = False
+    needed: bool = True
 
 
 class Table(NamedTuple):
@@ -40,6 +42,7 @@ Content = tuple[Column, Callable[[T], str | Cell]]
 
 
 def tabulate(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
+    parts = [part for part in parts if part[0].needed]
     contents = ((content(item) for _, content in parts) for item in items)
     rows = tuple(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in contents)
     return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)

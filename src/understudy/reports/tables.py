@@ -46,33 +46,27 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     def of_group(value: str) -> Callable[[data.ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")
 
+    heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
+    calls, errors = any(s.calls_per_answer > 1 for s in summaries), any(s.errors for s in summaries)
     columns: list[Content[data.ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
-    ]
-    if any(s.seeds > 1 for s in summaries):
-        columns.append((Column("each seed"), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")))
-    heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
-    columns += [(head, of_group(value)) for value, head in heads.items()]
-    abstained: list[Content[data.ArmSummary]] = [(Column("abstained", number=True, wide=True), lambda s: f"{s.abstained:,}")]
-    columns += [
+        (Column("each seed", needed=any(s.seeds > 1 for s in summaries)), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")),
+        *((head, of_group(value)) for value, head in heads.items()),
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
         (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
-        *(abstained if any(s.abstained for s in summaries) else []),
+        (Column("abstained", number=True, wide=True, needed=any(s.abstained for s in summaries)), lambda s: f"{s.abstained:,}"),
         (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
         (Column("stops", number=True), lambda s: percent(s.stop_rate)),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
         (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
         (Column("ms", number=True, wide=True), _show_time),
+        (Column("calls", number=True, needed=calls), lambda s: f"{s.calls_per_answer:.1f}"),
+        (Column("errors", number=True, needed=errors), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")),
+        (Column("", needed=any(s.says for s in summaries)), lambda s: Cell("at chance" if s.says else "", "bad")),
     ]
-    if any(s.calls_per_answer > 1 for s in summaries):
-        columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
-    if any(s.errors for s in summaries):
-        columns.append((Column("errors", number=True), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")))
-    if any(s.says for s in summaries):
-        columns.append((Column(""), lambda s: Cell("at chance" if s.says else "", "bad")))
     first, n, most = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
     seeds = f" x {most} training seeds" if most > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"

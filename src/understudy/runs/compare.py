@@ -145,7 +145,7 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
     return RunComparison(
         split=split,
         arms=tuple(arm.summary for arm in visible.values()),
-        learned={name: arm.conditions.tokens for name, arm in visible.items()},
+        learned={name: arm.conditions.learned_tokens for name, arm in visible.items()},
         pairs=tuple(p for p in tested if p.arm == best),
         notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split), *unfair),
         supported=supported,

@@ -23,7 +23,7 @@ from understudy.pipeline.stages.selection import chosen_ids, learned_problems
 from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
-from understudy.tasks.rows import read_problems
+from understudy.tasks.rows import Layout, read_problems
 from understudy.tasks.splits import check_ids
 
 Fields = Mapping[str, str] | None
@@ -158,7 +158,7 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:
     """Read the questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError if two have the same id."""
-    problems = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
+    problems = [p for path in paths for p in read_problems(path, Layout(kind, dict(fields or {})), bad)]
     check_ids(problems)
     return {p.id: p for p in problems}
 

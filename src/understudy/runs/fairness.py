@@ -24,14 +24,14 @@ ALIKE = 0.05
 
 class Conditions(NamedTuple):
     """The conditions under which the students of one arm answered a split. Those of training are sums over roles and means over
-    seeds, and 0 for an arm that trains none. ``problems``: of the student with most. ``tokens``: those that bore loss. ``cut_off``:
-    the share of replies, each reply of a vote counted. ``settings``: how checkpoints were chosen, the limits of the method's
-    replies, and the values of [training] and [student], of all roles. ``students``: their stages; arms that differ only in decoding
-    share them."""
+    seeds, and 0 for an arm that trains none. ``training_problems``: of the student with most. ``learned_tokens``: those that bore
+    loss. ``cut_off``: the share of replies, each reply of a vote counted. ``settings``: how checkpoints were chosen, the limits of
+    the method's replies, and the values of [training] and [student], of all roles. ``students``: their stages; arms that differ
+    only in decoding share them."""
 
-    steps: float
-    problems: float
-    tokens: float
+    training_steps: float
+    training_problems: float
+    learned_tokens: float
     parameters: float
     decoding: str
     cut_off: float
@@ -46,9 +46,9 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     students = [read_summary(stage, StudentSummary) for stage in stages]
     seeds = max(1, len(counted & run.students(arm).keys()))
     return Conditions(
-        steps=sum(student.steps for student in students) / seeds,
-        problems=max((student.problems for student in students), default=0),
-        tokens=sum(read_seen(stage).tokens for stage in stages) / seeds,
+        training_steps=sum(student.steps for student in students) / seeds,
+        training_problems=max((student.problems for student in students), default=0),
+        learned_tokens=sum(read_seen(stage).tokens for stage in stages) / seeds,
         parameters=sum(student.parameters for student in students) / seeds,
         decoding=run.arms[arm].decode.label,
         cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
@@ -83,13 +83,8 @@ _NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
 """Keys that do not change students, or whose effect is a condition of its own."""
 
 
-_NUMBERS = {
-    "training steps": ("steps", 0.0),
-    "training problems": ("problems", ALIKE),
-    "learned tokens": ("tokens", ALIKE),
-    "parameters": ("parameters", ALIKE),
-}
-"""The name of a condition -> its field, and the share by which it may differ."""
+_NUMBERS = {"training_steps": 0.0, "training_problems": ALIKE, "learned_tokens": ALIKE, "parameters": ALIKE}
+"""A number among the conditions -> the share by which it may differ."""
 
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
@@ -112,11 +107,11 @@ def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str
 
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Yield the name of each condition that differs between ``arms``, with its value by arm."""
-    trained = {arm: one for arm, one in arms.items() if one.steps}
-    for name, (field, share) in _NUMBERS.items():
-        values = {arm: getattr(one, field) for arm, one in trained.items()}
+    trained = {arm: one for arm, one in arms.items() if one.training_steps}
+    for name, share in _NUMBERS.items():
+        values = {arm: getattr(one, name) for arm, one in trained.items()}
         if values and not isclose(min(values.values()), max(values.values()), rel_tol=share):
-            yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
+            yield name.replace("_", " "), {arm: f"{value:,.0f}" for arm, value in values.items()}
     settings = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
     for key in sorted({key for one in arms.values() for key in one.settings}):
         within = arms if key.endswith(_LIMITS) else trained

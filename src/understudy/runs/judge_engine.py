@@ -14,7 +14,6 @@ from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
 from string import Template
-from typing import Generic, NamedTuple, TypeVar
 
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
@@ -46,25 +45,30 @@ VERDICT = re.compile(
 )
 _OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
 """The word of a verdict -> the chain's outcome; any other word means wrong."""
-J = TypeVar("J", Judgement, Relabel)
 
 
-class EngineJudgements(NamedTuple, Generic[J]):
-    """``judgements``: two for each pair, one per order, or one for each chain. Of ``asked`` pairs or chains, ``unread`` had a reply
-    that names no choice or was cut off, and ``failed`` had a call that failed with ``error``; ``budget_spent``: whether it failed
-    because the budget is spent."""
+@dataclass
+class Replies:
+    """The replies of the engine ``rater`` about the pairs or chains that were ``asked``, by name. ``said``: (name, order) -> the
+    word that decides, and how the reply begins. Those in ``unread`` had a reply that names no choice or was cut off; ``errors``:
+    name -> why a request for it failed; ``budget_spent``: whether one failed because the budget is spent."""
 
-    judgements: list[J]
-    asked: int
-    unread: int
-    failed: int
-    error: str
-    budget_spent: bool
+    rater: str
+    asked: set[str] = field(default_factory=set)
+    said: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    errors: dict[str, str] = field(default_factory=dict)
+    budget_spent: bool = False
+
+    def require_judged(self, what: str) -> None:
+        if self.asked and not self.asked - self.unread - self.errors.keys():
+            why = next(iter(self.errors.values()), "") or "no reply names a choice, or all were cut off"
+            raise EngineError(f"none of {len(self.asked)} {what} was judged: {why}")
 
 
-def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> EngineJudgements[Judgement]:
-    """Let the engine of ``teacher``, whose paths are relative to ``root``, judge ``pairs``, greedily. The teacher's price and
-    budget apply to all judging in this run.
+def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> tuple[list[Judgement], Replies]:
+    """Let the engine of ``teacher``, whose paths are relative to ``root``, judge ``pairs``, greedily, and return two judgements for
+    each pair, one per order. The teacher's price and budget apply to all judging in this run.
 
     Raises StudyError for an engine that cannot be asked, EngineError if no pair was judged.
     """
@@ -74,16 +78,16 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
         for pair, order, (left, right) in ordered
     )
     replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
-    whole = {pair.problem.id for pair in pairs if all((pair.problem.id, order) in replies.said for order in range(2))}
-    judged = []
+    judged, lost = [], replies.unread | replies.errors.keys()
     for pair, order, (left, right) in ordered:
-        if (name := pair.problem.id) in whole:
+        if (name := pair.problem.id) not in lost:
             choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
             judged.append(Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True))
-    return replies.sum_up(judged, len(whole), len(pairs), "pairs")
+    replies.require_judged("pairs")
+    return judged, replies
 
 
-def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> EngineJudgements[Relabel]:
+def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> tuple[list[Relabel], Replies]:
     """Let the engine judge which of the teacher's chains are right, for the check `judged`: of those that are whole, at most
     ``most``, drawn by the study's seed. It does not see the gold answer. New verdicts are added to the run's `FILE`. Otherwise as
     `judge_pairs`."""
@@ -99,7 +103,8 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: i
         for (name, _), (word, why) in replies.said.items()
     }
     append_objects(file, (asdict(new) for key, new in said.items() if key not in known or replace(known[key], at="") != new))
-    return replies.sum_up([*said.values()], len(said), replies.ended, "chains")
+    replies.require_judged("chains")
+    return [*said.values()], replies
 
 
 def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Counter[str]]:
@@ -115,44 +120,28 @@ def _fill(file: str, problem: Problem, **texts: str) -> str:
     return template.substitute(question=question_text(problem), **{name: text or "(nothing)" for name, text in texts.items()})
 
 
-@dataclass
-class _Replies:
-    """The replies of the engine ``rater``; ``ended`` counts them. ``said``: (name, order) -> the word that decides, and how the
-    reply begins; ``errors``: name -> why a request for it failed."""
-
-    rater: str
-    ended: int = 0
-    said: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    budget_spent: bool = False
-
-    def sum_up(self, judgements: list[J], judged: int, asked: int, what: str) -> EngineJudgements[J]:
-        why = next(iter(self.errors.values()), "")
-        if asked and not judgements:
-            raise EngineError(f"none of {asked} {what} was judged: {why or 'no reply names a choice, or all were cut off'}")
-        failed = len(self.errors)
-        return EngineJudgements(judgements, asked, asked - judged - failed, failed, why, self.budget_spent)
-
-
 def _ask_all(
     run: Run, teacher: Teacher, root: Path, asks: Iterable[tuple[str, int, str]], *, n: int, words: re.Pattern[str], tell: Progress
-) -> _Replies:
+) -> Replies:
     """Collect the replies to ``asks`` (name, order, prompt), of which there are at most ``n``; see `read_word`."""
     study, task = run.study, run.study.make_task()
     most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
     engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
     flows = ((SamplePath(name, order, study.seed), _ask(prompt, most, chats=teacher.chats)) for name, order, prompt in asks)
-    replies = _Replies(engine.identity)
+    replies = Replies(engine.identity)
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
         for done in run_flows(flows, cast, on_end=counting(tell, "judge", n)):
-            replies.ended += 1
+            name = done.path.problem
+            replies.asked.add(name)
             if done.value is None:
-                replies.errors[done.path.problem] = done.error or ""
+                replies.errors[name] = done.error or ""
                 replies.budget_spent |= done.unasked
             elif word := read_word(done.value, words):
-                replies.said[done.path.problem, done.path.index] = word, " ".join(done.value.split())[:200]
+                replies.said[name, done.path.index] = word, " ".join(done.value.split())[:200]
+            else:
+                replies.unread.add(name)
     return replies
 
 

@@ -103,13 +103,11 @@ class QuestionIndex:
         outcomes = verdicts.filter(pc.equal(verdicts["check"], run.study.checks[0]))["outcome"].to_pylist()  # of each chain
         scored = (one for split in splits for arm in run.arms if run.has(arm, "answers") for one in score(run, arm, split))
         answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
-        entries = [
-            QuestionRecord(p, rows, Counter(outcomes[rows.start : rows.stop]), max(lengths[rows.start : rows.stop], default=0), own)
-            for p in run.problems
-            for rows, own in [(rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ())))]
-        ]
-        entries.sort(key=lambda entry: splits.index(entry.problem.split) if entry.problem.split in splits else len(splits))
-        self.entries = {entry.problem.id: entry for entry in entries}
+        self.entries: dict[str, QuestionRecord] = {}
+        for p in sorted(run.problems, key=lambda p: splits.index(p.split) if p.split in splits else len(splits)):
+            rows, own = rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ()))
+            chains = slice(rows.start, rows.stop)
+            self.entries[p.id] = QuestionRecord(p, rows, Counter(outcomes[chains]), max(lengths[chains], default=0), own)
 
     def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
         """Read problem -> the rows of its chains, and the length of each chain."""

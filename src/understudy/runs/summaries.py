@@ -1,7 +1,7 @@
 """Compute the numbers of a report: each arm on each split, differences between arms, and what selection, training and votes did."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import prod
@@ -268,22 +268,21 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]
     complete = [whole for one in scored if (whole := {name: s for name, s in one.solutions.items() if len(s) == drawn})]
     if drawn == 1 or not complete:
         return
+    judged = [(samples, metrics.find_correct(problems, samples, run.check)) for samples in complete]
 
-    def mean(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:
-        return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
-
-    def voted(*, weighted: bool) -> tuple[float, ...]:
-        return mean([metrics.votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
+    def mean(rates: Callable[..., Sequence[float]], **options: Any) -> tuple[float, ...]:
+        of_seeds = [rates(*both, **options) for both in judged]
+        return tuple(sum(values) / len(values) for values in zip(*of_seeds, strict=True))
 
     likely = all(one.likelihood is not None for one in scored)
     yield data.Votes(
         arm=arm,
         split=split,
         k=tuple(range(1, drawn + 1)),
-        majority=voted(weighted=False),
-        weighted=voted(weighted=True) if likely else (),
-        any_correct=mean([metrics.any_correct_by_k(problems, s, check=run.check) for s in complete]),
-        likeliest=mean([metrics.likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
+        majority=mean(metrics.votes_by_k, weighted=False, seed=seed),
+        weighted=mean(metrics.votes_by_k, weighted=True, seed=seed) if likely else (),
+        any_correct=mean(metrics.any_correct_by_k),
+        likeliest=mean(metrics.likeliest_by_k) if likely else (),
         tokens=fmean(s.tokens + s.prompt_tokens for whole in complete for samples in whole.values() for s in samples),
     )
 

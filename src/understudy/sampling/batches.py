@@ -170,7 +170,7 @@ class BatchEngine:
         alike: dict[Any, list[str]] = {}
         for key in sorted(keys, key=lambda key: self._waiting[key].request.path):
             wanted, request = self._waiting[key], self._waiting[key].request
-            same = (request.ask, request.decoding, request.attempt, tuple(wanted.without.items()))
+            same = (request.ask, request.decoding, tuple(wanted.without.items()))
             alike.setdefault(key if wanted.alone else same, []).append(key)
         for group in alike.values():
             for at in range(0, len(group), self.endpoint.n):

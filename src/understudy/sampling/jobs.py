@@ -82,7 +82,7 @@ _HELD = "SELECT line, key, request, path, attempt, problem, role FROM batched WH
 
 
 def _to_row(request: Request) -> tuple[Any, ...]:
-    return request.canonical, request.path, request.attempt, request.problem, request.ask.role
+    return request.canonical, request.path, request.ask.attempt, request.problem, request.ask.role
 
 
 def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role: str) -> Request:
@@ -91,4 +91,4 @@ def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role
     prompt: Prompt = body["prompt"] if isinstance(body["prompt"], str) else tuple(Message(*turn) for turn in body["prompt"])
     decoding = Decoding(body["temperature"], body["top_p"])
     ask = Call(role, prompt, tuple(body["stop"]), body["max_tokens"], decoding, attempt)
-    return Request(ask, decoding, path, attempt, problem)
+    return Request(ask, decoding, path, problem)

@@ -144,7 +144,7 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self.refused = most
                 return False
             self._number += 1
-            fields = (self._number, key, engine, request.problem, request.ask.role, request.path, request.attempt, time.time())
+            fields = (self._number, key, engine, request.problem, request.ask.role, request.path, request.ask.attempt, time.time())
             self._group.rows[_INTENT].append((*fields, most.read, most.written, most.money if self.price else None))
             self._open[key] = self._number, most
             self._aside += most
@@ -158,7 +158,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             if self._failed is not None:
                 raise self._failed
             if key not in self._committing.replies and key not in self._group.replies:
-                decides = self._number_request(request.canonical), request.path, request.attempt
+                decides = self._number_request(request.canonical), request.path, request.ask.attempt
                 self._group.rows[_REPLY].append((key, engine, *decides, seed, request.problem, request.ask.role, body, time.time()))
                 self._group.replies[key] = reply
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))

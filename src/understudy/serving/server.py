@@ -117,10 +117,7 @@ class Service:
         return whole("chat.completion", body.model, choices, *used)
 
     def _find(self, name: str) -> ServedStudent:
-        student = find_student(self.students, name, teacher=self.teacher is not None)
-        if student.cascades and self.teacher is None:
-            raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
-        return student
+        return find_student(self.students, name, teacher=self.teacher is not None)
 
     async def _complete(self, request: HttpRequest, body: CompletionBody, stream: Stream | None) -> JsonObject:
         """Continue raw text with one model, or score given text."""

@@ -83,13 +83,16 @@ def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
 
 
 def find_student(students: Mapping[str, ServedStudent], name: str, *, teacher: bool) -> ServedStudent:
-    """Find the student that a client calls ``name``. Raises ApiError if there is none. ``teacher``: whether one serves cascades."""
+    """Find the student that a client calls ``name``. Raises ApiError if there is none, or if it is a cascade without a
+    ``teacher``."""
     if name in students:
         return students[name]
     called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
     if called is None or called[1] not in students or int(called[2] or 1) > VOTES:
         known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES}{', or NAME-cascade' * teacher})"
         raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {known}", "model", "model_not_found")
+    if called[3] and not teacher:
+        raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
     student = students[called[1]]
     votes = int(called[2] or 0) or (student.decode.votes if student.decode.votes > 1 else USUAL_VOTES)
     drawn = student.decode.temperature or None  # a greedy arm may have 0 for its one chain

@@ -26,19 +26,18 @@ class Preset(NamedTuple):
     name: str
     file: Path
     title: str
-    profiles: tuple[str, ...]
+    profiles: Mapping[str, Mapping[str, Any]]
 
     def files(self) -> list[Path]:
         """List its file, and those that its profiles start from."""
-        profiles = tomllib.loads(self.file.read_text(encoding="utf-8"))["profiles"].values()
-        return [self.file, *dict.fromkeys(self.file.parent / own["base"] for own in profiles if "base" in own)]
+        return [self.file, *dict.fromkeys(self.file.parent / own["base"] for own in self.profiles.values() if "base" in own)]
 
 
 def list_presets() -> Iterator[Preset]:
     """Yield the packaged experiments of the papers, by name."""
     for file in sorted(PACKAGED.glob("*.toml")):
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        yield Preset(file.stem, file, tables["study"]["title"], tuple(tables.get("profiles", ())))
+        yield Preset(file.stem, file, tables["study"]["title"], tables.get("profiles", {}))
 
 
 def find_study(name: str | Path) -> Path:

@@ -11,7 +11,7 @@ from understudy.core.errors import DataError, RowError
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
-from understudy.tasks.rows import Layout, problems_of, read_question_rows
+from understudy.tasks.rows import Layout, problems_of, read_problems, read_question_rows
 from understudy.tasks.splits import check_ids, exemplars_of, key_of, require_solved, split, split_by_manifest, take_fraction
 
 
@@ -123,8 +123,7 @@ class Files(Layout):
         layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
 
         def read(file: str, own: str) -> list[Problem]:
-            rows = read_question_rows(Path(self.root) / file)
-            return [replace(problem, split=own) for problem in problems_of(rows, layout) if problem is not None]
+            return [replace(problem, split=own) for problem in read_problems(Path(self.root) / file, layout)]
 
         yield from read(other.file, name)
         if other.exemplars is not None:

@@ -70,12 +70,10 @@ class Layout:
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
 
 
-def read_problems(
-    path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]], bad: list[str] | None = None
-) -> list[Problem]:
-    """Read the problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file
-    without problems."""
-    return [problem for problem in problems_of(read_question_rows(path, bad), Layout(kind, fields), bad) if problem is not None]
+def read_problems(path: Path, layout: Layout, bad: list[str] | None = None, form: str | None = None) -> list[Problem]:
+    """Read the problems of a file; ``bad`` and ``form`` as for `problems_of`. Raises DataError naming file, line and field, and for
+    a file without problems."""
+    return [problem for problem in problems_of(read_question_rows(path, bad), layout, bad, form) if problem is not None]
 
 
 def read_question_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:

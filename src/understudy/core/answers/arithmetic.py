@@ -14,6 +14,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from understudy.core.answers.spans import skip
+
 MAX_CHARS = 500
 MAX_DEPTH = 30
 MAX_BITS = 1024
@@ -24,6 +26,7 @@ LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,300})?|[0-9]{1
 
 _NUMBER = re.compile(rf"(?:[$€£]\s?)?({LITERAL}(?:[eE][+-]?[0-9]{{1,2}}(?![0-9]))?)")
 _MIXED = re.compile(r"[ \t]{1,3}([0-9]{1,6})[ \t]?/[ \t]?([0-9]{1,6})(?![0-9.,]?[0-9])")
+_BLANKS = re.compile(r"[ \t]*")
 _OPERATOR = re.compile(r"\*\*|[-+*/^]|[xX](?=\s{0,2}[$(0-9.])")
 _LEVEL = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 3}
 _ATOM = 4
@@ -94,7 +97,7 @@ def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:
 
 def _operand(text: str, at: int, depth: int) -> Expression | None:
     """Parse a number, an expression in parentheses, or one of them after a sign, with its powers."""
-    at = _skip(text, at)
+    at = skip(_BLANKS, text, at)
     if text[at : at + 1] not in ("-", "+"):
         return _atom(text, at, depth)
     inner = _parse(text, at + 1, _descend(depth), _LEVEL["**"])
@@ -108,7 +111,7 @@ def _operand(text: str, at: int, depth: int) -> Expression | None:
 def _atom(text: str, at: int, depth: int) -> Expression | None:
     if text[at : at + 1] in ("(", "["):
         inner = _parse(text, at + 1, _descend(depth), 1)
-        close = _skip(text, inner.end) if inner else 0
+        close = skip(_BLANKS, text, inner.end) if inner else 0
         if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
             return None
         return inner._replace(end=close + 1)
@@ -133,16 +136,10 @@ def _descend(depth: int) -> int:
 
 def _operator(text: str, at: int) -> tuple[str, int]:
     """Return the operator after ``at`` in its canonical spelling, and its end; "" if there is none."""
-    match = _OPERATOR.match(text, _skip(text, at))
+    match = _OPERATOR.match(text, skip(_BLANKS, text, at))
     if match is None:
         return "", at
     return {"^": "**", "x": "*", "X": "*"}.get(match[0], match[0]), match.end()
-
-
-def _skip(text: str, at: int) -> int:
-    while text[at : at + 1] in (" ", "\t"):
-        at += 1
-    return at
 
 
 def _join(operator: str, left: Expression, right: Expression) -> Expression:

@@ -13,10 +13,11 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from understudy.core.errors import CheckpointError
+from understudy.core.values import grouped
 from understudy.engines.local.checkpoint import PROVEN
-from understudy.engines.local.rows import Block, Rows, additive
+from understudy.engines.local.rows import Block, Rows, Start, additive
 
-PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores
+PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores, as `Prompts` bounds [U, C]
 
 
 class Network:
@@ -34,6 +35,9 @@ class Network:
         self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in takes else {}
         # Tokens of all prompts read at once, padding included: on a CPU, larger pieces spend their time on new memory.
         self.read_limit = 8192 if self.device.type == "cuda" else 2048
+        # Others give the states of a beginning by what follows it: encoders, and positions whose scale depends on the length.
+        scales = " ".join(str(getattr(module, "rope_type", "")) for module in model.modules())
+        self.shares = not self.seq2seq and "dynamic" not in scales and "longrope" not in scales
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
@@ -48,17 +52,9 @@ class Network:
         """Return empty rows, with room for about ``size``."""
         return Rows(size=size, seq2seq=self.seq2seq, dtype=self.dtype, device=self.device)
 
-    def read(self, prompts: Sequence[Sequence[int]]) -> list[Block]:
-        """Read every prompt once, in order. Each prompt is in one block. Beware: no prompt may be empty."""
-        blocks, group, longest = [], list[Sequence[int]](), 0
-        read = self._read_sources if self.seq2seq else self._read_prompts
-        for prompt in prompts:
-            longest = max(longest, len(prompt))
-            if group and longest * (len(group) + 1) > self.read_limit:
-                blocks.append(read(group))
-                group, longest = [], len(prompt)
-            group.append(prompt)
-        return [*blocks, read(group)] if group else blocks
+    def read(self, prompts: Sequence[Sequence[int]], starts: Sequence[Start | None] = ()) -> Block:
+        """Read prompts together, each once; of one that has a start, only what follows it. Beware: none may be empty."""
+        return self._read_sources(prompts) if self.seq2seq else self._read_prompts(prompts, starts or [None] * len(prompts))
 
     def step(self, rows: Rows, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Give each of ``rows`` its next tokens [B][T] and return the logits [B, T, V] after each of them.
@@ -83,15 +79,16 @@ class Network:
         rows.advance(columns)
         return logits  # type: ignore[no-any-return]
 
-    def _read_prompts(self, prompts: list[Sequence[int]]) -> Block:
+    def _read_prompts(self, prompts: Sequence[Sequence[int]], starts: Sequence[Start | None]) -> Block:
         lengths = torch.tensor([len(p) for p in prompts])
         width = int(lengths.max())
+        left = max(len(p) - (start.columns if start else 0) for p, start in zip(prompts, starts, strict=True))
         ids_UC = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=self.device)
         column = torch.arange(width)
         padded_UC = column < (width - lengths)[:, None]
         positions_UC = (column - (width - lengths)[:, None]).clamp(min=0).to(self.device)
-        cache = DynamicCache()
-        for at in range(0, width, PIECE):
+        cache = self._copy_starts(starts, lengths - left, width - left)
+        for at in range(width - left, width, PIECE):
             end = min(at + PIECE, width)
             later = column[:end] > column[at:end, None]
             logits = self.model(
@@ -105,7 +102,24 @@ class Network:
         layers = [(layer.keys, layer.values) for layer in cache.layers]
         return Block(lengths=lengths.tolist(), logits=logits[:, -1], layers=layers, sources=[], cross=[])
 
-    def _read_sources(self, prompts: list[Sequence[int]]) -> Block:
+    def _copy_starts(self, starts: Sequence[Start | None], copied: torch.Tensor, width: int) -> DynamicCache:
+        """Make a cache of the first ``copied`` [U] columns of every start, right-aligned in ``width`` columns."""
+        cache, picked = DynamicCache(), []
+        blocks = grouped((start.block, (row, start.place)) for row, start in enumerate(starts) if start and copied[row] > 0)
+        for block, pairs in blocks.items():
+            rows, places = torch.tensor(pairs).T
+            first = block.layers[0][0].shape[2] - torch.tensor(block.lengths)[places] - (width - copied[rows])
+            columns = (first[:, None] + torch.arange(width)).clamp(min=0)  # what is padding in the new rows is masked
+            picked.append((block, rows.to(self.device), places[:, None].to(self.device), columns.to(self.device)))
+        for at, pair in enumerate(picked[0][0].layers if picked else ()):
+            new = [t.new_zeros(len(starts), t.shape[1], width, t.shape[3]) for t in pair]
+            for block, row, place, column in picked:
+                for states, read in zip(new, block.layers[at], strict=True):
+                    states[row] = read[place, :, column].transpose(1, 2)
+            cache.update(*new, at)
+        return cache
+
+    def _read_sources(self, prompts: Sequence[Sequence[int]]) -> Block:
         lengths = torch.tensor([len(p) for p in prompts])
         width = int(lengths.max())
         ids_US = torch.tensor([list(p) + [0] * (width - len(p)) for p in prompts], device=self.device)
@@ -133,7 +147,7 @@ class Network:
         prompts = [[i * 7 % size for i in range(3, 6)], [i * 5 % size for i in range(2, 11)]]
         replies = [[1 % size, 2 % size, 3 % size], [4 % size, 5 % size, 6 % size]]
         try:
-            rows, (block,) = self.new_rows(2), self.read(prompts)
+            rows, block = self.new_rows(2), self.read(prompts)
             rows.add(block, [0, 1])
             ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:

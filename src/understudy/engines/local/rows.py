@@ -16,7 +16,7 @@ Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
@@ -45,6 +45,14 @@ class Block:
     def bytes(self) -> int:
         tensors = [t for pair in [*self.layers, *self.cross] for t in pair]
         return sum(t.nbytes for t in [self.logits, *tensors])
+
+
+class Start(NamedTuple):
+    """The beginning that a prompt shares with one that was read: the first ``columns`` of the one at ``place`` in ``block``."""
+
+    block: Block
+    place: int
+    columns: int
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here

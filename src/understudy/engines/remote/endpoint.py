@@ -281,7 +281,7 @@ class EndpointEngine:
             "max_tokens": ask.max_tokens,
             "temperature": request.decoding.temperature,
             "top_p": request.decoding.top_p,
-            "seed": (request.path << 16) + request.attempt,  # servers that honour it give each path a draw of its own
+            "seed": (request.path << 16) + ask.attempt,  # servers that honour it give each path a draw of its own
         }
         if self.options.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}

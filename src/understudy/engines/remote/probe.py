@@ -71,7 +71,7 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
 
     async def ask(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
         call = Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt)
-        return await _ask(engine, address, store, Request(call, decoding, 0, attempt), more)
+        return await _ask(engine, address, store, Request(call, decoding, 0), more)
 
     try:
         first = await ask(0, _DRAWN, seed=1)

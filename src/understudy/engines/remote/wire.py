@@ -323,8 +323,7 @@ def read_wait(headers: Mapping[str, str]) -> float:
 
 
 def _read_date(text: str) -> datetime | None:
-    try:
+    with suppress(ValueError, OverflowError):
         date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return None

@@ -17,7 +17,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.overlap import NearPair, check_overlap, exact_key, find_near
-from understudy.tasks.rows import Layout, problems_of, read_question_rows
+from understudy.tasks.rows import Layout, read_problems
 from understudy.tasks.splits import require_solved
 
 FILE = "problems.parquet"
@@ -98,11 +98,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         Raises DataError if questions overlap and the study does not drop them, or if a given exemplar is also evaluated.
         """
         from_task = list(self.task.problems(seed=self.seed))
-        chosen = self.exemplars.file is None
-        problems = from_task
-        if not chosen:
-            problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
-            self._refuse_asked(problems)
+        given = self.exemplars.file
+        problems = from_task if given is None else add_exemplars(from_task, Path(given), held_out=self.held_out)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
         pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
         near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}
@@ -110,7 +107,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         # Questions of dev that are also in training; this does not affect the held-out splits.
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
-        problems = mark_exemplars(problems, self.exemplars, seed=self.seed) if chosen else problems
+        problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if given is None else problems
         return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)
 
     def run(self, context: Context) -> ProblemsSummary:
@@ -152,13 +149,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
-    def _refuse_asked(self, problems: Sequence[Problem]) -> None:
-        """Raise DataError if a given exemplar is one of the held-out questions."""
-        held = {exact_key(problem): problem.id for problem in problems if problem.split in self.held_out}
-        for problem in problems:
-            if problem.split == SPLIT and (asked := held.get(exact_key(problem))) is not None:
-                raise DataError(f"exemplars.file: {problem.id} has the question of {asked}, which is evaluated; use another")
-
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
         """Raise DataError if more held-out questions than the study allows are near one outside."""
         held_out = sum(problem.split in self.held_out for problem in problems)
@@ -182,26 +172,31 @@ def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> No
             raise StudyError(f"evaluation.contrast = {name!r}: no two evaluated questions share a value; name another field")
 
 
-def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
-    """Put the exemplars among ``problems`` in a split of their own; ``options.file`` is a path that can be opened. A training
-    problem with the question of a given exemplar leaves; one of another split is left to the overlap rule.
+def add_exemplars(problems: Sequence[Problem], file: Path, *, held_out: Sequence[str]) -> list[Problem]:
+    """Add the exemplars in ``file`` to ``problems``, in a split of their own. A training problem that asks the same leaves; one
+    of another split is left to the overlap rule.
 
-    Raises StudyError if there are too few to choose from, DataError for a file that cannot be used.
+    Raises DataError for a file that cannot be used, and if an exemplar is one of the ``held_out`` questions.
     """
-    if options.file is not None:
-        problems_given = problems_of(read_question_rows(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
-        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(filter(None, problems_given), 1)]
-        require_solved(exemplars, options.file)
-        questions = {exact_key(problem) for problem in exemplars}
-        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
-    if not options.n:
-        return list(problems)
+    read = read_problems(file, Layout(problems[0].kind), form=problems[0].form)
+    exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(read, 1)]
+    require_solved(exemplars, str(file))
+    held = {exact_key(problem): problem.id for problem in problems if problem.split in held_out}
+    for exemplar in exemplars:
+        if (asked := held.get(exact_key(exemplar))) is not None:
+            raise DataError(f"exemplars.file: {exemplar.id} has the question of {asked}, which is evaluated; use another")
+    questions = set(map(exact_key, exemplars))
+    return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
+
+
+def choose_exemplars(problems: Sequence[Problem], n: int, *, seed: int) -> list[Problem]:
+    """Put ``n`` training problems with a rationale in the split of the exemplars. Raises StudyError if there are too few."""
     candidates = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
-    if len(candidates) < options.n:
-        few = f"exemplars.n = {options.n}: only {len(candidates)} training problems have a rationale"
+    if len(candidates) < n:
+        few = f"exemplars.n = {n}: only {len(candidates)} training problems have a rationale"
         raise StudyError(f"{few}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
     # By a hash of each: one more question changes the exemplars, and so every prompt, only if it is itself chosen.
-    chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
+    chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[:n])
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
