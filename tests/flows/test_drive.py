@@ -111,9 +111,9 @@ def test_equal_greedy_asks_of_many_paths_are_one_request():
 class InBatches(ScriptedEngine):
     """A local engine of ``batch_size`` rows."""
 
-    def __init__(self, batch_size):
+    def __init__(self, batch_size, device):
         super().__init__(lambda _: "x", identity=str(batch_size))
-        self.batch_size = batch_size
+        self.batch_size, self.device = batch_size, device
 
     def serve(self, source):
         while waiting := source.take(self.batch_size):
@@ -122,11 +122,17 @@ class InBatches(ScriptedEngine):
 
 
 @pytest.mark.parametrize(
-    ("turns", "window", "most"),
-    [(1, {}, range(40, 61)), (3, {}, [8]), (3, {"window": 5000}, [60]), (3, {"window": 5}, [5])],
-    ids=["one turn", "dialogues", "an engine that wants all", "a small window"],
+    ("turns", "device", "window", "most"),
+    [
+        (1, "cpu", {}, range(40, 61)),
+        (3, "cpu", {}, [8]),
+        (3, "cuda", {}, [60]),
+        (3, "cpu", {"window": 5000}, [60]),
+        (3, "cpu", {"window": 5}, [5]),
+    ],
+    ids=["one turn", "dialogues", "on a GPU", "an engine that wants all", "a small window"],
 )
-def test_flows_that_come_back_to_an_engine_are_begun_as_it_has_rows_and_others_all_at_once(turns, window, most):
+def test_flows_that_come_back_to_an_engine_are_begun_as_it_has_rows_and_others_all_at_once(turns, device, window, most):
     """An engine keeps what it read for a flow's last turn, but not for any number of flows (`engines.local.prompts`)."""
     live, seen = set(), []
 
@@ -138,7 +144,7 @@ def test_flows_that_come_back_to_an_engine_are_begun_as_it_has_rows_and_others_a
                 yield Call(role, f"{i} {turn}")
         live.remove(i)
 
-    cast = Cast({"asks": InBatches(4), "answers": InBatches(3)})
+    cast = Cast({"asks": InBatches(4, device), "answers": InBatches(3, device)})
     done = list(drive(((SamplePath(f"p-{i}", 0), flow(i)) for i in range(60)), cast, **window))
     assert len(done) == 60
     assert seen[:4] == [1, 2, 3, 4]

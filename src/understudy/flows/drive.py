@@ -29,13 +29,14 @@ WINDOW = 4096
 
 def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Run ``flows`` over the local engines of ``cast``, with at most ``window`` flows begun and not ended, or twice as many as an
-    engine of ``cast.engines`` has rows if they come back to it.
+    engine of ``cast.engines`` on a processor has rows if they come back to it.
 
     A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are yielded
     when the engine rests; ``on_end`` is called with each at once (for progress). Raises EngineError if a flow calls a role that
     nobody plays, and whatever an engine raises for all its requests.
     """
-    rows = [getattr(engine, "batch_size", 0) for engine in cast.engines.values()]
+    # On a GPU all begin: reading is cheap there, and a step costs as much for few rows as for many.
+    rows = [getattr(e, "batch_size", 0) for e in cast.engines.values() if getattr(e, "device", "cpu") == "cpu"]
     # Beware: an engine that uploads batches may take a day for each, so it gets all flows at once.
     board = Board(flows, cast, window, on_end, few=2 * max(rows, default=0) if window == WINDOW else 0)
     try:
