@@ -147,7 +147,7 @@ def test_stop_strings_end_a_reply_also_where_they_begin_in_a_value(taught, kind)
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_values_are_written_without_reading_a_prompt_again_and_do_not_disturb_the_other_rows(taught, kind, monkeypatch):
     seen, read = [], Network.read
-    monkeypatch.setattr(Network, "read", lambda self, prompts: seen.extend(prompts) or read(self, prompts))
+    monkeypatch.setattr(Network, "read", lambda self, prompts, *starts: seen.extend(prompts) or read(self, prompts, *starts))
     engine = TransformersEngine(taught(kind), batch_size=8)
     without = serve(engine, [call(p, max_tokens=40) for p in PROMPTS])
     mixed = serve(engine, [call(p, max_tokens=40, decoding=d) for p in PROMPTS for d in (GREEDY, CALCULATOR)])
