@@ -18,7 +18,7 @@ from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict, grouped
-from understudy.engines.local.checkpoint import context_of, read_config
+from understudy.engines.local.checkpoint import read_config, read_context
 from understudy.engines.local.device import settle_device
 from understudy.engines.remote.options import Endpoint
 from understudy.engines.scripted import ScriptedEngine
@@ -33,7 +33,7 @@ from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, w
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
-from understudy.training.memory import estimate, free_on, planned_shape, settle_micro_batch, size
+from understudy.training.memory import estimate, format_size, measure_free, plan_shape, settle_micro_batch
 
 LETTERS = 258
 """The tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -197,16 +197,16 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     if student.checkpoint is None:
         words = len({word for p in load_problems(plan.problems) if p.split == "train" for word in p.question.split()}) + LETTERS
     else:
-        context = min(context, context_of(read_config(Path(student.checkpoint))) or context)
-    shape = planned_shape(student, vocabulary=words)
+        context = min(context, read_context(read_config(Path(student.checkpoint))) or context)
+    shape = plan_shape(student, vocabulary=words)
     half = context // 2
     most = context if shape.encoder else context - half
     memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    free = free_on(settle_device(options.device))
+    free = measure_free(settle_device(options.device))
     left = None if free is None else free - memory.weights
     rows = options.batch_size * options.chains_per_visit
-    examples = max(1, settle_micro_batch(memory, options, most=rows, free=left))
-    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
+    examples = max(1, settle_micro_batch(memory, options, examples=rows, free=left))
+    return f"{format_size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

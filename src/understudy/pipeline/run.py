@@ -15,7 +15,7 @@ from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.core.processes import cores, hold
 from understudy.corpus.store import write_text
-from understudy.engines.local.device import gpu_names
+from understudy.engines.local.device import list_gpus
 from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
@@ -101,7 +101,7 @@ class _Run:
             if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
                 extra = "encoder" if "sentence_transformers" in missing else "train"
                 raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
-        gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
+        gpus = list_gpus() if any(stage.device == "cuda" for stage in todo) else []
         together = max(stage.processes for stage in todo)
         gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
         alone = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
