@@ -29,9 +29,9 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
 
     from understudy.training.batches import EncodedExample, collate, scale_losses
-    from understudy.training.memory import estimate, shape_of
+    from understudy.training.memory import describe_shape, estimate
     from understudy.training.objectives import cross_entropy
-    from understudy.training.optimizer import Optimizer, matrices_of
+    from understudy.training.optimizer import Optimizer, list_matrices
     from understudy.training.options import RECIPES, StudentOptions, TrainingOptions
     from understudy.training.sharing import read_once
     from understudy.training.student import narrow_frozen
@@ -80,11 +80,11 @@ def measure(family: str, size: str, precision: str, prompts: str) -> dict[str, f
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     numbers = sum(p.numel() for p in model.parameters())
-    shape = shape_of(
+    shape = describe_shape(
         config.to_dict(),
         parameters=numbers,
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        matrices=sum(p.numel() for p in matrices_of(model)),
+        matrices=sum(p.numel() for p in list_matrices(model)),
         narrow=sum(p.numel() for p in model.parameters() if p.dtype == torch.bfloat16),
     )
     found = estimate(shape, options, source=source, target=target)

@@ -25,7 +25,7 @@ from understudy.core.values import Example
 from understudy.engines.local.device import settle_precision
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Context
-from understudy.pipeline.stages.student import Vocabulary, make_examples, vocabulary
+from understudy.pipeline.stages.student import Vocabulary, collect_texts, make_examples
 from understudy.sampling.pool import StudyPool
 from understudy.studies.load import load_study
 from understudy.studies.study import Study, student_of_role
@@ -54,7 +54,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
     return (
         examples,
         student_of_role(study, arm, "student"),
-        list(vocabulary(Vocabulary(formats=(method.format,), words=()), learn, chains)),
+        list(collect_texts(Vocabulary(formats=(method.format,), words=()), learn, chains)),
     )
 
 

@@ -22,7 +22,7 @@ from understudy.core.protocols import silent
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows, write_rows
 from understudy.evaluation.statistics import krippendorff
-from understudy.pipeline.stages.selection import chosen_ids
+from understudy.pipeline.stages.selection import read_chosen
 from understudy.runs import judgements
 from understudy.runs.judge_engine import BETTER, VERDICT, read_word
 from understudy.runs.judge_engine import judge_chains as ask_about_chains
@@ -399,7 +399,7 @@ def test_what_an_engine_says_is_a_check_of_its_own_and_an_arm_selects_by_it(run,
     details = {v.detail for v in verdicts.values()}
     assert "the judge says so (Every step holds. Verdict: right)" in details
     assert "no engine judged it (understudy judge RUN --chains --by FILE.toml)" in details
-    chosen = chosen_ids(after.selection("N chains, correct"))
+    chosen = read_chosen(after.selection("N chains, correct"))
     assert chosen
     assert {said[chain] for chain in chosen} == {"correct"}
     ran = understudy("select", "demo.toml", *SETS, "--set", "study.checks=['judged']", cwd=tmp_path)

@@ -19,7 +19,7 @@ from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus import store
 from understudy.corpus.store import read_rows, write_rows
 from understudy.corpus.tables import append_objects
-from understudy.pipeline.stages.selection import chosen_ids
+from understudy.pipeline.stages.selection import read_chosen
 from understudy.runs.answers import list_answers
 from understudy.runs.attribution import check_steps
 from understudy.runs.questions import ArmAnswer, Filters, QuestionIndex, QuestionRecord
@@ -311,7 +311,7 @@ def test_a_damaged_line_is_named_before_anybody_adds_one(mine):
 def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tmp_path):
     run = mine.run
     (tmp_path / "demo.toml").write_text((run.directory / "study.toml").read_text())
-    taken = {chain for arm in run.arms if arm == "N chains, correct" for chain in chosen_ids(run.selection(arm))}
+    taken = {chain for arm in run.arms if arm == "N chains, correct" for chain in read_chosen(run.selection(arm))}
     before = {verdict.chain: verdict for _, verdict in run.judged_chains()}
     wrong = next(verdict for verdict in before.values() if verdict.outcome is Outcome.WRONG)
     said = [Relabel(next(iter(sorted(taken))), "wrong", "ana", "a lucky guess"), Relabel(wrong.chain, "correct", "ana")]
@@ -325,7 +325,7 @@ def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tm
         said[0].chain: (Outcome.WRONG, f"ana says so (a lucky guess); the check said correct: {before[said[0].chain].detail}"),
         said[1].chain: (Outcome.CORRECT, f"ana says so; the check said wrong: {wrong.detail}"),
     }
-    assert chosen_ids(after.selection("N chains, correct")) == taken - {said[0].chain} | {wrong.chain}
+    assert read_chosen(after.selection("N chains, correct")) == taken - {said[0].chain} | {wrong.chain}
     append_objects(tmp_path / "said.jsonl", [asdict(replace(said[0], reason="after all", rater="bob"))])
     again = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='said.jsonl'", cwd=tmp_path)
     assert "0 stages to do" in again.out, "the same outcome makes nothing anew"

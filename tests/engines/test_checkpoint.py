@@ -13,7 +13,7 @@ from checkpoints import make
 from hub import serving
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import DECIDES, check_checkpoint, context_of, find_checkpoint, identity, tensors
+from understudy.engines.local.checkpoint import PATTERNS, check_checkpoint, count_weights, find_checkpoint, hash_files, read_context
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -107,7 +107,7 @@ def test_a_file_of_sentence_pieces_alone_needs_two_packages(good, tmp_path, lack
     ],
 )
 def test_a_sliding_window_is_a_limit_where_it_slides(config, positions):
-    assert context_of(config) == positions
+    assert read_context(config) == positions
 
 
 def test_looking_imports_no_model_library(good):
@@ -120,7 +120,7 @@ def test_looking_imports_no_model_library(good):
 def test_the_heads_of_the_files_tell_every_weight_and_its_size(good):
     from safetensors.torch import load_file
 
-    assert tensors(good) == {name: t.numel() for name, t in load_file(good / "model.safetensors").items()}
+    assert count_weights(good) == {name: t.numel() for name, t in load_file(good / "model.safetensors").items()}
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def cache(good, tmp_path, monkeypatch):
 
 def test_a_name_that_is_no_directory_is_a_model_of_the_hub_taken_from_the_cache(cache, good, tmp_path):
     assert find_checkpoint("acme/tiny-llama", tmp_path).resolve() == cache.resolve()
-    assert identity(find_checkpoint("acme/tiny-llama", tmp_path), "float32") == identity(good, "float32")
+    assert hash_files(find_checkpoint("acme/tiny-llama", tmp_path), "float32") == hash_files(good, "float32")
 
 
 def test_a_directory_comes_before_a_model_of_the_same_name(cache, tmp_path):
@@ -181,6 +181,6 @@ def test_only_weights_config_and_tokenizer_are_ever_fetched():
     from fnmatch import fnmatch
 
     for name in ("pytorch_model.bin", "model.pt", "modeling_x.py", "training_args.bin", "optimizer.pt", "README.md", "tf_model.h5"):
-        assert not any(fnmatch(name, pattern) for pattern in DECIDES), name
+        assert not any(fnmatch(name, pattern) for pattern in PATTERNS), name
     for name in ("model-00001-of-00002.safetensors", "tokenizer.json", "vocab.json", "spiece.model", "chat_template.jinja"):
-        assert any(fnmatch(name, pattern) for pattern in DECIDES), name
+        assert any(fnmatch(name, pattern) for pattern in PATTERNS), name

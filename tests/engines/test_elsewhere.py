@@ -59,7 +59,7 @@ def test_replies_are_those_of_the_processor(tmp_path, monkeypatch, family):
 @pytest.mark.parametrize(("family", "lora"), [("gpt2", None), ("llama", None), ("llama", Lora(rank=2)), ("t5", None)])
 def test_a_student_learns_as_on_the_processor(tmp_path, monkeypatch, family, lora):
     monkeypatch.setattr(loop, "settle_device", lambda device: NAME if device == "auto" else device)
-    monkeypatch.setattr(loop, "free_on", lambda _: None)
+    monkeypatch.setattr(loop, "measure_free", lambda _: None)
     # A device of Python's has no storage, which the writers of files look at.
     monkeypatch.setattr(loop, "save_student", lambda *place, **_: place[2].mkdir(parents=True))
     monkeypatch.setattr(loop, "save_state", lambda *_: None)

@@ -21,17 +21,17 @@ from understudy.core.tokens import encode_messages, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import (
     check_checkpoint,
-    files_of,
+    count_weights,
     find_checkpoint,
-    identity,
+    hash_files,
+    list_files,
     open_checkpoint,
     read_config,
-    tensors,
 )
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.gguf_file import ARCHITECTURES, SPLITS, describe_gguf
 from understudy.pipeline.card import Card, describe_weights, write_card
-from understudy.training.memory import planned_shape
+from understudy.training.memory import plan_shape
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.student import make_student, save_student
 from understudy.training.targets import check_lora
@@ -55,7 +55,7 @@ def test_the_weights_are_those_of_the_model_that_the_file_was_made_of(kind, tmp_
     made = random_model(kind)
     path = write_gguf(tmp_path / "small.gguf", made, kind=kind)
     check_checkpoint(path)
-    assert sum(tensors(path).values()) == made.num_parameters()
+    assert sum(count_weights(path).values()) == made.num_parameters()
     model, _ = load(path)
     ids = torch.tensor([[1, 60, 5, 7, 7, 200, 3]])
     loading.choose_attention(made, "cpu")
@@ -126,9 +126,9 @@ def test_an_engine_answers_from_a_file_and_its_bytes_are_its_identity(file):
     engine = TransformersEngine(file)
     assert engine.context == 128
     assert encode_messages(engine.tokenizer, [Message("user", "he")])[0] == TOKENS.index("<|im_start|>")
-    assert files_of(file) == [file]
+    assert list_files(file) == [file]
     other = write_gguf(file.with_name("other.gguf"), random_model("llama", seed=1))
-    assert engine.identity == identity(file, "float32") != identity(other, "float32")
+    assert engine.identity == hash_files(file, "float32") != hash_files(other, "float32")
     assert torch.equal(engine._network.model(torch.tensor([[1, 2]])).logits, load(file)[0](torch.tensor([[1, 2]])).logits)
 
 
@@ -139,7 +139,7 @@ def test_a_study_is_planned_from_the_header_without_a_model_library(file):
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(SOURCE)})
     assert read_config(file)["max_position_embeddings"] == 128
     made = random_model("llama")
-    shape = planned_shape(StudentOptions(checkpoint=str(file)), vocabulary=0)
+    shape = plan_shape(StudentOptions(checkpoint=str(file)), vocabulary=0)
     assert (shape.width, shape.inner, shape.layers, shape.heads, shape.vocabulary) == (64, 96, 2, 4, len(TOKENS))
     assert shape.parameters == made.num_parameters()
     assert shape.matrices == sum(p.numel() for n, p in made.named_parameters() if "proj" in n) + 5 * 64, "and the norms"

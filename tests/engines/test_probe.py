@@ -42,7 +42,7 @@ def learn(engine, path, *, paths=1, **options):
     """(what is known of each address, the lines that were told)"""
     told = []
     with Ledger(path, **options) as ledger:
-        return probe_endpoint(engine, ledger, paths=paths, tell=lambda *event: told.append(event[-1])), told
+        return probe_endpoint(engine, ledger, paths=paths, report=lambda *event: told.append(event[-1])), told
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
@@ -189,4 +189,4 @@ def test_what_costs_money_is_told_in_one_line(tmp_path):
 
 def test_an_engine_that_answers_in_no_known_way_is_told_what_it_lacks():
     with pytest.raises(StudyError, match=r"teacher\.engine: SimpleNamespace must have identity, and serve or replies"):
-        connect(SimpleNamespace(identity="mine"), None, seed=0, paths=1, tell=silent)
+        connect(SimpleNamespace(identity="mine"), None, seed=0, paths=1, report=silent)

@@ -11,9 +11,9 @@ from understudy.training.record import CURVE, SEEN, read_curve, read_seen
 
 
 def test_the_version_of_a_module_covers_everything_of_ours_that_it_imports():
-    assert cache.code_version(["understudy.core.asks"]) == cache.code_version(["understudy.core.asks"])
-    assert cache.code_version(["understudy.core.asks"]) != cache.code_version(["understudy.core.values"])
-    _, imports = cache._imports("understudy.flows.drive")
+    assert cache.hash_code(["understudy.core.asks"]) == cache.hash_code(["understudy.core.asks"])
+    assert cache.hash_code(["understudy.core.asks"]) != cache.hash_code(["understudy.core.values"])
+    _, imports = cache._read_imports("understudy.flows.drive")
     assert "understudy.core.asks" in imports
 
 
@@ -23,10 +23,10 @@ def test_changed_source_changes_the_version_of_whatever_imports_it(tmp_path, mon
     (package / "__init__.py").write_text("")
     (package / "a.py").write_text("import understudy.core.errors\n")
     monkeypatch.syspath_prepend(tmp_path)
-    before = cache.code_version(["understudy_fake.a"])
+    before = cache.hash_code(["understudy_fake.a"])
     (package / "a.py").write_text("import understudy.core.errors\nx = 1\n")
-    cache._imports.cache_clear()
-    assert cache.code_version(["understudy_fake.a"]) != before
+    cache._read_imports.cache_clear()
+    assert cache.hash_code(["understudy_fake.a"]) != before
 
 
 def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, monkeypatch):
@@ -36,12 +36,12 @@ def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, mon
     (package / "method.py").write_text("from . import inner\nfrom .inner import x\nimport json\n")
     (package / "inner.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    _, imports = cache._imports("some_methods.method")
+    _, imports = cache._read_imports("some_methods.method")
     assert imports == {"some_methods", "some_methods.inner"}
-    before = cache.code_version(["some_methods.method"])
+    before = cache.hash_code(["some_methods.method"])
     (package / "inner.py").write_text("x = 2\n")
-    cache._imports.cache_clear()
-    assert cache.code_version(["some_methods.method"]) != before
+    cache._read_imports.cache_clear()
+    assert cache.hash_code(["some_methods.method"]) != before
 
 
 def write_manifest(directory, **summary):

@@ -7,7 +7,7 @@ import pytest
 
 from understudy.core.errors import StudyError
 from understudy.engines.local import device
-from understudy.engines.local.device import gpu_names, settle_device, settle_precision
+from understudy.engines.local.device import list_gpus, settle_device, settle_precision
 from understudy.pipeline.executor import LocalProcesses
 
 
@@ -65,4 +65,4 @@ def test_torch_is_not_asked_where_the_system_shows_no_gpu_or_torch_is_not_there(
 
 def test_the_gpus_are_those_that_the_user_left_visible(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
-    assert gpu_names() == ["1", "3"]
+    assert list_gpus() == ["1", "3"]

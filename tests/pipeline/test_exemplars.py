@@ -6,7 +6,7 @@ import pytest
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Problem
-from understudy.pipeline.stages.problems import SPLIT, add_exemplars, choose_exemplars, exemplar_pool
+from understudy.pipeline.stages.problems import SPLIT, add_exemplars, choose_exemplars, make_pool
 from understudy.studies.options import Exemplars
 
 PROBLEMS = [
@@ -45,7 +45,7 @@ def test_exemplars_written_by_hand_come_from_a_file(tmp_path):
     path = tmp_path / "e.jsonl"
     path.write_text(json.dumps({"question": "1 + 1?", "answer": 2, "rationale": "1 + 1 = 2."}) + "\n")
     options = Exemplars(file=str(path))
-    pool = exemplar_pool(add_exemplars(PROBLEMS, path, held_out=()), options)
+    pool = make_pool(add_exemplars(PROBLEMS, path, held_out=()), options)
     ((problem, chain),) = pool.exemplars(_path())
     assert (problem.id, problem.answer, chain.rationale, chain.teacher) == ("exemplar-1", "2", "1 + 1 = 2.", "human")
     path.write_text(json.dumps({"question": "1 + 1?", "answer": 2}) + "\n")

@@ -100,14 +100,14 @@ def test_money_needs_a_price(lab):
 def test_what_is_left_is_estimated_before_it_is_asked(lab):
     run, price = lab.where / "run", "teacher.price={input=1.0,output=2.0}"
     before = count_requests(lab.plan(price, "teacher.n=1"), run)
-    assert (before.total, before.in_ledger, before.most.requests, before.means) == (40, 0, 40, None)
-    assert (before.most, before.probed) == (before.most_if_single, True)
-    assert before.most.written == 40 * 256
-    assert before.most.read > before.prompts > 4 * before.expected[0] - 1
+    assert (before.total, before.in_ledger, before.maximum.requests, before.means) == (40, 0, 40, None)
+    assert (before.maximum, before.probed) == (before.maximum_if_single, True)
+    assert before.maximum.written == 40 * 256
+    assert before.maximum.read > before.prompts > 4 * before.expected[0] - 1
     lab.sample(price)
     assert lab.server.got[0][1]["max_tokens"] == 256
     after = count_requests(lab.plan(price, "teacher.samples=12"), run)
-    assert (after.total, after.left, after.most.requests, after.expected) == (48, 8, 8, (8 * 3, 8 * 5)), (
+    assert (after.total, after.remaining, after.maximum.requests, after.expected) == (48, 8, 8, (8 * 3, 8 * 5)), (
         "the probe found that n is not"
     )
     assert after.spent.money == pytest.approx((40 + len(lab.server.probes)) * (3 * 1 + 5 * 2) / 1e6)
@@ -189,15 +189,15 @@ def test_an_allocation_by_right_chains_follows_the_check_of_the_study(divided):
 def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
     run = divided.where / "run"
     before = count_requests(divided.plan(*ALLOCATED), run)
-    assert (before.total, before.left) == (40, 40)
+    assert (before.total, before.remaining) == (40, 40)
     divided.sample(*ALLOCATED, "teacher.budget.requests=25")  # five of the probe
     during = count_requests(divided.plan(*ALLOCATED), run)
-    assert (during.total, during.left) == (40, 20)
+    assert (during.total, during.remaining) == (40, 20)
     divided.sample(*ALLOCATED)
     asked = len(divided.server.got)
     after = count_requests(divided.plan(*ALLOCATED), run)
-    assert (after.total, after.left, len(divided.server.got)) == (40, 0, asked)
-    assert count_requests(divided.plan(*ALLOCATED, "teacher.samples=12"), run).left == 8
+    assert (after.total, after.remaining, len(divided.server.got)) == (40, 0, asked)
+    assert count_requests(divided.plan(*ALLOCATED, "teacher.samples=12"), run).remaining == 8
 
 
 @pytest.mark.parametrize(
@@ -232,18 +232,22 @@ def test_a_dry_run_counts_the_requests_that_would_be_sent(tmp_path, n, shared):
         lab = Lab(tmp_path, server)
         run, sets = tmp_path / "run", ("teacher.n=8", "teacher.price={input=1.0,output=2.0}")
         before = count_requests(lab.plan(*sets), run)
-        assert (before.most_if_single.requests, before.most.requests, before.probed) == (40, 8, False)
-        assert (before.most.written, before.most.requests) == (40 * 256, 8)
-        single = before.most_if_single
-        assert (single.requests, single.read) == (40, 5 * before.most.read), "read once for each request"
-        assert before.most.money == pytest.approx((before.most.read + 2 * before.most.written) / 1e6)
+        assert (before.maximum_if_single.requests, before.maximum.requests, before.probed) == (40, 8, False)
+        assert (before.maximum.written, before.maximum.requests) == (40 * 256, 8)
+        single = before.maximum_if_single
+        assert (single.requests, single.read) == (40, 5 * before.maximum.read), "read once for each request"
+        assert before.maximum.money == pytest.approx((before.maximum.read + 2 * before.maximum.written) / 1e6)
         assert lab.sample(*sets, "teacher.samples=1")[0] == 4
         probed = count_requests(lab.plan(*sets), run)
-        assert (probed.in_ledger, probed.most_if_single.requests, probed.most.requests) == (4, 36, 4 * 2 if shared == 8 else 36)
+        assert (probed.in_ledger, probed.maximum_if_single.requests, probed.maximum.requests) == (
+            4,
+            36,
+            4 * 2 if shared == 8 else 36,
+        )
         assert probed.probed
-        assert lab.sample(*sets)[0] == probed.most.requests
+        assert lab.sample(*sets)[0] == probed.maximum.requests
         greedy = count_requests(lab.plan(*sets, "teacher.temperature=0.0"), run)
-        assert (greedy.total, greedy.in_ledger, greedy.most_if_single.requests, greedy.most.requests) == (40, 0, 4, 4), (
+        assert (greedy.total, greedy.in_ledger, greedy.maximum_if_single.requests, greedy.maximum.requests) == (40, 0, 4, 4), (
             "one reply for all paths"
         )
         assert lab.sample(*sets, "teacher.temperature=0.0")[0] == 4
@@ -253,11 +257,11 @@ def test_a_dry_run_shares_nothing_between_prompts_that_differ_and_only_within_a_
     program = Program()
     with Server(program.answer, probed=program.answer) as server:
         lab, run = Lab(tmp_path, server), tmp_path / "run"
-        assert count_requests(lab.plan("teacher.n=8", *ALLOCATED), run).most.requests == 4 * 3, "blocks of four, ten of each"
+        assert count_requests(lab.plan("teacher.n=8", *ALLOCATED), run).maximum.requests == 4 * 3, "blocks of four, ten of each"
         rows = [json.dumps({"question": f"{i} + 7?", "answer": i + 7, "rationale": "Both."}) + "\n" for i in range(6)]
         (tmp_path / "shown.jsonl").write_text("".join(rows))
         counted = count_requests(lab.plan("teacher.n=8"), run)
-        assert 35 <= counted.most.requests == lab.sample("teacher.n=8")[0]
+        assert 35 <= counted.maximum.requests == lab.sample("teacher.n=8")[0]
 
 
 def test_what_replies_that_share_a_request_took_is_known_though_none_says_its_own_tokens(lab):
@@ -269,4 +273,4 @@ def test_what_replies_that_share_a_request_took_is_known_though_none_says_its_ow
     assert lab.sample("teacher.n=10")[0] == 4
     after = count_requests(lab.plan("teacher.n=10", "teacher.samples=20"), lab.where / "run")
     assert after.means == (3, 5 / 10), "a request reads its prompt once, and its replies write together"
-    assert (after.most_if_single.requests, after.most.requests, after.expected) == (40, 4, (4 * 3, 4 * 5))
+    assert (after.maximum_if_single.requests, after.maximum.requests, after.expected) == (40, 4, (4 * 3, 4 * 5))

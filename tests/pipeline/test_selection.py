@@ -12,7 +12,7 @@ from understudy.engines.recorded import Recorded
 from understudy.pipeline.stage import Context
 from understudy.pipeline.stages.chains import RecordedChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
-from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
+from understudy.pipeline.stages.selection import SelectionStage, read_chosen
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.select import Selection
 from understudy.studies.options import Exemplars
@@ -62,7 +62,7 @@ def select(tmp_path, monkeypatch):
         check = options.get("check", "answer")
         outcomes = {said.chain: said.outcome for said in verdicts.stream(Context(tmp_path)) if said.check == check}
         assert list(verdicts.judged(Context(tmp_path), check)) == [(chain, outcomes[chain.id]) for chain in read]
-        kept = chosen_ids(stage.directory(tmp_path))
+        kept = read_chosen(stage.directory(tmp_path))
         return [f"{chain.problem} {chain.answer}" for chain in read if chain.id in kept], summary
 
     return run

@@ -15,7 +15,7 @@ import pytest
 
 from understudy.core.asks import GREEDY, Call, Reply, Request
 from understudy.core.errors import DataError, UserError
-from understudy.pipeline.run import only_runner
+from understudy.pipeline.run import hold_run
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status
 
@@ -48,7 +48,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"cannot be locked \(No locks available\): put the run directory on a file system") as error:
         Ledger(tmp_path / "ledger.sqlite")
     assert "ledger.sqlite" in error.value.filename
-    with pytest.raises(UserError, match="No locks available"), only_runner(tmp_path):
+    with pytest.raises(UserError, match="No locks available"), hold_run(tmp_path):
         pass
 
 

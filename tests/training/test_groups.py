@@ -113,7 +113,7 @@ def test_a_visit_of_a_problem_takes_one_example_of_each_of_its_loss_groups():
     drawn = [[(rows[i].problem, rows[i].group) for i in order.batch(step)] for step in range(30)]
     expected = {(r.problem, r.group): 1 for r in rows}
     assert all(Counter(batch) == expected for batch in drawn)
-    assert (len(drawn[0]), order.most) == (13, 14)
+    assert (len(drawn[0]), order.largest) == (13, 14)
     every = VisitOrder(rows, visits="example", batch_size=len(rows), seed=0)
     assert sorted(every.batch(3)) == list(range(len(rows)))
 

@@ -18,24 +18,24 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import UnderstudyError
 from understudy.core.values import Example, Segment
-from understudy.engines.local.memory import is_out_of_memory, resident, trim_memory
+from understudy.engines.local.memory import is_out_of_memory, measure_resident, trim_memory
 from understudy.training import loop
 from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
 from understudy.training.memory import (
-    HELD,
     MARGIN,
+    RESERVE,
     Estimate,
+    describe_shape,
     estimate,
-    free_memory,
+    format_size,
+    measure_free_ram,
     out_of_memory,
-    planned_shape,
+    plan_shape,
     settle_micro_batch,
-    shape_of,
-    size,
 )
 from understudy.training.objectives import cross_entropy
-from understudy.training.optimizer import matrices_of
+from understudy.training.optimizer import list_matrices
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 from understudy.training.sharing import read_once
 from understudy.training.student import make_student, save_student
@@ -109,7 +109,7 @@ def test_training_in_parts_gives_the_same_losses_but_for_rounding_and_resumes_in
 
 def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
     def run(out, free):
-        monkeypatch.setattr(loop, "free_on", lambda _: free)
+        monkeypatch.setattr(loop, "measure_free", lambda _: free)
         options = TrainingOptions(steps=1, batch_size=8, checks=1)
         return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts())
 
@@ -136,7 +136,7 @@ def test_chains_of_one_prompt_that_fit_because_it_is_read_once_go_through_togeth
 
     def run(name, free, **chosen):
         parts.clear()
-        monkeypatch.setattr(loop, "free_on", lambda _: free)
+        monkeypatch.setattr(loop, "measure_free", lambda _: free)
         options = TrainingOptions(steps=1, batch_size=1, checks=1, chains_per_visit=6, precision="float32", **chosen)
         result = train(chains, student=student, options=options, out=tmp_path / name, seed=2, vocabulary=[question])
         return result, list(parts)
@@ -159,7 +159,7 @@ def test_parts_that_fit_because_their_prompt_is_read_once_read_it_once_even_wher
         shared.append(len(some))
         return read_once(model, some, *arguments, **more)
 
-    monkeypatch.setattr(loop, "free_on", lambda _: 2_750_000)
+    monkeypatch.setattr(loop, "measure_free", lambda _: 2_750_000)
     monkeypatch.setattr(loop, "read_once", count)
     monkeypatch.setattr(loop, "is_worth_sharing", lambda some, seq2seq: len(some) == 6)
     options = TrainingOptions(steps=1, batch_size=1, checks=1, chains_per_visit=6, precision="float32")
@@ -190,7 +190,7 @@ def test_a_step_that_did_not_fit_is_cut_into_smaller_parts_where_prompts_are_sha
 
 def test_a_resumed_training_does_not_count_its_optimizer_twice(tmp_path, monkeypatch):
     free = 1_200_000
-    monkeypatch.setattr(loop, "free_on", lambda _: free)
+    monkeypatch.setattr(loop, "measure_free", lambda _: free)
 
     def run(out, **more):
         options = TrainingOptions(steps=4, batch_size=8, checks=1, save_every=2, optimizer="adamw")
@@ -212,12 +212,12 @@ def test_a_resumed_training_does_not_count_its_optimizer_twice(tmp_path, monkeyp
 def test_on_a_gpu_attention_scores_are_not_kept_and_all_examples_go_at_once():
     student = StudentOptions(**SMALL)
     options = replace(TrainingOptions(precision="float32").settle(student), device="cpu")
-    shape = planned_shape(student, vocabulary=1000)
+    shape = plan_shape(student, vocabulary=1000)
     there, here = (estimate(shape, replace(options, device=device), source=500, target=500) for device in ("cuda", "cpu"))
     assert there.activations < here.activations
     encoder = replace(shape, encoder=2)
     assert len({estimate(encoder, replace(options, device=d), source=50, target=50).activations for d in ("cuda", "cpu")}) == 1
-    at_once = [settle_micro_batch(here, replace(options, device=device), most=32, free=None) for device in ("cuda", "cpu")]
+    at_once = [settle_micro_batch(here, replace(options, device=device), examples=32, free=None) for device in ("cuda", "cpu")]
     assert at_once == [32, 8]
 
 
@@ -260,7 +260,7 @@ def test_a_step_that_did_not_fit_is_done_again_in_smaller_parts_and_is_the_same_
 @given(st.integers(0, 10**9), st.integers(1, 64), st.integers(1, 10**8), st.integers(0, 10**8))
 def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
     found = Estimate(weights=10, gradients=10**5, optimizer=2 * 10**5, activations=activations, copy=copy)
-    examples = found.fitting(free, most)
+    examples = found.max_micro_batch(free, most)
     assert 0 <= examples <= most
     if examples:
         assert found.total(examples) - found.weights <= free
@@ -269,14 +269,14 @@ def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40).map(sorted), st.integers(1, 12), st.integers(1, 99), st.integers(1, 99))
 def test_examples_that_share_prompts_take_no_more_than_as_many_as_are_planned_that_do_not(sources, examples, prompt, branch):
     found = Estimate(weights=0, gradients=0, optimizer=0, activations=prompt + branch, copy=0, prompt=prompt, branch=branch)
-    at_once = found.sharing(sources, examples)
+    at_once = found.max_sharing(sources, examples)
     assert min(examples, len(sources)) <= at_once <= len(sources)
     for begin in range(len(sources) - at_once + 1):
         part = sources[begin : begin + at_once]
         assert len(set(part)) * prompt + len(part) * branch <= examples * found.activations
-    assert found.sharing(range(20), examples) == examples, "nothing is shared"
+    assert found.max_sharing(range(20), examples) == examples, "nothing is shared"
     fitting = max(n for n in range(21) if prompt + n * branch <= examples * found.activations or n <= examples)
-    assert found.sharing([0] * 20, examples) == max(examples, -(-20 // -(-20 // fitting))), "the fewest equal parts that fit"
+    assert found.max_sharing([0] * 20, examples) == max(examples, -(-20 // -(-20 // fitting))), "the fewest equal parts that fit"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -284,13 +284,13 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
     student = StudentOptions(checkpoint=str(make(family, tmp_path / family)))
     model, tokenizer = make_student(student, (), seed=0)
     numbers = sum(p.numel() for p in model.parameters())
-    matrices = sum(p.numel() for p in matrices_of(model))
-    shape = shape_of(model.config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
+    matrices = sum(p.numel() for p in list_matrices(model))
+    shape = describe_shape(model.config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
     assert (shape.width, shape.layers, shape.encoder, shape.heads) == (32, 2, 2 if family == "t5" else 0, 4)
-    planned = planned_shape(student, vocabulary=0)
+    planned = plan_shape(student, vocabulary=0)
     assert planned.parameters == pytest.approx(numbers, rel=0.01)
     assert planned.matrices == pytest.approx(matrices, rel=0.35)
-    adapter = planned_shape(replace(student, lora=Lora(rank=2)), vocabulary=0)
+    adapter = plan_shape(replace(student, lora=Lora(rank=2)), vocabulary=0)
     lora, _ = make_student(replace(student, lora=Lora(rank=2)), (), seed=0)
     assert 0.5 < adapter.trained / sum(p.numel() for p in lora.parameters() if p.requires_grad) < 2
     assert adapter.narrow == 0, "it was saved in float32"
@@ -298,9 +298,9 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
     narrow = replace(student, checkpoint=str(tmp_path / "narrow"), lora=Lora(rank=2))
     model, _ = make_student(narrow, (), seed=0, narrow=True)
     kept = sum(p.numel() for p in model.parameters() if p.dtype == torch.bfloat16)
-    planned = planned_shape(narrow, vocabulary=0)
+    planned = plan_shape(narrow, vocabulary=0)
     assert planned.narrow == pytest.approx(kept, rel=0.35)
-    some = planned_shape(replace(narrow, lora=Lora(targets="q_proj")), vocabulary=0)
+    some = plan_shape(replace(narrow, lora=Lora(targets="q_proj")), vocabulary=0)
     assert some.narrow == 0, "how many of them is not known before the model is loaded"
     bytes_of = {
         p: estimate(planned, TrainingOptions(precision=p).settle(narrow), source=8, target=8).weights
@@ -316,14 +316,14 @@ def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family,
 def test_the_size_of_a_student_from_scratch_is_known_before_it_is_made(family):
     options = StudentOptions(family=family, **SMALL)
     model, tokenizer = make_student(options, texts(), seed=0)
-    planned = planned_shape(options, vocabulary=len(tokenizer))
+    planned = plan_shape(options, vocabulary=len(tokenizer))
     assert planned.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.03)
-    assert planned.matrices == pytest.approx(sum(p.numel() for p in matrices_of(model)), rel=0.01)
+    assert planned.matrices == pytest.approx(sum(p.numel() for p in list_matrices(model)), rel=0.01)
 
 
 def test_longer_examples_larger_models_and_all_weights_take_more():
     student = StudentOptions(**SMALL)
-    shape = planned_shape(student, vocabulary=1000)
+    shape = plan_shape(student, vocabulary=1000)
     options = TrainingOptions(precision="bfloat16").settle(student)
     base = estimate(shape, options, source=50, target=50)
     assert estimate(shape, options, source=50, target=100).activations > base.activations
@@ -337,21 +337,21 @@ def test_free_memory_is_the_least_of_the_system_and_of_every_limit_above_this_pr
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    assert free_memory(tmp_path) is None
+    assert measure_free_ram(tmp_path) is None
     write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
-    assert free_memory(tmp_path) == 5000 * 1024
+    assert measure_free_ram(tmp_path) == 5000 * 1024
     write("proc/self/cgroup", "0::/jobs/mine\n")
     write("sys/fs/cgroup/jobs/mine/memory.max", "max\n")
     write("sys/fs/cgroup/jobs/mine/memory.current", "100\n")
-    assert free_memory(tmp_path) == 5000 * 1024
+    assert measure_free_ram(tmp_path) == 5000 * 1024
     write("sys/fs/cgroup/jobs/memory.max", "4000\n")
     write("sys/fs/cgroup/jobs/memory.current", "3000\n")
     write("sys/fs/cgroup/jobs/memory.stat", "anon 5\ninactive_file 500\n")
-    assert free_memory(tmp_path) == 1500
+    assert measure_free_ram(tmp_path) == 1500
     write("proc/self/cgroup", "9:memory:/old\n3:cpu:/old\n")
     write("sys/fs/cgroup/memory/old/memory.limit_in_bytes", "900\n")
     write("sys/fs/cgroup/memory/old/memory.usage_in_bytes", "1000\n")
-    assert free_memory(tmp_path) == 0
+    assert measure_free_ram(tmp_path) == 0
 
 
 def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken():
@@ -361,7 +361,7 @@ def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken
     assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
     assert "--workers 1" in str(out_of_memory(None, 0, None))
-    assert size(3 * 2**29) == "1.5 GiB"
+    assert format_size(3 * 2**29) == "1.5 GiB"
 
 
 def test_after_each_step_a_training_holds_no_more_than_it_may(tmp_path, monkeypatch):
@@ -369,9 +369,9 @@ def test_after_each_step_a_training_holds_no_more_than_it_may(tmp_path, monkeypa
     monkeypatch.setattr(loop, "trim_memory", lambda most=0: asked.append(most) or 100)
     options = TrainingOptions(steps=3, batch_size=4, checks=1, precision="float32")
     train(examples(), student=StudentOptions(**SMALL), options=options, out=tmp_path, seed=2, vocabulary=texts())
-    assert asked == [0] + 3 * [100 + HELD] + [0], "what the process had before is not the training's"
-    large = Estimate(weights=4 * HELD, gradients=0, optimizer=0, activations=HELD, copy=0)
-    assert large.held(2) == MARGIN * 6 * HELD
+    assert asked == [0] + 3 * [100 + RESERVE] + [0], "what the process had before is not the training's"
+    large = Estimate(weights=4 * RESERVE, gradients=0, optimizer=0, activations=RESERVE, copy=0)
+    assert large.memory_limit(2) == MARGIN * 6 * RESERVE
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep other things")
@@ -379,7 +379,7 @@ def test_freed_tensors_between_those_that_stay_are_given_back():
     torch.ones(31 << 20, dtype=torch.uint8)  # glibc keeps smaller ones from now on
     tensors = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(200)]
     del tensors[:-1]
-    held = resident()
+    held = measure_resident()
     assert abs(trim_memory(held) - held) < 20 << 20, "no more than it may"
     assert held - trim_memory(held - (1 << 20)) > 150 << 20
 

@@ -11,7 +11,7 @@ from understudy.engines.local import device
 from understudy.engines.local.device import settle_precision
 from understudy.training.loop import train
 from understudy.training.optimizer import Muon, Optimizer, orthogonalise
-from understudy.training.options import StudentOptions, TrainingOptions, recipe_of
+from understudy.training.options import StudentOptions, TrainingOptions, complete_recipe
 from understudy.training.student import make_student
 
 SHAPES = [(6, 6), (6, 16), (16, 6), (6, 6), (16, 6), (5, 1)]
@@ -58,7 +58,7 @@ def test_auto_is_bfloat16_where_there_are_matrix_units_that_torch_may_use(tmp_pa
     ids=["narrow", "wide", "checkpoint"],
 )
 def test_auto_is_float32_for_a_narrow_student_from_scratch_even_where_there_are_matrix_units(monkeypatch, student, settled):
-    monkeypatch.setattr(device, "_cpu_flags", lambda _root: ["amx_bf16"])
+    monkeypatch.setattr(device, "_read_cpu_flags", lambda _root: ["amx_bf16"])
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     on_cpu = TrainingOptions(device="cpu")
     assert on_cpu.settle(student).precision == settled
@@ -105,7 +105,7 @@ def test_muon_is_torchs_exactly_where_both_round_alike(monkeypatch):
 def test_matrices_that_are_too_large_to_go_together_change_as_alone(monkeypatch):
     together, alone = parameters(torch.float64), parameters(torch.float64)
     steps(Muon, together, 3)
-    monkeypatch.setattr("understudy.training.optimizer.TOGETHER", 1)
+    monkeypatch.setattr("understudy.training.optimizer.GROUP_SIZE", 1)
     steps(Muon, alone, 3)
     for one, other in zip(together, alone, strict=True):
         assert torch.allclose(one, other, rtol=1e-11, atol=1e-11)
@@ -132,7 +132,7 @@ SMALL = StudentOptions(hidden=32, layers=2, heads=2)
 
 @pytest.mark.parametrize(("precision", "maker"), [("float32", Muon), ("bfloat16", torch.optim.Muon)])
 def test_the_optimizer_of_a_precision_and_the_state_it_goes_on_from(precision, maker):
-    recipe = recipe_of(TrainingOptions(), SMALL)
+    recipe = complete_recipe(TrainingOptions(), SMALL)
     found = []
     for broken in (False, True):
         model, _ = make_student(SMALL, WORDS, seed=0)

@@ -13,7 +13,7 @@ from understudy.core.prompt_format import PromptFormat
 from understudy.core.tokens import assistant_turn, encode_messages, encode_text
 from understudy.core.values import Example, Problem, Segment
 from understudy.engines.local import load as loading
-from understudy.engines.local.checkpoint import open_checkpoint, read_config, tensors
+from understudy.engines.local.checkpoint import count_weights, open_checkpoint, read_config
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.gguf_file import describe_gguf
 from understudy.evaluation.run import answer
@@ -50,7 +50,7 @@ def test_the_header_says_what_it_is(file):
     assert describe_gguf(file) == "de-quantised from Q4_1 (SmolLM2-135M-Instruct.Q4_1.gguf, licence apache-2.0)"
     config = read_config(file)
     assert (config["hidden_size"], config["num_hidden_layers"], config["max_position_embeddings"]) == (576, 30, 8192)
-    assert sum(tensors(file).values()) == 134_515_008
+    assert sum(count_weights(file).values()) == 134_515_008
 
 
 def test_texts_become_the_tokens_of_its_own_tokenizer(tokenizer):

@@ -110,7 +110,7 @@ def test_sharing_is_worth_it_only_where_prompts_come_several_times():
 def test_a_visit_takes_as_many_different_chains_as_it_is_told():
     examples = rows(prompts=4, chains=5)  # 1 + 5 + 5 + 5
     order = VisitOrder(examples, visits="problem", batch_size=4, seed=3, per_visit=3)
-    assert order.most == 12
+    assert order.largest == 12
     drawn: dict[str, int] = {}
     for step in range(200):
         epoch = [examples[i] for i in order.batch(step)]

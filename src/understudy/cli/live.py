@@ -44,8 +44,8 @@ class Live(Watcher):
         kept = f", {cached} already done" if cached else ""
         self._console.print(f"{counted(len(stages), 'stage')} to do{kept}", style="dim", highlight=False)
 
-    def damaged(self, why: str) -> None:
-        self._console.print(Text(why, style="yellow"), soft_wrap=True)
+    def damaged(self, reason: str) -> None:
+        self._console.print(Text(reason, style="yellow"), soft_wrap=True)
 
     def started(self, stage: Stage[Any]) -> None:
         with self._lock:

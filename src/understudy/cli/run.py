@@ -78,7 +78,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
 def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
     """Yield why chains or answers are missing: one line for requests that failed, with the most common reason, and one for a
     sampling that stopped."""
-    if errors := [error for stage in plan.until(until) for error in stage.read_errors(directory)]:
+    if errors := [error for stage in plan.list_until(until) for error in stage.read_errors(directory)]:
         # Numbers and quoted pieces of prompts differ from request to request: without them, equal reasons read alike.
         alike = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
         most = max(alike.values(), key=len)
@@ -113,7 +113,7 @@ def finish(directory: Path, console: Console, *, page: bool) -> None:
 
 def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
     """Print the summary of each stage of ``kind``."""
-    for stage in plan.until(kind):
+    for stage in plan.list_until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
             known = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
@@ -126,7 +126,7 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
     """Print what running ``study`` in ``directory`` would do, without writing anything or asking a model."""
     plan = make_plan(study, fetch=False)
-    stages, absent = plan.until(until), plan.absent or {}
+    stages, absent = plan.list_until(until), plan.absent or {}
     title = f"{study.name} -> {directory}"
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
@@ -141,7 +141,7 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
     show_requests(plan, directory, console)
     if until == "answers":
         show_asking_arms(plan, directory, console)
-    for title, prompt in preview.first_prompts(plan):
+    for title, prompt in preview.list_first_prompts(plan):
         console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
@@ -151,22 +151,22 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if counted is None:
         console.print("teacher: the chains are recorded, so nothing is asked")
         return
-    left = f"{counted.left:,} to ask for"
-    if counted.paid or counted.most.requests != counted.left:
+    left = f"{counted.remaining:,} to ask for"
+    if counted.paid or counted.maximum.requests != counted.remaining:
         shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
-        left += f" in {counted.most.requests:,} requests{shared}"
+        left += f" in {counted.maximum.requests:,} requests{shared}"
     console.print(f"teacher: {counted.total:,} chains, {counted.in_ledger:,} already in the ledger, {left}")
     if not counted.paid:
         return
     teacher, (read, written) = plan.study.teacher, counted.expected
     how = "going by its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
     likely = "" if written is None else f"about {written:,.0f} to write, "
-    console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.most.written:,} to write (max_tokens)")
+    console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.maximum.written:,} to write (max_tokens)")
     if teacher.price is not None:
         likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
-        console.print(f"  money: {likely}at most {amount(counted.most.money)}")
-    single = counted.most_if_single
-    if not counted.probed and counted.most.requests < single.requests:
+        console.print(f"  money: {likely}at most {amount(counted.maximum.money)}")
+    single = counted.maximum_if_single
+    if not counted.probed and counted.maximum.requests < single.requests:
         money = f", {amount(single.money)}" if teacher.price else ""
         alone = f"{single.requests:,} requests, at most {single.tokens:,} tokens{money}"
         console.print(f"  if the endpoint gives only one reply per request (it has not been probed yet): {alone}")

@@ -13,7 +13,7 @@ from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import MethodWithRationale, SelectiveMethod
 from understudy.core.values import digest
-from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.engines.local.checkpoint import list_files, open_checkpoint
 from understudy.evaluation.faithfulness import Alteration
 from understudy.pipeline.cache import FileDigests, digest_files
 from understudy.pipeline.card import CARD
@@ -66,7 +66,7 @@ class SharedStages:
         """Collect what students from scratch have words for: the raw formats of the arms that train, and all methods' words."""
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
         trained = [method.format for arm, method in methods if trained_roles(arm, method)]
-        formats = {digest(describe(each)): each for each in trained if each.style == "raw"}
+        formats = {digest(describe(layout)): layout for layout in trained if layout.style == "raw"}
         words = {text for _, method in methods for text in getattr(method, "words", ())}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
@@ -81,36 +81,36 @@ class ArmPlanner:
         order = TopologicalSorter({role: self.method.needs.get(role, ()) for role in trains}).static_order()
         self.trains = [role for role in order if role in trains]
         """The roles that it trains, each after those that it needs."""
-        self.selection = self._selection() if self.trains else None
+        self.selection = self._plan_selection() if self.trains else None
 
-    def places(self) -> Iterator[tuple[ArmStage, Stage[Any]]]:
+    def list_stages(self) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """Yield every stage of the arm with what it is to the arm, in an order in which they can run: its selection, and per seed
         the students by role, the answers by split, and the answers to the first split with gold in place of a part. An arm that
         trains nothing has neither selection nor students."""
         study, evaluation = self.study, self.study.evaluation
         if self.selection is not None:
-            yield self._place("selection", 0, "", self.selection)
+            yield self._name("selection", 0, "", self.selection)
         for seed in range(study.seed, study.seed + study.seeds) if self.trains else (study.seed,):
             suffix = f", seed {seed}" if study.seeds > 1 and self.trains else ""
             students: dict[str, StudentStage] = {}
             for role in self.trains:
-                students[role] = self._student(role, seed, suffix)
-                yield self._place("student", seed, role, students[role])
-            cast, label = self._cast(students), f"{self.arm.name}{suffix}"
+                students[role] = self._plan_student(role, seed, suffix)
+                yield self._name("student", seed, role, students[role])
+            cast, label = self._cast_parts(students), f"{self.arm.name}{suffix}"
             for split in evaluation.splits:
-                own = self._answers(f"{label}, {split}", split, seed, cast)
-                yield self._place("answers", seed, split, own)
+                stage = self._plan_answers(f"{label}, {split}", split, seed, cast)
+                yield self._name("answers", seed, split, stage)
                 if evaluation.faithfulness and split == evaluation.splits[0]:
-                    yield from self._probes(label, own)
+                    yield from self._plan_probes(label, stage)
             if evaluation.attribution and evaluation.scored:
                 for part in swapped_parts(self.arm, self.method):
-                    again, swapped = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: answers.GoldPlayer()}
-                    yield self._place("gold", seed, part, self._answers(again, evaluation.splits[0], seed, swapped, swapped=True))
+                    title, gold = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: answers.GoldPlayer()}
+                    yield self._name("gold", seed, part, self._plan_answers(title, evaluation.splits[0], seed, gold, swapped=True))
 
-    def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[ArmStage, Stage[Any]]:
+    def _name(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[ArmStage, Stage[Any]]:
         return ArmStage(self.arm.name, what, seed, name, stage.folder), stage
 
-    def _selection(self) -> SelectionStage:
+    def _plan_selection(self) -> SelectionStage:
         shared, selective = self.shared, isinstance(self.method, SelectiveMethod)
         encoder = sorted(find_encoder(name).rglob("*")) if (name := self.arm.select.encoder) else []
         return SelectionStage(
@@ -126,18 +126,18 @@ class ArmPlanner:
             encoder=digest_files(filter(Path.is_file, encoder), "select.encoder"),
         )
 
-    def _student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:
+    def _plan_student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:
         """Plan the student of ``role``, trained on all problems or on those outside ``fold``, and the students that it needs."""
         assert self.selection is not None, "only arms that train have students"
         shared, arm, method, study = self.shared, self.arm, self.method, self.study
-        student, files = self._start(role)
+        student, files = self._open_start(role)
         dev = Dev(split=study.evaluation.dev, problems=study.evaluation.dev_problems, check=study.checks[0])
         label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
         return StudentStage(
             label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
             selection=self.selection,
             folds={
-                need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds))
+                need: tuple(self._plan_student(need, seed, suffix, i) for i in range(method.folds))
                 for need in method.needs.get(role, ())
             },
             name=arm.method,
@@ -154,27 +154,27 @@ class ArmPlanner:
             answering=study.evaluation.answering,
         )
 
-    def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
+    def _open_start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """Return the student before training, with its checkpoint as a checked directory, and the files that decide it."""
-        student, where = student_of_role(self.study, self.arm, role), self.arm.where("student", role)
+        student, location = student_of_role(self.study, self.arm, role), self.arm.where("student", role)
         if student.checkpoint is None:
             return student, {}
         if student.lora is not None and importlib.util.find_spec("peft") is None:
-            raise StudyError(f"{where}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
+            raise StudyError(f"{location}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
         try:
             chats, fetch = self.method.format.style == "messages", self.shared.absent is None
             directory = open_checkpoint(student.checkpoint, self.study.root, chats=chats, fetch=fetch)
             if student.lora is not None:
-                check_lora(student.lora, directory, where=where)
+                check_lora(student.lora, directory, location=location)
         except CheckpointError as error:
             if self.shared.absent is not None and isinstance(error, AbsentError):
                 self.shared.absent[student.checkpoint] = str(error)
                 return student, FileDigests({student.checkpoint: "absent"})  # no run has such a key
-            raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
+            raise StudyError(f"{location}.checkpoint = {student.checkpoint!r}: {error}") from error
         card = [path for path in [directory / CARD] if path.is_file()]
-        return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")
+        return replace(student, checkpoint=str(directory)), digest_files([*list_files(directory), *card], "checkpoint")
 
-    def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
+    def _cast_parts(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
         """Say who plays each part."""
         parts = parts_of(self.method)
         cast: dict[str, answers.Player] = {}
@@ -182,7 +182,7 @@ class ArmPlanner:
             if model == "trained":
                 cast[part] = answers.TrainedPlayer(students[parts[part]])
             elif model == "untrained":
-                student, files = self._start(parts[part])
+                student, files = self._open_start(parts[part])
                 assert student.checkpoint is not None, "the study was validated"
                 cast[part] = answers.UntrainedPlayer(files, student.checkpoint)
             elif model == "teacher":
@@ -192,18 +192,18 @@ class ArmPlanner:
                 cast[part] = answers.GoldPlayer()
         return cast
 
-    def _probes(self, label: str, own: answers.AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
-        """Plan the answers of ``own`` again, after altered rationales, if trained students write each rationale once."""
-        if own.votes > 1 or own.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
+    def _plan_probes(self, label: str, base: answers.AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
+        """Plan the answers of ``base`` again, after altered rationales, if trained students write each rationale once."""
+        if base.votes > 1 or base.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
             return
         roles = self.method.rationale_roles
-        students = {role: player.student for role in roles if isinstance(player := own.cast.get(role), answers.TrainedPlayer)}
-        for how in get_args(Alteration) if len(students) == len(roles) else ():
-            cast = {**own.cast, **{role: answers.ProbePlayer(student, own, how) for role, student in students.items()}}
-            stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)
-            yield self._place("probe", own.seed, how, stage)
+        students = {role: player.student for role in roles if isinstance(player := base.cast.get(role), answers.TrainedPlayer)}
+        for change in get_args(Alteration) if len(students) == len(roles) else ():
+            cast = {**base.cast, **{role: answers.ProbePlayer(student, base, change) for role, student in students.items()}}
+            stage = self._plan_answers(f"{label}, {base.split}, rationale: {change}", base.split, base.seed, cast, swapped=True)
+            yield self._name("probe", base.seed, change, stage)
 
-    def _answers(self, label: str, split: str, seed: int, cast: Players, *, swapped: bool = False) -> answers.AnswersStage:
+    def _plan_answers(self, label: str, split: str, seed: int, cast: Players, *, swapped: bool = False) -> answers.AnswersStage:
         """Plan the answers of the arm to ``split``, with its parts played as ``cast`` says."""
         study, decode = self.study, self.arm.decode
         asks_teacher = any(isinstance(player, answers.TeacherPlayer) for player in cast.values())

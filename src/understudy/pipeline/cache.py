@@ -36,9 +36,9 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)  # ma
 
 
 @functools.cache
-def _imports(module: str) -> tuple[str, frozenset[str]]:
+def _read_imports(module: str) -> tuple[str, frozenset[str]]:
     """Return the digest of the source of ``module``, and the modules of ours or of its own package that it imports, even late."""
-    spec = _spec(module)
+    spec = _find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return "", frozenset()
     source = Path(spec.origin).read_text(encoding="utf-8")
@@ -50,34 +50,34 @@ def _imports(module: str) -> tuple[str, frozenset[str]]:
         elif isinstance(node, ast.ImportFrom):
             source_module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names |= {source_module} | {f"{source_module}.{alias.name}" for alias in node.names}
-    ours = {name for name in names if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _spec(name)}
-    return digest(source, size=32), frozenset(ours)
+    imported = {name for name in names if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _find_spec(name)}
+    return digest(source, size=32), frozenset(imported)
 
 
 @functools.cache
-def _spec(module: str) -> ModuleSpec | None:
+def _find_spec(module: str) -> ModuleSpec | None:
     """Find the spec of ``module``; None if it is not a module (the object in `from package.module import object`). Nothing is
     imported: `importlib.util.find_spec` would import the parent package, and torch takes seconds."""
     package = module.rpartition(".")[0]
     if not package:
         return importlib.util.find_spec(module)
-    within = _spec(package)
-    if within is None or within.submodule_search_locations is None:
+    parent = _find_spec(package)
+    if parent is None or parent.submodule_search_locations is None:
         return None
-    return PathFinder.find_spec(module, within.submodule_search_locations)
+    return PathFinder.find_spec(module, parent.submodule_search_locations)
 
 
-def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
+def hash_code(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
     """Hash the source of ``modules``, with everything of ours and of their own packages that they import, and the versions of
     ``libraries``."""
-    seen: dict[str, str] = {}
+    digests: dict[str, str] = {}
     todo = list(modules)
     while todo:
         module = todo.pop()
-        if module not in seen:
-            seen[module], imports = _imports(module)
+        if module not in digests:
+            digests[module], imports = _read_imports(module)
             todo.extend(imports)
-    return digest([sorted(seen.items()), [[name, installed_version(name)] for name in sorted(libraries)]])
+    return digest([sorted(digests.items()), [[name, installed_version(name)] for name in sorted(libraries)]])
 
 
 def installed_version(library: str) -> str:
@@ -97,12 +97,12 @@ class FileDigests(dict[str, str]):
         return ", ".join(f"{Path(path).name} {content}" for path, content in self.items())
 
 
-def digest_files(paths: Iterable[Path], where: str) -> FileDigests:
-    """Digest the files ``paths``. Raises StudyError for a missing file, naming the option ``where``."""
+def digest_files(paths: Iterable[Path], option: str) -> FileDigests:
+    """Digest the files ``paths``. Raises StudyError for a missing file, naming the option ``option``."""
     digests = FileDigests()
     for path in paths:
         if not path.is_file():
-            raise StudyError(f"{where}: there is no file {path}")
+            raise StudyError(f"{option}: there is no file {path}")
         digests[str(path)] = _digest_once(path, path.stat().st_ino, path.stat().st_ctime_ns)
     return digests
 
@@ -202,9 +202,9 @@ def remove_dependents(run: Path, key: str) -> None:
     manifests = {path: find_manifest(path) for path in (run / "stages").iterdir()}
     needs = {path: set(manifest.needs) for path, manifest in manifests.items() if manifest is not None}
     stale, keys = [], {key}
-    while more := [path for path in needs if path not in stale and needs[path] & keys]:
-        stale += more
-        keys |= {path.name.partition("-")[2] for path in more}
+    while dependents := [path for path in needs if path not in stale and needs[path] & keys]:
+        stale += dependents
+        keys |= {path.name.partition("-")[2] for path in dependents}
     for path in reversed(stale):
         remove(path)
 

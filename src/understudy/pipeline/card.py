@@ -103,5 +103,5 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
         return f"starts from an earlier student whose card cannot be read: {error}"
     if card.method != method:
         return f"starts from a student that was trained by {card.method}; now it is trained by {method}"
-    before, now = dict(card.options), dict(options)
-    return None if before == now else f"starts from a student that was trained with options {before}; now they are {now}"
+    old, new = dict(card.options), dict(options)
+    return None if old == new else f"starts from a student that was trained with options {old}; now they are {new}"

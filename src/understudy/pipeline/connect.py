@@ -35,10 +35,10 @@ FINDINGS = {
 """What replies showed -> the message about it."""
 
 
-def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
+def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, report: Progress) -> tuple[Engine, Capabilities]:
     """Make ``engine`` ready to be asked through ``ledger``; return it and the capabilities of its endpoint.
 
-    ``tell`` receives warnings. ``paths``: replies drawn from one prompt (1: a single one, or greedy). Raises AccountError, and
+    ``report`` receives warnings. ``paths``: replies drawn from one prompt (1: a single one, or greedy). Raises AccountError, and
     StudyError if an endpoint does not give what the study needs.
     """
     if not isinstance(engine, AsyncEngine | LocalEngine):
@@ -52,37 +52,37 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     if not isinstance(engine, EndpointEngine):
         return engine, {}
     options = engine.options
-    engine.tell = lambda line: tell("teacher", 0, 0, line)
+    engine.tell = lambda line: report("teacher", 0, 0, line)
     if engine.concurrency < options.concurrency:
-        few = "this process may not open more files (`ulimit -n`)"
-        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {few}")
+        reason = "this process may not open more files (`ulimit -n`)"
+        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {reason}")
     batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
-    found: Capabilities = {}
+    capabilities: Capabilities = {}
     if not options.batch:
         batches.settle_earlier()
-        found = probe_endpoint(engine, ledger, paths=paths, tell=tell)
+        capabilities = probe_endpoint(engine, ledger, paths=paths, report=report)
     engine.findings = Findings(partial(record_findings, engine, ledger))  # the replies of the probe are not among them
-    ledger.at_end.callback(note_findings, engine, ledger, tell)
-    return batches if options.batch else engine, found
+    ledger.at_end.callback(note_findings, engine, ledger, report)
+    return batches if options.batch else engine, capabilities
 
 
-def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
+def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, report: Progress) -> Capabilities:
     """Return the capabilities of each address of ``engine``, which remembers them. Addresses that ``ledger`` does not know are
     probed; those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import probe
 
-    known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if "n" not in known.get(engine.url_of(address), {})]
-    for url, facts in probe(engine, new, ledger).items() if new else ():
+    capabilities = ledger.capabilities(engine.identity)
+    unprobed = [address for address in engine.addresses if "n" not in capabilities.get(engine.url_of(address), {})]
+    for url, facts in probe(engine, unprobed, ledger).items() if unprobed else ():
         ledger.note_capabilities(engine.identity, url, facts)
-        known[url] = known.get(url, {}) | facts
-    remember(engine, known)
+        capabilities[url] = capabilities.get(url, {}) | facts
+    remember(engine, capabilities)
     for address in engine.addresses:
-        facts = known.get(engine.url_of(address), {})
+        facts = capabilities.get(engine.url_of(address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
-                tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
-    return {url: facts for address in engine.addresses if (facts := known.get(url := engine.url_of(address), {}))}
+                report("teacher", 0, 0, warning.format(url=address.url, paths=paths))
+    return {url: facts for address in engine.addresses if (facts := capabilities.get(url := engine.url_of(address), {}))}
 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
@@ -93,13 +93,13 @@ def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]
     return facts
 
 
-def note_findings(engine: EndpointEngine, ledger: Ledger, tell: Progress) -> None:
+def note_findings(engine: EndpointEngine, ledger: Ledger, report: Progress) -> None:
     """Record and report what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
-        tell("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
+        report("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
 
 
-def remember(engine: EndpointEngine, known: Capabilities) -> None:
-    """Tell ``engine`` which of its addresses take ``n``; ``known``: the capabilities of each."""
+def remember(engine: EndpointEngine, capabilities: Capabilities) -> None:
+    """Tell ``engine`` which of its addresses take ``n``; ``capabilities``: the capabilities of each."""
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(known.get(engine.url_of(address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(capabilities.get(engine.url_of(address), {}).get("n", ""))

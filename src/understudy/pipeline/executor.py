@@ -44,7 +44,7 @@ class LocalProcesses(ProcessPoolExecutor):
         self._queue: Queue[Event] = context.Queue()
         self._closed = threading.Event()
         arguments = (self._queue, context.Value("i", 0), workers, dict(plugins), tuple(gpus))
-        super().__init__(workers, mp_context=context, initializer=_start, initargs=arguments)
+        super().__init__(workers, mp_context=context, initializer=_start_worker, initargs=arguments)
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -72,7 +72,7 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
+def _start_worker(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
     """Set up a worker: one thread for arithmetic, and one GPU. It leaves Ctrl-C to the parent, and ends when the parent ends.
     ``started``: a counter that all workers share."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -82,9 +82,9 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
     _events, _at_once = events, workers
     if gpus:
         with started.get_lock():
-            number = started.value
+            index = started.value
             started.value += 1
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[index % len(gpus)]
         _at_once = -(-workers // len(gpus))
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # on a GPU, because each step has other shapes
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

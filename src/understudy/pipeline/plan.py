@@ -50,7 +50,7 @@ class Plan(SharedStages):
             add(stage)
         return ordered
 
-    def until(self, kind: Kind) -> list[Stage[Any]]:
+    def list_until(self, kind: Kind) -> list[Stage[Any]]:
         """List the stages up to and including ``kind``."""
         return [stage for stage in self.stages.values() if stage.kind in KINDS[: KINDS.index(kind) + 1]]
 
@@ -61,7 +61,7 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     plugins = study.load_plugins()
     exemplars = study.exemplars
     if exemplars.file is not None:
-        exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
+        exemplars = replace(exemplars, file=str(study.resolve(exemplars.file)))
     problems = _plan_problems(study, exemplars)
     engine = study.teacher.prepare_engine(study.root, problems.task)
     files = digest_files(engine.files(), "teacher")
@@ -69,17 +69,17 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     verdicts = _plan_verdicts(study, problems, chains)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if engine.asks else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
-    places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
+    places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).list_stages()}
     return Plan(**vars(shared), places=places, plugins=plugins)
 
 
 def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -> VerdictsStage:
     try:
-        relabels = read_relabels(study.path_of(study.relabels), study.checks[0]) if study.relabels else {}
+        relabels = read_relabels(study.resolve(study.relabels), study.checks[0]) if study.relabels else {}
     except DataError as error:
         raise StudyError(f"study.relabels: {error}; `understudy view RUN --rater NAME` or `understudy judge` writes it") from None
-    outcomes = {name: {chain: one.outcome for (check, chain), one in relabels.items() if check == name} for name in study.checks}
-    outcomes = {name: of_chains for name, of_chains in outcomes.items() if of_chains}
+    outcomes = {name: {chain: row.outcome for (check, chain), row in relabels.items() if check == name} for name in study.checks}
+    outcomes = {name: changed for name, changed in outcomes.items() if changed}
     label = ", ".join(study.checks)
     return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=relabels)
 

@@ -18,22 +18,22 @@ from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict, grouped
-from understudy.engines.local.checkpoint import context_of, read_config
+from understudy.engines.local.checkpoint import read_config, read_context
 from understudy.engines.local.device import settle_device
 from understudy.engines.remote.options import Endpoint
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
-from understudy.pipeline.run import only_runner
+from understudy.pipeline.run import hold_run
 from understudy.pipeline.stages.answers import AnswersStage, TeacherPlayer
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
-from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
+from understudy.pipeline.stages.problems import ProblemsStage, make_pool
 from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
-from understudy.training.memory import estimate, free_on, planned_shape, settle_micro_batch, size
+from understudy.training.memory import estimate, format_size, measure_free, plan_shape, settle_micro_batch
 
 LETTERS = 258
 """The tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -47,9 +47,9 @@ class TeacherRequests:
     """Chains of the corpus."""
     in_ledger: int = 0
     """Chains whose reply is in the ledger."""
-    most: Spend = NOTHING
+    maximum: Spend = NOTHING
     """The requests to send, each for up to ``n`` replies, and the most that they may cost."""
-    most_if_single: Spend = NOTHING
+    maximum_if_single: Spend = NOTHING
     """The same, if each request gives only one reply: one for each reply to ask for. Without sampling, equal requests share one."""
     paid: bool = False
     """Whether the teacher is an endpoint; the fields that follow are known only then."""
@@ -67,16 +67,16 @@ class TeacherRequests:
 
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
         """Count a reply to ask for; ``shared``: the previous request also asks for it."""
-        most = worst(request, price)
-        self.most_if_single += most
+        cost = worst(request, price)
+        self.maximum_if_single += cost
         if shared:
-            self.most += Spend(0, 0, most.written, price.of(0, most.written) if price else 0.0)
+            self.maximum += Spend(0, 0, cost.written, price.of(0, cost.written) if price else 0.0)
             return
         self.prompts += prompt_bytes(request.ask.prompt)
-        self.most += most
+        self.maximum += cost
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return self.total - self.in_ledger
 
     @property
@@ -85,7 +85,7 @@ class TeacherRequests:
         the tokens read follow from `BYTES_PER_TOKEN`, and those written are unknown (None)."""
         if self.means is None:
             return self.prompts / BYTES_PER_TOKEN, None
-        return self.most.requests * self.means[0], self.most_if_single.requests * self.means[1]
+        return self.maximum.requests * self.means[0], self.maximum_if_single.requests * self.means[1]
 
 
 @lru_cache(maxsize=1)  # a dry run needs them three times
@@ -103,54 +103,54 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     sampling = stage.sampling(load_problems(plan.problems))
     ledger, paid = run / "ledger.sqlite", stage.engine.paid
     if not ledger.is_file() and not paid:
-        return TeacherRequests(sampling.total, most=Spend(sampling.total))
+        return TeacherRequests(sampling.total, maximum=Spend(sampling.total))
     engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
     block = teacher.allocation.first if teacher.allocation else sampling.total
     with ExitStack() as stack:
         store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True)) if ledger.is_file() else None
-        probed, others = _recall_endpoint(engine, store)
-        counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
+        probed, identities = _recall_endpoint(engine, store)
+        requests = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
         if paid and store is not None:
-            counted.means, counted.spent = store.means(engine.identity), store.spent
-        asked: set[str] = set()
-        last: tuple[Request, int] | None = None
+            requests.means, requests.spent = store.means(engine.identity), store.spent
+        keys: set[str] = set()
+        previous: tuple[Request, int] | None = None
         room = 0
-        for path, flow in sampling.flows(_paths(sampling, engine.identity, store)):
-            ask = _first_call(flow)
+        for path, flow in sampling.flows(_choose_paths(sampling, engine.identity, store)):
+            ask = _take_first_call(flow)
             if ask is None:
                 continue
-            counted.total += 1
+            requests.total += 1
             decoding = GREEDY if path.index == GREEDY_PATH else ask.decoding or sampling.decoding
             request = Request(ask, decoding, path.index if decoding.temperature else 0)
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:
-                counted.in_ledger += 1
+                requests.in_ledger += 1
                 continue
-            for other in others:
-                counted.under_other_engines[other] += store is not None and store.get(request.key(other)) is not None
-            if key not in asked:  # greedy: one reply for all paths
-                asked.add(key)
+            for identity in identities:
+                requests.under_other_engines[identity] += store is not None and store.get(request.key(identity)) is not None
+            if key not in keys:  # greedy: one reply for all paths
+                keys.add(key)
                 # The driver shares a request between consecutive asks of one round that differ only in their path.
-                shared = bool(room and last and last[1] == round_ and last[0].differs_in_path(request))
-                counted.add(request, teacher.price, shared=shared)
-                room = room - 1 if shared else counted.n - 1
-                last = request, round_
-    return counted
+                shared = bool(room and previous and previous[1] == round_ and previous[0].differs_in_path(request))
+                requests.add(request, teacher.price, shared=shared)
+                room = room - 1 if shared else requests.n - 1
+                previous = request, round_
+    return requests
 
 
 def count_answers(plan: Plan, run: Path) -> Spend | None:
     """Return the most that the first requests of arms in which the teacher answers may still cost; None if no arm asks it."""
     problems, total = load_problems(plan.problems), NOTHING
-    asking = [stage for stage in plan.stages.values() if isinstance(stage, AnswersStage) and stage.teacher and not stage.done(run)]
-    for stage in asking:
-        pool = exemplar_pool(problems, stage.exemplars, prompts=stage.prompts)
+    stages = [stage for stage in plan.stages.values() if isinstance(stage, AnswersStage) and stage.teacher and not stage.done(run)]
+    for stage in stages:
+        pool = make_pool(problems, stage.exemplars, prompts=stage.prompts)
         for problem in (problem for problem in problems if problem.split == stage.split):
-            calls = _first_calls(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
-            of_teacher = [call for call in calls if isinstance(stage.cast[call.role], TeacherPlayer)]
+            calls = _take_first_calls(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
+            calls_of_teacher = [call for call in calls if isinstance(stage.cast[call.role], TeacherPlayer)]
             price = stage.teacher.price if stage.teacher else None
-            most = [worst(Request(call, stage.decoding, 0), price) for call in of_teacher]
-            total = sum(most * stage.votes, total)
-    return total if asking else None
+            costs = [worst(Request(call, stage.decoding, 0), price) for call in calls_of_teacher]
+            total = sum(costs * stage.votes, total)
+    return total if stages else None
 
 
 def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[str]]:
@@ -161,11 +161,11 @@ def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[s
     if store is None or not isinstance(engine, EndpointEngine):
         return not isinstance(engine, AsyncEngine) or engine.n == 1, []
     remember(engine, store.capabilities(engine.identity))
-    others = [other for other in store.identities() if other != engine.identity and other.endswith(engine.model)]
-    return engine.n == 1 or all(address.takes_n for address in engine.addresses), others
+    same_model = [identity for identity in store.identities() if identity != engine.identity and identity.endswith(engine.model)]
+    return engine.n == 1 or all(address.takes_n for address in engine.addresses), same_model
 
 
-def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:
+def _choose_paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:
     """Return the teacher's paths: the same number for each problem, or as an allocation decides by the replies in ``store``. The
     allocation of the rest is unknown: the estimate gives it to the problems that have the fewest."""
     if sampling.allocation is None:
@@ -176,12 +176,12 @@ def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[s
         def refuse(_: Request) -> Reply:
             raise BudgetError("not asked yet")
 
-        known = ScriptedEngine(refuse, identity=identity)
-        for done in iter_chains(sampling, known, store):
+        recorded = ScriptedEngine(refuse, identity=identity)
+        for done in iter_chains(sampling, recorded, store):
             paths[done.path.problem] += 1
-    while (left := sampling.total - paths.total()) > 0:
-        least = min(paths.values())
-        for name in [name for name, n in paths.items() if n == least][:left]:
+    while (remaining := sampling.total - paths.total()) > 0:
+        minimum = min(paths.values())
+        for name in [name for name, n in paths.items() if n == minimum][:remaining]:
             paths[name] += 1
     return {name: range(n) for name, n in paths.items()}
 
@@ -197,44 +197,44 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     if student.checkpoint is None:
         words = len({word for p in load_problems(plan.problems) if p.split == "train" for word in p.question.split()}) + LETTERS
     else:
-        context = min(context, context_of(read_config(Path(student.checkpoint))) or context)
-    shape = planned_shape(student, vocabulary=words)
+        context = min(context, read_context(read_config(Path(student.checkpoint))) or context)
+    shape = plan_shape(student, vocabulary=words)
     half = context // 2
-    most = context if shape.encoder else context - half
-    memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    free = free_on(settle_device(options.device))
-    left = None if free is None else free - memory.weights
+    target = context if shape.encoder else context - half
+    memory = estimate(shape, options, source=context if shape.encoder else half, target=target)
+    free = measure_free(settle_device(options.device))
+    remaining = None if free is None else free - memory.weights
     rows = options.batch_size * options.chains_per_visit
-    examples = max(1, settle_micro_batch(memory, options, most=rows, free=left))
-    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
+    examples = max(1, settle_micro_batch(memory, options, examples=rows, free=remaining))
+    return f"{format_size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
-def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
+def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield (what it is, the filled-in prompt) for the teacher, and for the first turn of each method's students."""
     study, problems = plan.study, load_problems(plan.problems)
     if isinstance(plan.chains, SampledChainsStage):
         sampling = plan.chains.sampling(problems)
-        first = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
-        ask = _first_call(first[1]) if first else None
+        entry = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
+        ask = _take_first_call(entry[1]) if entry else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)
-    asked = next((p for p in problems if p.split in study.evaluation.splits), None)
-    if asked is None:
+    evaluated = next((p for p in problems if p.split in study.evaluation.splits), None)
+    if evaluated is None:
         return
     for arm, *_ in grouped((arm.method, arm) for arm in study.arms).values():
         stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))
-        pool = exemplar_pool(problems, study.exemplars, prompts=stage.prompts)
-        ask = _first_call(stage.method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed), pool))
+        pool = make_pool(problems, study.exemplars, prompts=stage.prompts)
+        ask = _take_first_call(stage.method.solve(evaluated.blind(), SamplePath(evaluated.id, 0, study.seed), pool))
         if ask is not None:
             yield f"{ask.role} ({arm.method})", prompt_text(ask.prompt)
 
 
-def _first_call(flow: Any) -> Call | None:
+def _take_first_call(flow: Any) -> Call | None:
     """Return the first `Call` that a flow asks, or None if it asks nothing."""
-    return next(iter(_first_calls(flow)), None)
+    return next(iter(_take_first_calls(flow)), None)
 
 
-def _first_calls(flow: Any) -> Sequence[Call]:
+def _take_first_calls(flow: Any) -> Sequence[Call]:
     """Return the calls that a flow asks first, all at once."""
     ask: Call | Sequence[Call] | None = next(flow, None)
     flow.close()
@@ -267,27 +267,27 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     """
     plan = make_plan(study)
     problems = load_problems(plan.problems)
-    learn = [problem for problem in problems if problem.split == "train"]
-    if not learn:
+    train = [problem for problem in problems if problem.split == "train"]
+    if not train:
         raise DataError("the task has no training question to try")
     stage = plan.chains
     if isinstance(stage, RecordedChainsStage):
-        known = {problem.id: problem for problem in learn}
-        chains, _ = stage.engine.read(known)
-        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)], {})
+        by_id = {problem.id: problem for problem in train}
+        chains, _ = stage.engine.read(by_id)
+        return Trial(plan, [_judge(study, by_id[chain.problem], chain) for chain in islice(chains, n)], {})
     assert isinstance(stage, SampledChainsStage)
-    with only_runner(directory):
+    with hold_run(directory):
         # Not in a batch: whoever tries does not wait a day for one.
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
         trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
-        sampling = trial.sampling(problems)._replace(problems=learn[:n])
+        sampling = trial.sampling(problems)._replace(problems=train[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent, trial=True)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
-    return Trial(plan, [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]], endpoints)
+    return Trial(plan, [_judge(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in train[:n]], endpoints)
 
 
-def _judged(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:
+def _judge(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:
     if chain is None:
         return TrialQuestion(problem, None, None, error)
     name = study.checks[0]

@@ -15,7 +15,7 @@ from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.core.processes import cores, hold
 from understudy.corpus.store import write_text
-from understudy.engines.local.device import gpu_names
+from understudy.engines.local.device import list_gpus
 from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
@@ -32,7 +32,7 @@ class Watcher:
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         """Called before ``stages`` run; ``cached`` others are done already."""
 
-    def damaged(self, why: str) -> None:
+    def damaged(self, reason: str) -> None:
         """Called when a finished stage must be made again, with the reason."""
 
     def event(self, event: Event) -> None:
@@ -52,17 +52,17 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     """
     plan = make_plan(study)
     run = _Run(plan, directory, watcher or Watcher(), workers)
-    with only_runner(directory), _save_plan(plan, directory):
-        stages, chains = plan.until(until), plan.chains
+    with hold_run(directory), _save_plan(plan, directory):
+        stages, chains = plan.list_until(until), plan.chains
         for stage in stages:
-            if is_done(where := stage.directory(directory)) and (why := find_damage(where, deep=True)):
-                run.watcher.damaged(f"{why}; {stage.kind} {stage.label} is made again")
-                remove(where)
+            if is_done(folder := stage.directory(directory)) and (damage := find_damage(folder, deep=True)):
+                run.watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
+                remove(folder)
         if is_done(chains.directory(directory)) and not chains.done(directory):
             # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
             run.perform([chains], cached=len(stages) - 1)
-        tried = [chains.key] if is_done(chains.directory(directory)) else []
-        todo = [stage for stage in stages if stage.key not in tried and not stage.done(directory)]
+        asked = [chains.key] if is_done(chains.directory(directory)) else []
+        todo = [stage for stage in stages if stage.key not in asked and not stage.done(directory)]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
         run.perform(todo, cached=len(stages) - len(todo))
@@ -72,13 +72,13 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
 @contextmanager
 def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
     """Save ``plan`` for `ls`, `results` and `gc`; restore the previous one if the plan's input turns out wrong (UserError)."""
-    before = {path: path.read_text(encoding="utf-8") for path in [directory / "study.toml", directory / PLAN] if path.is_file()}
+    previous = {path: path.read_text(encoding="utf-8") for path in [directory / "study.toml", directory / PLAN] if path.is_file()}
     try:
         write_text(directory / "study.toml", plan.study.text)
         save_plan(plan, directory)
         yield
     except UserError:
-        for path, text in before.items():
+        for path, text in previous.items():
             write_text(path, text)
         raise
 
@@ -101,16 +101,16 @@ class _Run:
             if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
                 extra = "encoder" if "sentence_transformers" in missing else "train"
                 raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
-        gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
-        together = max(stage.processes for stage in todo)
-        gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
-        alone = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
-        size = min(self.workers or len(gpus) or (1 if alone else max(1, cores() // together)), len(todo))
+        gpus = list_gpus() if any(stage.device == "cuda" for stage in todo) else []
+        processes = max(stage.processes for stage in todo)
+        gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
+        single_gpu = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
+        workers = min(self.workers or len(gpus) or (1 if single_gpu else max(1, cores() // processes)), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
-        with LocalProcesses(size, self.watcher.event, self.plan.plugins, gpus) as pool:
+        with LocalProcesses(workers, self.watcher.event, self.plan.plugins, gpus) as pool:
             try:
                 while self.waiting or self.running:
-                    self._start_ready(pool, size)
+                    self._start_ready(pool, workers)
                     done, _ = wait(self.running, return_when=FIRST_COMPLETED)
                     for future in sorted(done, key=lambda future: future.exception() is not None):  # a failure ends the run
                         self._finish(future)
@@ -118,16 +118,16 @@ class _Run:
                 pool.stop()
                 raise
 
-    def _start_ready(self, pool: LocalProcesses, size: int) -> None:
+    def _start_ready(self, pool: LocalProcesses, workers: int) -> None:
         """Submit stages that can begin now, one for each idle worker, so that what is shown as running does run."""
-        while len(self.running) < size and (stage := next(self._ready(), None)) is not None:
+        while len(self.running) < workers and (stage := next(self._find_ready(), None)) is not None:
             for plugin, digest in self.plan.plugins.items():
                 load(Path(plugin), digest=digest)
             del self.waiting[stage.key]
             self.running[pool.submit(perform, stage, self.directory)] = stage
             self.watcher.started(stage)
 
-    def _ready(self) -> Iterator[Stage[Any]]:
+    def _find_ready(self) -> Iterator[Stage[Any]]:
         """Yield the stages whose needs are done, in plan order, but students first: they take longest. Only one at a time pays the
         teacher."""
         paying = any(stage.pays for stage in self.running.values())
@@ -141,8 +141,8 @@ class _Run:
         try:
             summary, seconds = future.result()
         except BrokenProcessPool:
-            died = f"{stage.kind} {stage.label}: its process ended without a message, perhaps out of memory"
-            raise UnderstudyError(f"{died}. What was done is kept: run it again, with --workers 1 if memory is short") from None
+            reason = f"{stage.kind} {stage.label}: its process ended without a message, perhaps out of memory"
+            raise UnderstudyError(f"{reason}. What was done is kept: run it again, with --workers 1 if memory is short") from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
@@ -151,8 +151,8 @@ class _Run:
 
 def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:
     """Mark ``stage`` as done in the directory ``run``. If it was done before with other chains, remove what was made from those."""
-    where = stage.directory(run)
-    if isinstance(summary, ChainsSummary) and is_done(where) and stage.read_summary(run).corpus != summary.corpus:
+    folder = stage.directory(run)
+    if isinstance(summary, ChainsSummary) and is_done(folder) and stage.read_summary(run).corpus != summary.corpus:
         remove_dependents(run, stage.key)
     manifest = Manifest(
         kind=stage.kind,
@@ -163,31 +163,31 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
         inputs={field.name: describe(getattr(stage, field.name)) for field in keyed_fields(stage)},
         summary=asdict(summary),
     )
-    write_manifest(where, manifest)
+    write_manifest(folder, manifest)
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for something that could not be scored."""
-    asked, students = study.evaluation, [stage for stage in todo if isinstance(stage, StudentStage)]
+    evaluation, students = study.evaluation, [stage for stage in todo if isinstance(stage, StudentStage)]
     needed = {stage.dev.split for stage in students if stage.dev is not None}
-    if asked.scored and any(stage.kind in ("student", "answers") for stage in todo):
-        needed |= set(asked.splits)
+    if evaluation.scored and any(stage.kind in ("student", "answers") for stage in todo):
+        needed |= set(evaluation.splits)
     if any(stage.selection.needs_gold for stage in students):
         needed.add("train")
-    if bare := [split for split in problems.without_gold if split in needed]:
+    if lacks := [split for split in problems.without_gold if split in needed]:
         unlabelled = 'to train without gold answers, set select = { keep = "all" } or { check = "majority" }'
-        free = "if the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
-        none = f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
-        raise StudyError(f"{none} the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}")
+        unscored = "if the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
+        text = f"evaluation: no problem of split {lacks[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
+        raise StudyError(f"{text} the chains (sample, check, select); {unlabelled if lacks[0] == 'train' else unscored}")
 
 
 @contextmanager
-def only_runner(directory: Path) -> Iterator[None]:
+def hold_run(directory: Path) -> Iterator[None]:
     """Hold the run directory, and make it if it does not exist. A second runner gets an error that names the first."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             (directory / "stages").mkdir(parents=True, exist_ok=True)
-            held.enter_context(hold(directory / ".lock", "is running a study there; wait, or give another --out"))
+            stack.enter_context(hold(directory / ".lock", "is running a study there; wait, or give another --out"))
         except OSError as error:
             raise UserError(f"{directory}: cannot be created or written ({error.strerror}); give another one with --out") from None
         yield

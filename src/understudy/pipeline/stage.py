@@ -17,7 +17,7 @@ from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
 from understudy.core.values import digest
 from understudy.engines.local.device import SettledDevice
-from understudy.pipeline.cache import code_version, find_manifest, read_summary
+from understudy.pipeline.cache import find_manifest, hash_code, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 ERRORS = "errors.json"
@@ -91,8 +91,8 @@ class Stage(Generic[S]):
     @cached_property
     def key(self) -> str:
         """The name of the result: a digest of all fields that decide it, the keys of its needs, and the code that makes it."""
-        version = code_version([type(self).__module__, *self.modules()], self.libraries())
-        return digest([self.kind, {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}, version])
+        version = hash_code([type(self).__module__, *self.modules()], self.libraries())
+        return digest([self.kind, {field.name: describe(getattr(self, field.name)) for field in keyed_fields(self)}, version])
 
     @property
     def folder(self) -> str:
@@ -101,7 +101,7 @@ class Stage(Generic[S]):
 
     def needs(self) -> "Iterator[Stage[Any]]":
         """Yield the stages that must be done before: those among its fields, unless a kind adds more."""
-        yield from (value for each in keyed_fields(self) if isinstance(value := getattr(self, each.name), Stage))
+        yield from (value for field in keyed_fields(self) if isinstance(value := getattr(self, field.name), Stage))
 
     def directory(self, run: Path) -> Path:
         """Return the directory of its files in the run directory ``run``."""

@@ -19,7 +19,7 @@ from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_header, read_rows, write_rows
 from understudy.evaluation.worth import CorpusMeter
 from understudy.pipeline.cache import digest_files
-from understudy.pipeline.stages.selection import chosen_ids, learned_problems
+from understudy.pipeline.stages.selection import filter_learned, read_chosen
 from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
@@ -122,7 +122,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm: {', '.join(map(repr, run.arms))}")
     problems, chains = {p.id: p for p in run.problems}, list(read_rows(run.chains_file, Chain))
     if arm is not None:
-        ids = chosen_ids(run.selection(run.arm(arm).name))
+        ids = read_chosen(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
     try:
         outcomes = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
@@ -137,7 +137,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students; export its chains instead")
-    learn = learned_problems(run.problems, run.selection(arm))
+    learn = filter_learned(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=outcomes, seed=run.study.seed)
     return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=run.study.seed)]
 

@@ -13,7 +13,7 @@ from understudy.core.tokens import assistant_turn, encode_source, render_message
 from understudy.core.values import Problem
 from understudy.corpus.card import require_terms
 from understudy.corpus.store import write_text
-from understudy.engines.local.checkpoint import context_of, read_config
+from understudy.engines.local.checkpoint import read_config, read_context
 from understudy.pipeline.card import read_card
 from understudy.pipeline.stages.student import LEARNED
 from understudy.reports.documents import open_template
@@ -58,7 +58,7 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
             write_gguf(student, written / MODEL, end=end)
             # https://docs.ollama.com/modelfile: lets Ollama ask it as its evaluation did.
             said["template"] = prompt.replace("{{", '{{ "{{" }}').replace(_QUESTION, "{{ .Prompt }}")
-            said["context"] = context_of(read_config(student))
+            said["context"] = read_context(read_config(student))
             write_text(written / MODELFILE, open_template("modelfile.txt").render(said))
         else:
             ends = write_ctranslate2(student, written)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from understudy.pipeline.cache import find_manifest, is_done, remove
 from understudy.pipeline.plan import PLAN, read_plan
-from understudy.pipeline.run import only_runner
+from understudy.pipeline.run import hold_run
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def holdings(run: Path) -> list[Holding]:
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:
     """Remove the stages that the last plan of ``run`` does not need, and return them. Unfinished stages that it needs are kept."""
     read_plan(run)
-    with only_runner(run):
+    with hold_run(run):
         garbage = [held for held in holdings(run) if not held.needed]
         if not dry_run:
             for held in garbage:

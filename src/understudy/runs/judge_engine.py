@@ -130,7 +130,7 @@ def _ask_all(
     flows = ((SamplePath(name, order, study.seed), _ask(prompt, most, chats=teacher.chats)) for name, order, prompt in asks)
     replies = Replies(engine.identity)
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
-        engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
+        engine, _ = connect(engine, store, seed=study.seed, paths=1, report=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
         for done in run_flows(flows, cast, on_end=counting(tell, "judge", n)):
             name = done.path.problem

@@ -16,7 +16,7 @@ from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
-from understudy.pipeline.stages.selection import chosen_ids
+from understudy.pipeline.stages.selection import read_chosen
 from understudy.runs.attribution import check_steps
 from understudy.runs.run import ArmOutcomes, Run, score
 from understudy.training.record import ShownExample, read_examples
@@ -153,7 +153,7 @@ class QuestionIndex:
         """arm -> the chains that its selection chose, for arms that train on chains and have got that far."""
         run = self.run
         arms = [arm for arm in run.arms if run.has(arm, "selection") and (not run.has(arm, "student") or run.teaches_chains(arm))]
-        return {arm: chosen_ids(run.selection(arm)) for arm in arms}
+        return {arm: read_chosen(run.selection(arm)) for arm in arms}
 
     def examples(self, entry: QuestionRecord) -> Iterator[tuple[str, ShownExample]]:
         """Yield (student, example) for everything that each student learned from a question."""

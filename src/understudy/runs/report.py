@@ -15,7 +15,7 @@ from understudy.corpus.store import write_json, write_text
 from understudy.pipeline.cache import installed_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
-from understudy.pipeline.stages.selection import learned_problems
+from understudy.pipeline.stages.selection import filter_learned
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
@@ -201,7 +201,7 @@ def _note_students(run: Run) -> Iterator[str]:
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
     for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
-            n = len(learned_problems(run.problems, run.selection(arm)))
+            n = len(filter_learned(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
 
 

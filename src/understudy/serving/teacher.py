@@ -94,7 +94,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         try:
             with Ledger(self.ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
                 engine = self._options.open(task=None, seed=0)
-                engine, _ = connect(engine, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
+                engine, _ = connect(engine, store, seed=0, paths=1, report=lambda *said: self._tell(str(said[-1])))
                 asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
         except Exception as error:
             if ready.done():

@@ -95,13 +95,13 @@ class Study:
         """Whether the best of several checkpoints of the role's student is kept, by dev: only if the role answers alone."""
         return self.evaluation.scored and len(self.method(arm).roles) == 1 and training_of_role(self, arm, role).checks > 1
 
-    def path_of(self, name: str) -> Path:
+    def resolve(self, name: str) -> Path:
         """Resolve a path that the study names; it is relative to the study file."""
         return (self.root / name).resolve()
 
     def load_plugins(self) -> dict[str, str]:
         """Register what the study's plug-ins add, and return file -> digest of its text."""
-        return {str(path): load(path) for path in map(self.path_of, self.plugins)}
+        return {str(path): load(path) for path in map(self.resolve, self.plugins)}
 
     def make_task(self) -> Any:
         """Build the task with its options. A task that reads files gets the study's directory as ``root``."""

@@ -66,21 +66,21 @@ def join_turns(examples: Sequence[EncodedExample], context: int) -> list[Encoded
     """
     joined: list[EncodedExample] = []
     for example in examples:
-        before = joined[-1] if joined else None
-        if before is None or not _continues(before, example) or len(example) > context:
+        previous = joined[-1] if joined else None
+        if previous is None or not _continues(previous, example) or len(example) > context:
             joined.append(example)
             continue
-        tokens = before.target[:-1]
-        between = example.source[len(before.source) + len(tokens) :]
-        weights = (*before.weights[:-1], *[0.0] * len(between), *example.weights)
-        joined[-1] = replace(before, target=(*tokens, *between, *example.target), weights=weights)
+        tokens = previous.target[:-1]
+        inserted = example.source[len(previous.source) + len(tokens) :]
+        weights = (*previous.weights[:-1], *[0.0] * len(inserted), *example.weights)
+        joined[-1] = replace(previous, target=(*tokens, *inserted, *example.target), weights=weights)
     return joined
 
 
-def _continues(before: EncodedExample, after: EncodedExample) -> bool:
-    context = before.source + before.target[:-1]
-    same = (before.problem, before.chain, before.weight, before.group) == (after.problem, after.chain, after.weight, after.group)
-    return same and before.chain is not None and len(after.source) > len(context) and after.source[: len(context)] == context
+def _continues(first: EncodedExample, later: EncodedExample) -> bool:
+    context = first.source + first.target[:-1]
+    same = (first.problem, first.chain, first.weight, first.group) == (later.problem, later.chain, later.weight, later.group)
+    return same and first.chain is not None and len(later.source) > len(context) and later.source[: len(context)] == context
 
 
 class VisitOrder:
@@ -92,11 +92,11 @@ class VisitOrder:
 
     def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int, per_visit: int = 1) -> None:
         visited = grouped((example.problem if visits == "problem" else str(i), i) for i, example in enumerate(examples))
-        self.groups = [list(grouped((examples[i].group, i) for i in some).values()) for some in visited.values()]
+        self.groups = [list(grouped((examples[i].group, i) for i in indices).values()) for indices in visited.values()]
         self.batch_size, self.seed, self.per_visit = batch_size, seed, per_visit
-        self.most = batch_size * max(sum(min(per_visit, len(group)) for group in found) for found in self.groups)
-        visits_of = (sum(min(per_visit, len(g)) * fmean(len(examples[i]) for i in g) for g in found) for found in self.groups)
-        self.tokens = batch_size * fmean(visits_of)
+        self.largest = batch_size * max(sum(min(per_visit, len(group)) for group in groups) for groups in self.groups)
+        visit_tokens = (sum(min(per_visit, len(g)) * fmean(len(examples[i]) for i in g) for g in groups) for groups in self.groups)
+        self.tokens = batch_size * fmean(visit_tokens)
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, step: int) -> list[int]:
@@ -104,7 +104,7 @@ class VisitOrder:
         return [i for visit in range(self.batch_size) for i in self._visit(step * self.batch_size + visit)]
 
     def _visit(self, visit: int) -> list[int]:
-        epoch, place = divmod(visit, len(self.groups))
+        epoch, position = divmod(visit, len(self.groups))
         if self._epoch[0] != epoch:
             # One generator per epoch draws the order and then a choice for every problem. All loss groups of a problem share the
             # choice, so two tasks that a method made of the same chains, in the same order, get the same chain. A visit that
@@ -113,11 +113,11 @@ class VisitOrder:
             order = rng.permutation(len(self.groups))
             u = rng.random(len(self.groups))
             self._epoch = epoch, [[i for group in self.groups[p] for i in self._draw(group, u[p])] for p in order]
-        return self._epoch[1][place]
+        return self._epoch[1][position]
 
     def _draw(self, group: Sequence[int], u: float) -> list[int]:
-        first = int(u * len(group))
-        return [group[(first + i) % len(group)] for i in range(min(self.per_visit, len(group)))]
+        start = int(u * len(group))
+        return [group[(start + i) % len(group)] for i in range(min(self.per_visit, len(group)))]
 
 
 @dataclass(frozen=True)
@@ -163,17 +163,17 @@ def scale_losses(examples: Sequence[EncodedExample], *, reduction: str) -> list[
 def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad: int, start: int | None) -> TrainingBatch:
     """Right-padded tensors. ``scales``: of these examples in the loss of their whole step. ``start``: the token that a
     sequence-to-sequence decoder begins with; None for a causal model."""
-    bears = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
+    weights = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
     if start is None:
         rows = [e.source + e.target for e in examples]
-        read, targets = [row[:-1] for row in rows], [row[1:] for row in rows]
-        bears = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
+        input_ids, targets = [row[:-1] for row in rows], [row[1:] for row in rows]
+        weights = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, weights, strict=True)]
     else:
-        read, targets = [e.source for e in examples], [e.target for e in examples]
-    inputs = {"input_ids": pad_rows(read, pad), "attention_mask": pad_rows([[1] * len(row) for row in read], 0)}
+        input_ids, targets = [e.source for e in examples], [e.target for e in examples]
+    inputs = {"input_ids": pad_rows(input_ids, pad), "attention_mask": pad_rows([[1] * len(row) for row in input_ids], 0)}
     if start is not None:
         inputs["decoder_input_ids"] = pad_rows([(start, *row[:-1]) for row in targets], pad)
-    return TrainingBatch(inputs, pad_rows(targets, pad), pad_rows(bears, 0))
+    return TrainingBatch(inputs, pad_rows(targets, pad), pad_rows(weights, 0))
 
 
 def pad_rows(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:

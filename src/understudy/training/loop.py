@@ -22,13 +22,13 @@ from understudy.core.registry import added, find
 from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
-from understudy.engines.local.load import context_length, end_tokens
+from understudy.engines.local.load import find_context, find_end_tokens
 from understudy.engines.local.memory import is_out_of_memory, trim_memory
 from understudy.training import batches
-from understudy.training.memory import estimate, free_on, out_of_memory, settle_micro_batch, shape_of
+from understudy.training.memory import describe_shape, estimate, measure_free, out_of_memory, settle_micro_batch
 from understudy.training.objectives import Objective
-from understudy.training.optimizer import Optimizer, matrices_of
-from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
+from understudy.training.optimizer import Optimizer, list_matrices
+from understudy.training.options import STEPS, StudentOptions, TrainingOptions, complete_recipe
 from understudy.training.packing import collate_packed, is_worth_packing, pack
 from understudy.training.ranks import Ranks, join
 from understudy.training.record import LearningCurve, TrainingFacts, describe_training, write_examples, write_record
@@ -86,12 +86,12 @@ def train(
     """
     training: _Training | None = None
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
-    by = added("objective", options.objective)
-    plugins = {} if by is None else {by.path: by.digest}
+    plugin = added("objective", options.objective)
+    plugins = {} if plugin is None else {plugin.path: plugin.digest}
     job = _Job(examples, student, options, out, seed, texts, score is not None, share, plugins)
     device = settle_device(options.device)
     try:
-        with join(options.processes, partial(_train_beside, job), device=device, sharded=options.sharded) as ranks:
+        with join(options.processes, partial(_train_other_rank, job), device=device, sharded=options.sharded) as ranks:
             training = _Training(job, ranks, score)
             training.run(progress)
             return training.finish()
@@ -122,7 +122,7 @@ class _Job:
     plugins: Mapping[str, str]
 
 
-def _train_beside(job: _Job, ranks: Ranks) -> None:
+def _train_other_rank(job: _Job, ranks: Ranks) -> None:
     """Train as another process than the first."""
     for path, digest in job.plugins.items():
         load(Path(path), digest=digest)
@@ -131,7 +131,7 @@ def _train_beside(job: _Job, ranks: Ranks) -> None:
 
 class _Training:
     def __init__(self, job: _Job, ranks: Ranks, score: ScoreFunction | None) -> None:
-        self.before = trim_memory()
+        self.memory_before = trim_memory()
         examples, student = job.examples, job.student
         options = job.options.settle(student)
         assert options.precision != "auto", "settled"
@@ -145,64 +145,64 @@ class _Training:
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         self.objective: Objective = find("objective", options.objective)
         self.remarks: list[str] = []
-        turn = self._chat(examples, student)
+        turn = self._read_turn(examples, student)
         encoded = [batches.encode(example, self.tokenizer, seq2seq=self.seq2seq, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
-            said = "words of the examples are not in the start's vocabulary and are spelled in letters"
-            self.remarks.append(f"{self.spelled} {said}")
+            message = "words of the examples are not in the start's vocabulary and are spelled in letters"
+            self.remarks.append(f"{self.spelled} {message}")
         self._note_unwritable(examples, encoded)
-        context = min(student.context, context_length(config) or student.context)
+        context = min(student.context, find_context(config) or student.context)
         if options.join_turns and not self.seq2seq:
             encoded = batches.join_turns(encoded, context)
         # A chain that is cut would teach never to end, and a question that is cut is another one.
         self.examples = [e for e in encoded if (max(len(e.source), len(e.target)) if self.seq2seq else len(e)) <= context]
         if not self.examples:
-            none = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
-            raise UserError(f"{none}; raise student.context")
-        end = self.tokenizer.eos_token_id if turn is None else turn.end
-        self.seen = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end)
+            none_fits = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
+            raise UserError(f"{none_fits}; raise student.context")
+        end_token = self.tokenizer.eos_token_id if turn is None else turn.end
+        self.record = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end_token)
         size, per_visit = options.batch_size, options.chains_per_visit
         self.order = batches.VisitOrder(self.examples, visits=options.visits, batch_size=size, seed=self.seed, per_visit=per_visit)
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
-        recipe = recipe_of(options, student)
+        recipe = complete_recipe(options, student)
         if recipe.warmup > self.steps:
             self.remarks.append(f"warmup = {recipe.warmup:g} steps is more than the {self.steps} of the training")
         parameters = list(self.model.parameters())
-        self.shape = shape_of(
+        self.shape = describe_shape(
             config.to_dict(),
             parameters=sum(p.numel() for p in parameters),
             trained=sum(p.numel() for p in parameters if p.requires_grad),
-            matrices=sum(p.numel() for p in matrices_of(self.model)),
+            matrices=sum(p.numel() for p in list_matrices(self.model)),
             narrow=sum(p.numel() for p in parameters if p.dtype == torch.bfloat16),
         )
         saved = load_state(self.out / "state", self.model)
         self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
-        self.called = ranks.prepare(self.model, device)
+        self.wrapped_model = ranks.prepare(self.model, device)
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:
             self.optimizer.restore(saved[0])
         # FSDP gathers weights for a pass that leads to the loss, and that of a prompt leads to keys and values alone.
-        self.shares = can_share(self.model) and not ranks.sharded
+        self.can_share = can_share(self.model) and not ranks.sharded
         # Other objectives may take a row for an example, and a sharded encoder cannot run before the decoder.
-        self.packs = can_share(self.model) and options.objective == "cross_entropy" and not (self.seq2seq and ranks.sharded)
-        if per_visit > 1 and not self.shares:
-            why = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
-            self.remarks.append(f"prompts are read once for every chain, and not shared: {why}")
-        self._fit(job.share, {} if saved is None else saved[0])
+        self.can_pack = can_share(self.model) and options.objective == "cross_entropy" and not (self.seq2seq and ranks.sharded)
+        if per_visit > 1 and not self.can_share:
+            reason = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
+            self.remarks.append(f"prompts are read once for every chain, and not shared: {reason}")
+        self._settle_micro_batch(job.share, {} if saved is None else saved[0])
 
     def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[batches.EncodedExample]) -> None:
         """Tell of characters in targets that the tokenizer has no token for (T5's have none for "<" and "{")."""
         unknown = self.tokenizer.unk_token_id
-        if lost := [example for example, row in zip(examples, encoded, strict=True) if unknown in row.target[:-1]]:
-            texts = (segment.text for example in lost for segment in example.target)
+        if unwritable := [example for example, encoding in zip(examples, encoded, strict=True) if unknown in encoding.target[:-1]]:
+            texts = (segment.text for example in unwritable for segment in example.target)
             letters = {letter for text in texts for letter in text if unknown in encode_text(self.tokenizer, letter)}
             self.remarks.append(
-                f"{len(lost)} of {len(examples)} examples have characters that the tokenizer cannot write "
+                f"{len(unwritable)} of {len(examples)} examples have characters that the tokenizer cannot write "
                 f"({' '.join(sorted(letters)[:10])}): they are learned as {self.tokenizer.unk_token!r}"
             )
 
-    def _chat(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
+    def _read_turn(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
         """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""
         first = next((example for example in examples if example.messages), None)
         if first is None:
@@ -211,29 +211,29 @@ class _Training:
             turn = assistant_turn(self.tokenizer, first.messages)
         except EngineError as error:
             raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
-        self.model.generation_config.eos_token_id = sorted(end_tokens(self.model, self.tokenizer) | {turn.end})
+        self.model.generation_config.eos_token_id = sorted(find_end_tokens(self.model, self.tokenizer) | {turn.end})
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
             self.remarks.append(f"the chat template writes {turn.inserted!r} before replies; here they follow the prompt directly")
         return turn
 
-    def _fit(self, share: float, restored: Mapping[str, torch.Tensor]) -> None:
+    def _settle_micro_batch(self, share: float, restored: Mapping[str, torch.Tensor]) -> None:
         """Settle how many examples go through the model at once: a resumed training, whose optimizer was ``restored``, does as
         before, where that still fits."""
         shape = self.shape
-        apart = shape.encoder or self.options.chains_per_visit > 1  # the longest prompt may be read without the longest target
-        source = max(len(e.source) for e in self.examples) if apart else len(max(self.examples, key=len).source)
+        separate = shape.encoder or self.options.chains_per_visit > 1  # the longest prompt may be read without the longest target
+        source = max(len(e.source) for e in self.examples) if separate else len(max(self.examples, key=len).source)
         self.estimate = estimate(shape, self.options, source=source, target=max(len(e.target) for e in self.examples))
-        free = free_on(self.device)
+        free = measure_free(self.device)
         processes = self.ranks.size if self.device == "cpu" else 1  # which have one memory
-        there = sum(tensor.nbytes for tensor in restored.values()) // (self.ranks.size if self.ranks.sharded else 1)
-        self.free = None if free is None else int((free + there) * share / processes)
-        fits = self.ranks.least(settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free))
-        if fits == 0:
+        restored_bytes = sum(tensor.nbytes for tensor in restored.values()) // (self.ranks.size if self.ranks.sharded else 1)
+        self.free = None if free is None else int((free + restored_bytes) * share / processes)
+        size = self.ranks.minimum(settle_micro_batch(self.estimate, self.options, examples=self.order.largest, free=self.free))
+        if size == 0:
             raise out_of_memory(self.estimate, 1, self.free)
-        self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
-        self.planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
+        self.notes.micro_batch = min(size, self.notes.micro_batch or size)
+        self.planned = settle_micro_batch(self.estimate, self.options, examples=self.order.largest, free=None)
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
@@ -260,67 +260,67 @@ class _Training:
         while True:
             torch.manual_seed((self.seed << 32) + step + (self.ranks.rank << 24))  # dropout, where a checkpoint has any
             try:
-                total = self._gradients(examples, step)
+                total = self._add_gradients(examples, step)
                 break
             except (MemoryError, RuntimeError) as error:
-                alone = self.ranks.size == 1  # the others would wait for this one
-                if not is_out_of_memory(error) or self.options.micro_batch or self.notes.micro_batch == 1 or not alone:
+                single = self.ranks.size == 1  # the others would wait for this one
+                if not is_out_of_memory(error) or self.options.micro_batch or self.notes.micro_batch == 1 or not single:
                     raise
             # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
             self.model.zero_grad(set_to_none=True)
-            size = self._at_once(examples)
-            while self.notes.micro_batch > 1 and self._at_once(examples) == size:
+            size = self._choose_part_size(examples)
+            while self.notes.micro_batch > 1 and self._choose_part_size(examples) == size:
                 self.notes.micro_batch //= 2
         self.optimizer.step(step)
         if self.device == "cpu":
-            trim_memory(self.before + self.estimate.held(self.notes.micro_batch))
+            trim_memory(self.memory_before + self.estimate.memory_limit(self.notes.micro_batch))
         self.notes.seen_tokens += sum(map(len, examples))
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
 
-    def _gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
+    def _add_gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        scale, size = batches.scale_losses(examples, reduction=self.options.reduction), self._at_once(examples)
+        scale, size = batches.scale_losses(examples, reduction=self.options.reduction), self._choose_part_size(examples)
         parts = self.ranks.parts(examples, scale, size, mixed=self.options.chains_per_visit == 1)
         if len(parts) > 1 and size < self.planned:
             self.notes.cut = min(size, self.notes.cut or size)
         losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
-            with self.ranks.part(self.called, last=i == len(parts)):
+            with self.ranks.part(self.wrapped_model, last=i == len(parts)):
                 with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
                     batch = self._collate([example for example, _ in part], [scale for _, scale in part])  # prompts are read here
-                    loss = self.objective(self.called, batch)
+                    loss = self.objective(self.wrapped_model, batch)
                 if not isinstance(loss, torch.Tensor) or loss.ndim:
                     raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
                 losses.append(loss.detach())
                 (loss * self.ranks.size).backward()  # type: ignore[no-untyped-call] # the mean over processes is taken
         total = self.ranks.sum(sum(map(float, losses)))  # a GPU is waited for once
         if not math.isfinite(total):
-            diverged = f"training diverged: the loss of step {step + 1} is {total}"
-            raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
+            message = f"training diverged: the loss of step {step + 1} is {total}"
+            raise UnderstudyError(f'{message}; lower learning_rate or muon_rate, or use precision = "float32"')
         return total
 
-    def _at_once(self, examples: Sequence[batches.EncodedExample]) -> int:
+    def _choose_part_size(self, examples: Sequence[batches.EncodedExample]) -> int:
         """How many of a step's ``examples`` go through the model at once: the micro-batch, or more where they share prompts."""
-        at_once, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.shares
+        micro_batch, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.can_share
         if self.options.micro_batch or not shared or not is_worth_sharing(examples, seq2seq=self.seq2seq):
-            return at_once
-        return min(self.planned, self.estimate.sharing([example.source for example in examples], at_once))
+            return micro_batch
+        return min(self.planned, self.estimate.max_sharing([example.source for example in examples], micro_batch))
 
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         # A part that is larger than the micro-batch fits because its prompts are read once.
         larger = len(examples) > self.notes.micro_batch
-        if self.shares and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
+        if self.can_share and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        if self.packs and is_worth_packing(examples, rows := pack(examples, seq2seq=self.seq2seq), seq2seq=self.seq2seq):
+        if self.can_pack and is_worth_packing(examples, rows := pack(examples, seq2seq=self.seq2seq), seq2seq=self.seq2seq):
             return collate_packed(self.model, examples, scales, rows, pad=self.pad, start=self.start)
         return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""
-        candidate, kept, first = self.out / "candidate", self.out / "student", self.ranks.is_first
+        candidate, student, is_first = self.out / "candidate", self.out / "student", self.ranks.is_first
         weights = self.ranks.gather(self.model.state_dict(keep_vars=True)) if self.ranks.sharded else None
-        if first:
+        if is_first:
             save_student(self.model, self.tokenizer, candidate, lora=self.lora, weights=weights)
         if self.scored:
             trim_memory()
@@ -331,9 +331,9 @@ class _Training:
             if self.notes.best is not None and value <= self.notes.best[1]:
                 return
             self.notes.best = self.notes.step, value
-        if first:
-            shutil.rmtree(kept, ignore_errors=True)
-            candidate.replace(kept)
+        if is_first:
+            shutil.rmtree(student, ignore_errors=True)
+            candidate.replace(student)
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
@@ -349,17 +349,17 @@ class _Training:
         shutil.rmtree(self.out / "candidate", ignore_errors=True)
         best = notes.best[0] if notes.best else notes.step
         curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
-        seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
-        write_record(self.out, seen, curve)
+        record = replace(self.record, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
+        write_record(self.out, record, curve)
         write_examples(self.out, self.examples)
         shutil.rmtree(self.out / "state", ignore_errors=True)
         if notes.cut:  # the memory, which is in no stage's key, decided about the last digits
-            said = f"for lack of memory {notes.cut} examples went through the model at once, not {self.planned}"
-            self.remarks.append(f"{said}: weights differ in their last digits from those of a machine with more")
+            message = f"for lack of memory {notes.cut} examples went through the model at once, not {self.planned}"
+            self.remarks.append(f"{message}: weights differ in their last digits from those of a machine with more")
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
-            **{name: getattr(seen, name) for name in ("steps", "seen_tokens", "tokens", "examples", "too_long")},
+            **{name: getattr(record, name) for name in ("steps", "seen_tokens", "tokens", "examples", "too_long")},
             parameters=shape.parameters,
             trained=shape.trained,
             micro_batch=notes.micro_batch,

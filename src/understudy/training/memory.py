@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.core.errors import UnderstudyError
-from understudy.engines.local.checkpoint import read_config, tensors
+from understudy.engines.local.checkpoint import count_weights, read_config
 from understudy.engines.local.device import SettledDevice
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
 """Share of the free memory to plan with: trainings take 0.77 to 1.23 times the estimate."""
-HELD = 2**30
+RESERVE = 2**30
 """Bytes that a training may keep between steps, however little it needs: giving memory back takes time."""
-_KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
+_ACTIVATIONS = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _SILU = {"bfloat16": 10, "float32": 16}
 """Bytes for each unit of inner width if its activation is SiLU; GELU, as GPT-2 and T5 write it, keeps more."""
@@ -71,50 +71,50 @@ class Estimate(NamedTuple):
         """Return all of them together, with ``examples`` in a micro-batch."""
         return self.weights + self.gradients + self.optimizer + max(examples * self.activations, self.copy)
 
-    def held(self, examples: int) -> float:
+    def memory_limit(self, examples: int) -> float:
         """Return what a process may hold between steps, so that the next one stays within `total`."""
-        return max(HELD, MARGIN * self.total(examples))
+        return max(RESERVE, MARGIN * self.total(examples))
 
-    def fitting(self, free: int, most: int) -> int:
-        """Return the largest micro-batch, at most ``most``, that fits into ``free`` bytes once the weights are loaded; 0: none."""
-        left = int(free * MARGIN) - self.gradients - self.optimizer
-        return 0 if left < max(self.copy, self.activations) else min(most, left // max(1, self.activations))
+    def max_micro_batch(self, free: int, limit: int) -> int:
+        """Return the largest micro-batch, at most ``limit``, that fits into ``free`` bytes once the weights are loaded; 0: none."""
+        available = int(free * MARGIN) - self.gradients - self.optimizer
+        return 0 if available < max(self.copy, self.activations) else min(limit, available // max(1, self.activations))
 
-    def sharing(self, sources: Sequence[Hashable], examples: int) -> int:
+    def max_sharing(self, sources: Sequence[Hashable], examples: int) -> int:
         """Return how many of a step's examples, which have these ``sources``, go through the model at once if neighbours share a
         source: the step is cut into the fewest equal parts that take no more memory than ``examples`` with a source each."""
-        prompts = list(accumulate((one != other for one, other in pairwise(sources)), initial=1))
+        prompts = list(accumulate((source != following for source, following in pairwise(sources)), initial=1))
         parts = 1
         while True:
             size = -(-len(sources) // parts)
-            most = 1 + max(last - first for first, last in zip(prompts, prompts[size - 1 :], strict=False))
-            if size <= examples or most * self.prompt + size * self.branch <= examples * self.activations:
+            prompt_count = 1 + max(last - first for first, last in zip(prompts, prompts[size - 1 :], strict=False))
+            if size <= examples or prompt_count * self.prompt + size * self.branch <= examples * self.activations:
                 return max(size, min(examples, len(sources)))
             parts += 1
 
 
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
-    per_width, per_inner, per_score = _KEPT[options.precision]
+    per_width, per_inner, per_score = _ACTIVATIONS[options.precision]
     per_score = 0 if options.device == "cuda" and not shape.encoder else per_score  # SDPA keeps none there, except for T5's bias
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
-    def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
-        return n * (tokens * (per_width * wider * shape.width + per_inner * shape.inner) + shape.heads * scores * per_score)
+    def layer_bytes(n: int, tokens: int, scores: int, width_factor: float = 1.0) -> float:
+        return n * (tokens * (per_width * width_factor * shape.width + per_inner * shape.inner) + shape.heads * scores * per_score)
 
-    prompt = layers(shape.encoder or shape.layers, source, source**2)
+    prompt = layer_bytes(shape.encoder or shape.layers, source, source**2)
     if shape.encoder:
         prompt *= 1.25  # T5: measured
-        kept = prompt + 1.25 * layers(shape.layers, target, target**2 + target * source, wider=1.5)
+        activations = prompt + 1.25 * layer_bytes(shape.layers, target, target**2 + target * source, width_factor=1.5)
     else:
-        kept = layers(shape.layers, source + target, (source + target) ** 2)
-    kept += _LOGIT[options.precision] * shape.vocabulary * target
+        activations = layer_bytes(shape.layers, source + target, (source + target) ** 2)
+    activations += _LOGIT[options.precision] * shape.vocabulary * target
     if shape.trained < shape.parameters and options.precision == "float32" and options.device == "cpu":
         # Adding an adapter's output leaves pieces of memory that glibc does not use again: measured.
         prompt *= 1.5
-        kept *= 1.5
+        activations *= 1.5
     keys = shape.keys if options.device == "cpu" else shape.width  # elsewhere they are repeated for every head
-    copied = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
+    copied_keys = 16 * shape.layers * source * keys  # keys and values of the prompt, for every example (measured)
     # Autocast keeps a copy of the weights, except of narrow ones, which take half themselves.
     cast = 2 * shape.parameters - 4 * shape.narrow if options.precision == "bfloat16" else 0
     matrices = shape.matrices if options.optimizer == "muon" else 0
@@ -123,79 +123,79 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
         weights=(4 * shape.parameters + cast) // owners,
         gradients=4 * shape.trained // owners,
         optimizer=(4 * matrices + 8 * (shape.trained - matrices)) // owners,
-        activations=int(kept),
+        activations=int(activations),
         copy=4 * shape.parameters,
         prompt=int(prompt),
-        branch=int(kept - prompt + copied),
+        branch=int(activations - prompt + copied_keys),
     )
 
 
-def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, free: int | None) -> int:
-    """Decide how many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into
+def settle_micro_batch(memory: Estimate, options: TrainingOptions, *, examples: int, free: int | None) -> int:
+    """Decide how many of a step's ``examples`` go through the model at once: as the options say, else as many as fit into
     ``free`` bytes (None: unknown). Returns 0 if not even one fits.
 
     In float32 on a processor the limit is eight, sorted by length: for a student from scratch, less padding saves more time than
     smaller products cost. All chains of one visit stay together, because their prompt is read once. Elsewhere the limit is all.
     """
     if options.micro_batch:
-        return min(options.micro_batch, most)
-    narrow = options.precision == "float32" and options.device == "cpu"
-    at_once = min(most, max(8, options.chains_per_visit)) if narrow else most
-    return at_once if free is None else found.fitting(free, at_once)
+        return min(options.micro_batch, examples)
+    limited = options.precision == "float32" and options.device == "cpu"
+    limit = min(examples, max(8, options.chains_per_visit)) if limited else examples
+    return limit if free is None else memory.max_micro_batch(free, limit)
 
 
-def shape_of(config: Mapping[str, Any], **numbers: int) -> Shape:
+def describe_shape(config: Mapping[str, Any], **numbers: int) -> Shape:
     """Read the shape from a config.json, whose keys have other names in every family. ``numbers``: the fields of `Shape` from
     ``parameters`` to ``narrow``, which no config has."""
     config = {**config, **(config.get("text_config") or {})}
 
-    def first(*names: str) -> int:
+    def read_first(*names: str) -> int:
         return next((int(config[name]) for name in names if config.get(name)), 0)
 
-    width, heads = first("hidden_size", "n_embd", "d_model"), first("num_attention_heads", "n_head", "num_heads")
-    layers = first("num_hidden_layers", "n_layer", "num_layers")
-    width = max(width, heads * first("head_dim", "d_kv"))
+    width, heads = read_first("hidden_size", "n_embd", "d_model"), read_first("num_attention_heads", "n_head", "num_heads")
+    layers = read_first("num_hidden_layers", "n_layer", "num_layers")
+    width = max(width, heads * read_first("head_dim", "d_kv"))
     return Shape(
         width=width,
-        keys=width * (first("num_key_value_heads") or heads) // max(1, heads),
-        inner=first("intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * width,
-        layers=first("num_decoder_layers") or layers,
+        keys=width * (read_first("num_key_value_heads") or heads) // max(1, heads),
+        inner=read_first("intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * width,
+        layers=read_first("num_decoder_layers") or layers,
         encoder=layers if config.get("is_encoder_decoder") else 0,
         heads=heads,
-        vocabulary=first("vocab_size"),
+        vocabulary=read_first("vocab_size"),
         silu=config.get("hidden_act") == "silu",
         **numbers,
     )
 
 
-def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
+def plan_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     """Tell the shape of a student that is not made yet, from its checkpoint's files, or from its options and vocabulary size."""
     if student.checkpoint is None:
         width, inner, layers = student.hidden, student.inner, student.layers
-        attentions, parts, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)
-        matrices = layers * width * (attentions * 4 * width + parts * 3 * inner)
+        attentions, feed_forwards, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)
+        matrices = layers * width * (attentions * 4 * width + feed_forwards * 3 * inner)
         total = matrices + vocabulary * width
         silu = student.family == "llama"
         return Shape(width, width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu=silu)
     directory = Path(student.checkpoint)
     config = read_config(directory)
-    total = sum(tensors(directory).values())
-    whole = shape_of(config, parameters=total, trained=total, matrices=0)
-    tables = whole.vocabulary * whole.width * (1 if config.get("tie_word_embeddings", True) else 2)
+    total = sum(count_weights(directory).values())
+    shape = describe_shape(config, parameters=total, trained=total, matrices=0)
+    tables = shape.vocabulary * shape.width * (1 if config.get("tie_word_embeddings", True) else 2)
     matrices = max(0, total - tables)
     if student.lora is None:
-        return replace(whole, matrices=matrices)
+        return replace(shape, matrices=matrices)
     published = config.get("dtype") or config.get("torch_dtype")
     narrow = matrices if published == "bfloat16" and student.lora.targets == "all-linear" else 0
-    linear = (4 * 2 * whole.width + 3 * (whole.width + whole.inner)) * (whole.layers + whole.encoder)
+    linear = (4 * 2 * shape.width + 3 * (shape.width + shape.inner)) * (shape.layers + shape.encoder)
     trained = student.lora.rank * linear
-    return replace(whole, parameters=total + trained, trained=trained, matrices=trained, narrow=narrow)
+    return replace(shape, parameters=total + trained, trained=trained, matrices=trained, narrow=narrow)
 
 
-def free_on(device: SettledDevice) -> int | None:
+def measure_free(device: SettledDevice) -> int | None:
     """Return the bytes that a training on ``device`` may still take; None if the system does not say."""
     if device == "cpu":
-        return free_memory()
+        return measure_free_ram()
     import torch
 
     if device == "cuda":
@@ -203,11 +203,11 @@ def free_on(device: SettledDevice) -> int | None:
     return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
 
 
-def free_memory(root: Path = Path("/")) -> int | None:
+def measure_free_ram(root: Path = Path("/")) -> int | None:
     """Return the bytes that this process may still take: what the system has left, within the limits of the process's control group
     and address space. None if the system does not say."""
     available = re.findall(r"^MemAvailable:\s+(\d+)", _read(root / "proc/meminfo"), re.MULTILINE)
-    limits = [1024 * int(kilobytes) for kilobytes in available] + _control_groups(root)
+    limits = [1024 * int(kilobytes) for kilobytes in available] + _read_control_groups(root)
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
     used = _read(root / "proc/self/statm").split()
     if space != resource.RLIM_INFINITY and used:
@@ -215,9 +215,9 @@ def free_memory(root: Path = Path("/")) -> int | None:
     return min(limits, default=None)
 
 
-def _control_groups(root: Path) -> list[int]:
+def _read_control_groups(root: Path) -> list[int]:
     """List what is left within each memory limit of this process's control group and of those above it (versions 2 and 1)."""
-    paths = []
+    remaining = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
@@ -226,15 +226,15 @@ def _control_groups(root: Path) -> list[int]:
         mount = root / "sys/fs/cgroup" / ("memory" if old else "")
         limit, usage = ("memory.limit_in_bytes", "memory.usage_in_bytes") if old else ("memory.max", "memory.current")
         group = mount / name.strip("/")
-        for place in [group, *group.parents]:
-            most, used = _read(place / limit).strip(), _read(place / usage).strip()
-            if most.isdigit() and used.isdigit():
-                stat = dict(row.split(" ", 1) for row in _read(place / "memory.stat").splitlines() if " " in row)
+        for directory in [group, *group.parents]:
+            maximum, used = _read(directory / limit).strip(), _read(directory / usage).strip()
+            if maximum.isdigit() and used.isdigit():
+                stat = dict(row.split(" ", 1) for row in _read(directory / "memory.stat").splitlines() if " " in row)
                 cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # the system gives it back when needed
-                paths.append(max(0, int(most) - int(used) + cached))
-            if place == mount:
+                remaining.append(max(0, int(maximum) - int(used) + cached))
+            if directory == mount:
                 break
-    return paths
+    return remaining
 
 
 def _read(path: Path) -> str:
@@ -248,15 +248,15 @@ def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> U
     """Make the error for a training that does not fit into the memory, or did not."""
     if memory is None:
         return UnderstudyError("out of memory while loading the student: choose a smaller one, or run fewer at once (--workers 1)")
-    parts = ", ".join(f"{name} {size(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer"))
-    left = "" if free is None else f", and {size(free)} were free for this training besides the weights"
+    parts = ", ".join(f"{name} {format_size(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer"))
+    room = "" if free is None else f", and {format_size(free)} were free for this training besides the weights"
     return UnderstudyError(
-        f"out of memory: training with micro_batch = {examples} takes about {size(memory.total(examples))} ({parts}, activations "
-        f"{size(examples * memory.activations)}){left}. Lower training.micro_batch (the step stays the same), student.context or "
-        "the student's size, train a checkpoint with student.lora, or train fewer students at once (--workers 1)"
+        f"out of memory: training with micro_batch = {examples} takes about {format_size(memory.total(examples))} ({parts}, "
+        f"activations {format_size(examples * memory.activations)}){room}. Lower training.micro_batch (the step stays the same), "
+        "student.context or the student's size, train a checkpoint with student.lora, or train fewer students at once (--workers 1)"
     )
 
 
-def size(n: int) -> str:
+def format_size(n: int) -> str:
     """Write bytes for people."""
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"

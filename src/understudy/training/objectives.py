@@ -21,13 +21,13 @@ model: do nothing with it but call it."""
 
 
 @contextmanager
-def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
-    """Let ``model`` compute logits only where ``places_BT`` is true: [n, V] instead of [B, T, V].
+def logits_at(model: Any, positions_BT: torch.Tensor) -> Iterator[None]:
+    """Let ``model`` compute logits only where ``positions_BT`` is true: [n, V] instead of [B, T, V].
 
     Most positions bear no loss, and logits are the largest tensors of a training.
     """
     output = getattr(model, "module", model).get_output_embeddings()  # DDP puts a module around the model
-    hook = output.register_forward_pre_hook(lambda _, arguments: (arguments[0][places_BT],))
+    hook = output.register_forward_pre_hook(lambda _, arguments: (arguments[0][positions_BT],))
     try:
         yield
     finally:
@@ -45,20 +45,20 @@ class _TokenLosses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, given_N: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, outer_N: torch.Tensor) -> tuple[torch.Tensor, None]:
         logits_NV, targets_N = ctx.saved_tensors
         gradient_NV = torch.empty_like(logits_NV)
         for at in _chunks(logits_NV):
             change = logits_NV[at].float().softmax(-1)
             change.scatter_add_(1, targets_N[at, None], change.new_full((len(change), 1), -1))
-            gradient_NV[at] = change * given_N[at, None]
+            gradient_NV[at] = change * outer_N[at, None]
         return gradient_NV, None
 
 
 def _chunks(logits_NV: torch.Tensor) -> Iterator[slice]:
     """Yield slices of rows, small enough to stay in a core's cache; on a GPU 16 times as large."""
     size = max(1, (16 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
-    return (slice(begin, begin + size) for begin in range(0, max(1, len(logits_NV)), size))
+    return (slice(start, start + size) for start in range(0, max(1, len(logits_NV)), size))
 
 
 def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:

@@ -9,7 +9,7 @@ from understudy.core.values import grouped
 from understudy.engines.local.device import Precision
 from understudy.training.options import Recipe
 
-TOGETHER = 2**20
+GROUP_SIZE = 2**20
 """How many numbers to orthogonalise at once: grouped, small matrices waste no time between products, large ones no memory."""
 
 
@@ -24,9 +24,9 @@ class Muon(torch.optim.Muon):
         for group in self.param_groups:
             by_size = grouped((tuple(sorted(p.shape)), p) for p in group["params"] if p.grad is not None)
             for (rows, columns), parameters in by_size.items():
-                size = max(1, TOGETHER // (rows * columns))
-                for begin in range(0, len(parameters), size):
-                    self._step_together(parameters[begin : begin + size], group)
+                size = max(1, GROUP_SIZE // (rows * columns))
+                for start in range(0, len(parameters), size):
+                    self._step_together(parameters[start : start + size], group)
 
     def _step_together(self, parameters: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
         """Change ``parameters``, each [M, N] or [N, M] with M <= N; they are orthogonalised as one [P, M, N]."""
@@ -67,62 +67,62 @@ class Optimizer:
 
     def __init__(self, model: Any, recipe: Recipe, steps: int, *, precision: Precision) -> None:
         self.recipe, self.steps, decay = recipe, steps, recipe.weight_decay
-        matrices = matrices_of(model) if recipe.optimizer == "muon" else []
-        inside = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
-        self.parameters = matrices + others
-        self.parts: list[torch.optim.Optimizer] = []
+        matrices = list_matrices(model) if recipe.optimizer == "muon" else []
+        matrix_ids = {id(p) for p in matrices}
+        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in matrix_ids]
+        self.parameters = matrices + rest
+        self.optimizers: list[torch.optim.Optimizer] = []
         if matrices:
             # On bfloat16 units torch's own is as fast, and earlier trainings with it stay comparable bit by bit.
             maker = torch.optim.Muon if precision == "bfloat16" else Muon
-            self.parts.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
-        if others:
-            rate, fused = recipe.learning_rate, not matrices or others[0].is_cuda
-            self.parts.append(torch.optim.AdamW(others, rate, recipe.betas, recipe.eps, weight_decay=decay, fused=fused))
-        self.rates = [part.param_groups[0]["lr"] for part in self.parts]
+            self.optimizers.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
+        if rest:
+            rate, fused = recipe.learning_rate, not matrices or rest[0].is_cuda
+            self.optimizers.append(torch.optim.AdamW(rest, rate, recipe.betas, recipe.eps, weight_decay=decay, fused=fused))
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
 
     def step(self, step: int) -> None:
         """Apply the gradients of step ``step`` (from 0) and clear them."""
         if self.recipe.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
-        for part, rate in zip(self.parts, self.rates, strict=True):
-            part.param_groups[0]["lr"] = rate * factor(step, self.steps, self.recipe)
-            part.step()
-            part.zero_grad(set_to_none=True)
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor(step, self.steps, self.recipe)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the whole state by name; `restore` loads it."""
         tensors: dict[str, torch.Tensor] = {}
-        for i, part in enumerate(self.parts):
-            for place, state in part.state_dict()["state"].items():
-                tensors |= {f"{i}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{i}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         return tensors
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         from torch.distributed.tensor import DTensor, distribute_tensor
 
-        states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.parts]
+        states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.optimizers]
         for key, value in tensors.items():
-            owner, place, name = key.split(".", 2)
-            states[int(owner)].setdefault(int(place), {})[name] = value
-        for part, state in zip(self.parts, states, strict=True):
-            for i, parameter in enumerate(part.param_groups[0]["params"]):
+            owner, index, name = key.split(".", 2)
+            states[int(owner)].setdefault(int(index), {})[name] = value
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 if isinstance(parameter, DTensor):  # this process has a part of it
-                    like = parameter.device_mesh, parameter.placements
-                    state[i] |= {name: distribute_tensor(v, *like) for name, v in state[i].items() if v.ndim}
-            part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
+                    layout = parameter.device_mesh, parameter.placements
+                    state[i] |= {name: distribute_tensor(v, *layout) for name, v in state[i].items() if v.ndim}
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def factor(step: int, steps: int, recipe: Recipe) -> float:
     """Return the factor of the learning rates at ``step`` of ``steps``: up over the warm-up, then down to 0 at the end."""
-    warm = max(1, round(recipe.warmup if recipe.warmup >= 1 else recipe.warmup * steps))
-    if step < warm:
-        return (step + 1) / warm
-    gone = (step - warm) / max(1, steps - warm)
-    return {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}[recipe.schedule]
+    warmup = max(1, round(recipe.warmup if recipe.warmup >= 1 else recipe.warmup * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}[recipe.schedule]
 
 
-def matrices_of(model: Any) -> list[torch.nn.Parameter]:
+def list_matrices(model: Any) -> list[torch.nn.Parameter]:
     """List the trained matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     output = model.get_output_embeddings()

@@ -214,15 +214,15 @@ class TrainingOptions:
         device = settle_device(self.device, "training.device")
         narrow = device == "cpu" and student.checkpoint is None and student.hidden < NARROW
         precision = settle_precision("float32" if self.precision == "auto" and narrow else self.precision, device)
-        recipe = recipe_of(self, student)
+        recipe = complete_recipe(self, student)
         if self.sharded and (recipe.optimizer == "muon" or student.lora):
-            with_what = "student.lora" if student.lora else 'training.optimizer = "muon"'
-            raise StudyError(f"training.sharded = true: {with_what} needs whole matrices; leave one of the two out")
+            conflict = "student.lora" if student.lora else 'training.optimizer = "muon"'
+            raise StudyError(f"training.sharded = true: {conflict} needs whole matrices; leave one of the two out")
         return replace(self, device=device, precision=precision, **asdict(recipe))
 
 
-def recipe_of(options: TrainingOptions, student: StudentOptions) -> Recipe:
+def complete_recipe(options: TrainingOptions, student: StudentOptions) -> Recipe:
     """Complete the keys that ``options`` give with those of their preset: by default, that of the student's kind."""
     kind = "lora" if student.lora else "checkpoint" if student.checkpoint else "scratch"
-    own = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    return replace(RECIPES[options.preset or kind], **{name: value for name, value in own.items() if value is not None})
+    settings = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    return replace(RECIPES[options.preset or kind], **{name: value for name, value in settings.items() if value is not None})

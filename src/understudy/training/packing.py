@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from understudy.engines.local.rows import additive
+from understudy.engines.local.rows import build_mask
 from understudy.training.batches import EncodedExample, TrainingBatch, collate, pad_rows
 
 WORTH = 0.1
@@ -46,8 +46,8 @@ def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]
 def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]], *, seq2seq: bool) -> bool:
     """Whether ``rows`` cost so much less than padded rows of one example."""
     columns = _columns(examples, seq2seq)
-    shared = np.max([columns[row].sum(0) for row in rows], axis=0)
-    return bool(len(rows) * _cost(shared) < (1 - WORTH) * len(examples) * _cost(columns.max(0)))
+    packed = np.max([columns[row].sum(0) for row in rows], axis=0)
+    return bool(len(rows) * _cost(packed) < (1 - WORTH) * len(examples) * _cost(columns.max(0)))
 
 
 def _cost(columns: np.ndarray) -> float:
@@ -60,31 +60,31 @@ def collate_packed(
 ) -> TrainingBatch:
     """The batch of `collate` with the examples of each of ``rows`` in one row. Its attention masks are in the precision of
     ``model``; of an encoder-decoder the encoder runs here, so the batch is good for one pass."""
-    single = [collate([e], [scale], pad=pad, start=start) for e, scale in zip(examples, scales, strict=True)]
+    batches = [collate([e], [scale], pad=pad, start=start) for e, scale in zip(examples, scales, strict=True)]
 
-    def join(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
-        return pad_rows([torch.cat([parts[i] for i in row]).tolist() for row in rows], value).to(model.device)
+    def join(tensors: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+        return pad_rows([torch.cat([tensors[i] for i in row]).tolist() for row in rows], value).to(model.device)
 
-    def number(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        return join([torch.full_like(part, i) for i, part in enumerate(parts, 1)], 0)
+    def number_segments(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        return join([torch.full_like(tensor, i) for i, tensor in enumerate(tensors, 1)], 0)
 
-    def mask(seen: torch.Tensor) -> torch.Tensor:
-        return additive(~seen[:, None], model.dtype)
+    def make_mask(visible: torch.Tensor) -> torch.Tensor:
+        return build_mask(~visible[:, None], model.dtype)
 
-    read, targets = [one.inputs["input_ids"][0] for one in single], [one.targets[0] for one in single]
-    own_RT = number(targets)
-    causal = mask((own_RT[:, :, None] == own_RT[:, None, :]).tril())
+    input_ids, targets = [batch.inputs["input_ids"][0] for batch in batches], [batch.targets[0] for batch in batches]
+    segment_RT = number_segments(targets)
+    causal = make_mask((segment_RT[:, :, None] == segment_RT[:, None, :]).tril())
     if start is None:
-        places = join([torch.arange(len(part)) for part in targets], 0)
-        inputs = {"input_ids": join(read, pad), "position_ids": places, "attention_mask": causal}
+        positions = join([torch.arange(len(part)) for part in targets], 0)
+        inputs = {"input_ids": join(input_ids, pad), "position_ids": positions, "attention_mask": causal}
     else:
-        source_RS = number(read)
-        encoder_mask = mask(source_RS[:, :, None] == source_RS[:, None, :])
+        source_RS = number_segments(input_ids)
+        encoder_mask = make_mask(source_RS[:, :, None] == source_RS[:, None, :])
         inputs = {
-            "encoder_outputs": model.get_encoder()(input_ids=join(read, pad), attention_mask=encoder_mask),
+            "encoder_outputs": model.get_encoder()(input_ids=join(input_ids, pad), attention_mask=encoder_mask),
             # Padding sees all sources: a position that sees nothing is NaN in some kernels.
-            "attention_mask": mask((own_RT[:, :, None] == source_RS[:, None, :]) | (own_RT[:, :, None] == 0)),
-            "decoder_input_ids": join([one.inputs["decoder_input_ids"][0] for one in single], pad),
+            "attention_mask": make_mask((segment_RT[:, :, None] == source_RS[:, None, :]) | (segment_RT[:, :, None] == 0)),
+            "decoder_input_ids": join([batch.inputs["decoder_input_ids"][0] for batch in batches], pad),
             "decoder_attention_mask": causal,
         }
-    return TrainingBatch(inputs, join(targets, pad), join([one.weights[0] for one in single], 0))
+    return TrainingBatch(inputs, join(targets, pad), join([batch.weights[0] for batch in batches], 0))

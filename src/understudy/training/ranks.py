@@ -79,21 +79,21 @@ class Ranks:
         """
         share = -(-len(examples) // self.size)
         pairs = list(zip(examples, scales, strict=True))
-        own = pairs[self.rank :: self.size] if mixed else pairs[self.rank * share : (self.rank + 1) * share]
-        own += [((own or pairs)[0][0], 0.0)] * (share - len(own))
-        return [own[begin : begin + size] for begin in range(0, share, size)]
+        selected = pairs[self.rank :: self.size] if mixed else pairs[self.rank * share : (self.rank + 1) * share]
+        selected += [((selected or pairs)[0][0], 0.0)] * (share - len(selected))
+        return [selected[start : start + size] for start in range(0, share, size)]
 
-    def part(self, called: Any, *, last: bool) -> AbstractContextManager[None]:
+    def part(self, wrapped_model: Any, *, last: bool) -> AbstractContextManager[None]:
         """Enter this around the forward and backward pass of a part: only the ``last`` part of a step exchanges gradients."""
         if self.sharded:
-            called.set_requires_gradient_sync(last)
-        return called.no_sync() if self.size > 1 and not self.sharded and not last else nullcontext()
+            wrapped_model.set_requires_gradient_sync(last)
+        return wrapped_model.no_sync() if self.size > 1 and not self.sharded and not last else nullcontext()
 
     def sum(self, value: float) -> float:
         """Return the sum of every process's ``value``."""
         return self._reduce(value, dist.ReduceOp.SUM)
 
-    def least(self, value: int) -> int:
+    def minimum(self, value: int) -> int:
         """Return the smallest of every process's ``value``."""
         return int(self._reduce(value, dist.ReduceOp.MIN))
 
@@ -103,20 +103,20 @@ class Ranks:
             return tensors
         from torch.distributed.tensor import DTensor
 
-        whole: dict[int, torch.Tensor] = {}
+        gathered: dict[int, torch.Tensor] = {}
         for value in tensors.values():
-            if id(value) not in whole:
-                part = value.detach()
-                full = part.full_tensor() if isinstance(part, DTensor) else part
-                whole[id(value)] = full.cpu() if self.is_first else full.new_empty(0)  # a GPU may not hold all of them
-        return {name: whole[id(value)] for name, value in tensors.items()}
+            if id(value) not in gathered:
+                shard = value.detach()
+                full = shard.full_tensor() if isinstance(shard, DTensor) else shard
+                gathered[id(value)] = full.cpu() if self.is_first else full.new_empty(0)  # a GPU may not hold all of them
+        return {name: gathered[id(value)] for name, value in tensors.items()}
 
     def _reduce(self, value: float, operation: Any) -> float:
         if self.size == 1:
             return value
-        exchanged = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(exchanged, operation)
-        return float(exchanged)
+        tensor = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(tensor, operation)
+        return float(tensor)
 
 
 @contextmanager
@@ -133,41 +133,41 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
     if devices < size:
         raise StudyError(f"training.processes = {size}: each process needs a GPU of its own, but there are {devices}; set fewer")
     context = multiprocessing.get_context("spawn")
-    others: dict[Any, Connection] = {}
+    processes: dict[Any, Connection] = {}
     with TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
         for rank in range(1, size):
-            here, there = context.Pipe()
-            arguments = (replace(ranks, rank=rank), device, store, there, work)
-            process = context.Process(target=_work_beside, args=arguments, daemon=True)
+            parent_end, child_end = context.Pipe()
+            arguments = (replace(ranks, rank=rank), device, store, child_end, work)
+            process = context.Process(target=_run_other_rank, args=arguments, daemon=True)
             process.start()
-            there.close()
-            others[process] = here
-        over = threading.Event()
+            child_end.close()
+            processes[process] = parent_end
+        finished = threading.Event()
         try:
-            for process, ready in others.items():
-                if process.sentinel in wait([process.sentinel, ready]) and not ready.poll():
+            for process, pipe in processes.items():
+                if process.sentinel in wait([process.sentinel, pipe]) and not pipe.poll():
                     raise UnderstudyError(f"a process of the training ended before it began (exit code {process.exitcode})")
-                ready.recv()
-            threading.Thread(target=_end_with_others, args=(list(others), over), daemon=True).start()
+                pipe.recv()
+            threading.Thread(target=_end_with_others, args=(list(processes), finished), daemon=True).start()
             _connect(ranks, device, store)
             try:
                 yield ranks
-                ranks.least(1)  # the others wait until the last file is written
+                ranks.minimum(1)  # the others wait until the last file is written
             finally:
-                time.sleep(0.1)  # so that the thread of the last exchange gets Python's lock once more (see _work_beside)
+                time.sleep(0.1)  # so that the thread of the last exchange gets Python's lock once more (see _run_other_rank)
                 dist.destroy_process_group()
-            over.set()
+            finished.set()
         except BaseException as error:
-            reason = _explain(error, others)
-            over.set()
-            for process in others:
+            reason = _explain(error, processes)
+            finished.set()
+            for process in processes:
                 process.kill()
                 process.join()
             if reason is None:
                 raise
             raise UnderstudyError(f"{reason}; what was saved is kept: run it again to continue") from error
-        for process in others:
+        for process in processes:
             process.join(GRACE)
             process.kill()
 
@@ -186,7 +186,7 @@ def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:
     )
 
 
-def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
+def _run_other_rank(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
     """Run in every process but the first: report that it is ready, work, and report the error that ended it.
 
     It ends abruptly. In an orderly end, Python frees the group (torch 2.13, gloo) and, holding its own lock, waits for a thread
@@ -198,7 +198,7 @@ def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connect
     try:
         _connect(ranks, device, store)
         work(ranks)
-        ranks.least(1)
+        ranks.minimum(1)
     except Exception as error:  # noqa: BLE001 - the first process reports it
         ready.send(f"{type(error).__name__}: {error}")
         os._exit(1)
@@ -206,11 +206,11 @@ def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connect
     os._exit(0)
 
 
-def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
+def _explain(error: BaseException, processes: dict[Any, Connection]) -> str | None:
     """Say what ended another process, if that caused the first process's ``error``; else None."""
     if not isinstance(error, RuntimeError) or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer")):
         return None
-    for process, pipe in others.items():
+    for process, pipe in processes.items():
         if not pipe.poll(5):
             continue
         try:
@@ -221,10 +221,10 @@ def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
     return None
 
 
-def _end_with_others(others: list[Any], over: threading.Event) -> None:
+def _end_with_others(processes: list[Any], finished: threading.Event) -> None:
     """End this process if it still waits for one that has ended: no signal reaches it while it waits."""
-    wait([process.sentinel for process in others])
+    wait([process.sentinel for process in processes])
     time.sleep(GRACE)
-    if not over.is_set():
+    if not finished.is_set():
         print("a process of the training has ended, but others wait for it; run it again to continue", file=sys.stderr, flush=True)
         os._exit(1)

@@ -96,9 +96,9 @@ class TrainingFacts:
     notes: tuple[str, ...]
 
 
-def write_record(directory: Path, seen: TrainingRecord, curve: LearningCurve) -> None:
+def write_record(directory: Path, record: TrainingRecord, curve: LearningCurve) -> None:
     """Write both files; `read_seen` and `read_curve` read them."""
-    (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
+    (directory / SEEN).write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
     (directory / CURVE).write_text(json.dumps(asdict(curve)), encoding="utf-8")
 
 
@@ -122,8 +122,8 @@ def write_examples(directory: Path, examples: Sequence[EncodedExample]) -> None:
     text, ids, weights = pa.string(), pa.list_(pa.int32()), pa.list_(pa.float32())
     schema = pa.schema({"problem": text, "chain": text, "group": text, "ids": ids, "weights": weights})
     with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for begin in range(0, len(examples), ROWS):
-            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in examples[begin : begin + ROWS]]
+        for start in range(0, len(examples), ROWS):
+            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in examples[start : start + ROWS]]
             writer.write_table(pa.table(dict(zip(schema.names, zip(*rows, strict=True), strict=True)), schema))
 
 
@@ -136,12 +136,12 @@ def read_examples(directory: Path, problem: str) -> list[ShownExample]:
     """Read what the student in the stage ``directory`` learned from ``problem``."""
     from tokenizers import Tokenizer
 
-    found = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
+    rows = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
     tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
-    for row in found:
+    for row in rows:
         texts = [tokenizer.decode([i], skip_special_tokens=False) for i in row.pop("ids")]
         row["tokens"] = tuple(zip(texts, row.pop("weights"), strict=True))
-    return [ShownExample(**row) for row in found]
+    return [ShownExample(**row) for row in rows]
 
 
 def describe_training(

@@ -42,20 +42,20 @@ def read_once(
     model: Any, examples: Sequence[EncodedExample], scales: Sequence[float], *, pad: int, start: int | None
 ) -> TrainingBatch:
     """The batch of ``examples`` with every source read already; arguments as of `collate`. It can be used for one pass."""
-    places = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
-    index = [places[e.source] for e in examples]
+    positions = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
+    index = [positions[e.source] for e in examples]
     index_B = torch.tensor(index, device=model.device)
-    sources = [source[:-1] for source in places] if start is None else list(places)
+    sources = [source[:-1] for source in positions] if start is None else list(positions)
     ids_US = pad_rows(sources, pad).to(model.device)
     mask_US = pad_rows([[1] * len(source) for source in sources], 0).to(model.device)
     if start is not None:  # each source is encoded once, and its keys and values are computed once
         encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
-        both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        pair = EncoderDecoderCache(DynamicCache(), DynamicCache())
         first_U1 = torch.full((len(sources), 1), start, device=model.device)
         with logits_at(model, first_U1 < 0):
-            model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=both, use_cache=True)
+            model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=pair, use_cache=True)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
-        cross = ((layer.keys[index_B], layer.values[index_B]) for layer in both.cross_attention_cache.layers)
+        cross = ((layer.keys[index_B], layer.values[index_B]) for layer in pair.cross_attention_cache.layers)
         inputs = {
             "decoder_input_ids": batch.inputs["decoder_input_ids"],
             "attention_mask": mask_US[index_B],
@@ -68,11 +68,11 @@ def read_once(
     with logits_at(model, mask_US < 0):  # nowhere
         model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)
     batch = collate([replace(e, source=e.source[-1:]) for e in examples], scales, pad=pad, start=None).to(model.device)
-    own_BT = batch.inputs["attention_mask"]
-    positions_BT = torch.tensor([len(e.source) - 1 for e in examples], device=model.device)[:, None] + own_BT.cumsum(1) - 1
+    target_mask_BT = batch.inputs["attention_mask"]
+    positions_BT = torch.tensor([len(e.source) - 1 for e in examples], device=model.device)[:, None] + target_mask_BT.cumsum(1) - 1
     inputs = batch.inputs | {
-        "attention_mask": torch.cat([mask_US[index_B], own_BT], dim=1),
-        "position_ids": positions_BT * own_BT,  # padding may be beyond the last position
+        "attention_mask": torch.cat([mask_US[index_B], target_mask_BT], dim=1),
+        "position_ids": positions_BT * target_mask_BT,  # padding may be beyond the last position
         "past_key_values": Cache(layers=[_Branched(layer, index) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
@@ -84,8 +84,8 @@ class _Branched(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
     def __init__(self, prompts: Any, index: Sequence[int]) -> None:
         super().__init__()
         self.keys, self.values, self.is_initialized = prompts.keys, prompts.values, True
-        ends = [*(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
-        self.runs = [(index[begin], slice(begin, end)) for begin, end in pairwise([0, *ends])]
+        stops = [*(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
+        self.runs = [(index[start], slice(start, stop)) for start, stop in pairwise([0, *stops])]
         """(prompt, the examples in a row that have it)."""
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,20 +101,20 @@ class _Append(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, prompts: torch.Tensor, own: torch.Tensor, runs: Sequence[tuple[int, slice]]) -> torch.Tensor:
+    def forward(ctx: Any, prompts: torch.Tensor, branch: torch.Tensor, runs: Sequence[tuple[int, slice]]) -> torch.Tensor:
         ctx.runs, ctx.shape = runs, prompts.shape
-        examples, heads, columns, size = own.shape
+        examples, heads, columns, size = branch.shape
         # Attention would cast them, too.
-        dtype = torch.get_autocast_dtype(own.device.type) if torch.is_autocast_enabled(own.device.type) else own.dtype
-        joined = own.new_empty(examples, heads, prompts.shape[2] + columns, size, dtype=dtype)
-        joined[:, :, prompts.shape[2] :] = own
+        dtype = torch.get_autocast_dtype(branch.device.type) if torch.is_autocast_enabled(branch.device.type) else branch.dtype
+        joined = branch.new_empty(examples, heads, prompts.shape[2] + columns, size, dtype=dtype)
+        joined[:, :, prompts.shape[2] :] = branch
         for prompt, rows in runs:
             joined[rows, :, : prompts.shape[2]] = prompts[prompt]
         return joined
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        of_prompts = gradient.new_zeros(ctx.shape)
+        prompt_gradient = gradient.new_zeros(ctx.shape)
         for prompt, rows in ctx.runs:
-            of_prompts[prompt] += gradient[rows, :, : ctx.shape[2]].sum(0)
-        return of_prompts, gradient[:, :, ctx.shape[2] :], None
+            prompt_gradient[prompt] += gradient[rows, :, : ctx.shape[2]].sum(0)
+        return prompt_gradient, gradient[:, :, ctx.shape[2] :], None

@@ -18,14 +18,14 @@ PAD, END = "<pad>", "<end>"
 
 def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerFast:
     """Make a tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
-    pre = _splitter()
-    counts = Counter(word for text in texts for word, _ in pre.pre_tokenize_str(text))
+    splitter = _splitter()
+    counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = sorted(word for word, n in counts.items() if n >= min_count and len(word) > 1)
     # BPE without merges: a word in the vocabulary is one token (ignore_merges), and any other word stays in single bytes.
     vocabulary = {token: i for i, token in enumerate([PAD, END, *letters, *words])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
-    tokenizer.pre_tokenizer = pre
+    tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False)
 
@@ -35,8 +35,8 @@ def count_spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {}
     if model.get("type") != "BPE" or model["merges"] or not model.get("ignore_merges"):
         return None
-    pre, known = _splitter(), model["vocab"]
-    return len({word for text in texts for word, _ in pre.pre_tokenize_str(text)} - known.keys())
+    splitter, vocabulary = _splitter(), model["vocab"]
+    return len({word for text in texts for word, _ in splitter.pre_tokenize_str(text)} - vocabulary.keys())
 
 
 def _splitter() -> Any:

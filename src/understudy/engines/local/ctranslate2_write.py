@@ -11,33 +11,33 @@ from understudy.core.errors import CheckpointError
 from understudy.core.tokens import encode_source, encode_text
 from understudy.engines.local.beams import score
 from understudy.engines.local.forward import Network
-from understudy.engines.local.gguf_write import ELSEWHERE, name_tokens
-from understudy.engines.local.load import end_tokens, load_config, load_model, load_tokenizer
+from understudy.engines.local.gguf_write import ADVICE, name_tokens
+from understudy.engines.local.load import find_end_tokens, load_config, load_model, load_tokenizer
 from understudy.engines.local.prompts import Prompts
 
 MODEL = "model"
 PROBE = ("Q: What is 12 + 7?\nA:", " So the answer is: 19")
-NEAR = 1e-3
+TOLERANCE = 1e-3
 """How far a log-probability may be off, relative to its size: float32 is off by 1e-5, Flan-T5's wrong scale by 0.1 and more."""
 
 
-def write_ctranslate2(student: Path, to: Path) -> list[str]:
-    """Write the checkpoint in the directory ``student``, an adapter merged, into the directory ``to``: the directory `MODEL`, in
-    float32, and the tokenizer's files. Returns the tokens that end its replies. Raises CheckpointError if CTranslate2 lacks its
+def write_ctranslate2(student: Path, directory: Path) -> list[str]:
+    """Write the checkpoint in the directory ``student``, an adapter merged, into ``directory``: the directory `MODEL`, in float32,
+    and the tokenizer's files. Returns the tokens that end its replies. Raises CheckpointError if CTranslate2 lacks its
     type of model, or gives other log-probabilities for `PROBE`."""
     if importlib.util.find_spec("ctranslate2") is None:
-        raise CheckpointError(f"{to}: writing for CTranslate2 needs ctranslate2: pip install 'understudy[ctranslate2]'")
+        raise CheckpointError(f"{directory}: writing for CTranslate2 needs ctranslate2: pip install 'understudy[ctranslate2]'")
     from ctranslate2.converters.transformers import _MODEL_LOADERS
 
     config, tokenizer = load_config(student), load_tokenizer(student)
     loader = _MODEL_LOADERS.get(type(config).__name__)
     if loader is None:
-        raise CheckpointError(f"{student}: CTranslate2 has no models of type {config.model_type!r}; {ELSEWHERE}")
+        raise CheckpointError(f"{student}: CTranslate2 has no models of type {config.model_type!r}; {ADVICE}")
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
     source = encode_source(tokenizer, PROBE[0], seq2seq=config.is_encoder_decoder)
     target = [*encode_text(tokenizer, PROBE[1]), tokenizer.eos_token_id]
     prompts = Prompts(Network(model, name=str(student)))
-    [wanted] = score(prompts, [(tuple(source), tuple(target))], size=1)  # before the loader takes the model apart
+    [expected] = score(prompts, [(tuple(source), tuple(target))], size=1)  # before the loader takes the model apart
     try:
         spec = loader.get_model_spec(model)
         if getattr(config, "scale_decoder_outputs", True) is False:  # Flan-T5: the loader reads a key that no longer says so
@@ -49,17 +49,17 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
         loader.set_vocabulary(spec, name_tokens(tokenizer, model.get_input_embeddings().num_embeddings))
         spec.validate()
         spec.optimize()
-        (to / MODEL).mkdir(parents=True)
-        spec.save(str(to / MODEL))
-        found = _score_written(to / MODEL, tokenizer, source, target, seq2seq=config.is_encoder_decoder)
+        (directory / MODEL).mkdir(parents=True)
+        spec.save(str(directory / MODEL))
+        actual = _score_written(directory / MODEL, tokenizer, source, target, seq2seq=config.is_encoder_decoder)
     except (NotImplementedError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{student}: CTranslate2 cannot run it ({' '.join(str(error).split())}); {ELSEWHERE}") from error
-    far = np.abs(found - wanted)
-    if not (far <= NEAR * (1 + np.abs(wanted))).all():
-        differs = f"CTranslate2's log-probabilities differ from those of transformers by up to {far.max():.2g}"
-        raise CheckpointError(f"{student}: {differs}; {ELSEWHERE}")
-    tokenizer.save_pretrained(to)
-    return list(tokenizer.convert_ids_to_tokens(sorted(end_tokens(model, tokenizer))))
+        raise CheckpointError(f"{student}: CTranslate2 cannot run it ({' '.join(str(error).split())}); {ADVICE}") from error
+    difference = np.abs(actual - expected)
+    if not (difference <= TOLERANCE * (1 + np.abs(expected))).all():
+        reason = f"CTranslate2's log-probabilities differ from those of transformers by up to {difference.max():.2g}"
+        raise CheckpointError(f"{student}: {reason}; {ADVICE}")
+    tokenizer.save_pretrained(directory)
+    return list(tokenizer.convert_ids_to_tokens(sorted(find_end_tokens(model, tokenizer))))
 
 
 def _score_written(path: Path, tokenizer: Any, source: list[int], target: list[int], *, seq2seq: bool) -> Any:

@@ -30,17 +30,17 @@ def settle_device(device: Device, key: str = "device") -> SettledDevice:
     """Resolve ``device``, the value of the study's ``key``, on this machine. Raises StudyError if the named one is not there."""
     if device == "cpu":
         return "cpu"
-    found = _find_gpu()
-    if device not in ("auto", found):
-        seen = f"this machine's device is {found!r}" if found else "torch sees no GPU on this machine"
-        raise StudyError(f'{key} = {device!r}: {seen}; set it to "auto" or "cpu", or install a torch built for it')
-    return found or "cpu"
+    gpu = _find_gpu()
+    if device not in ("auto", gpu):
+        reason = f"this machine's device is {gpu!r}" if gpu else "torch sees no GPU on this machine"
+        raise StudyError(f'{key} = {device!r}: {reason}; set it to "auto" or "cpu", or install a torch built for it')
+    return gpu or "cpu"
 
 
 @cache
 def _find_gpu() -> SettledDevice | None:
-    shown = sys.platform in ("darwin", "win32") or any(map(os.path.exists, _NODES))
-    if not shown or find_spec("torch") is None:
+    possible = sys.platform in ("darwin", "win32") or any(map(os.path.exists, _NODES))
+    if not possible or find_spec("torch") is None:
         return None
     import torch
 
@@ -49,7 +49,7 @@ def _find_gpu() -> SettledDevice | None:
     return "mps" if torch.backends.mps.is_available() else None
 
 
-def gpu_names() -> list[str]:
+def list_gpus() -> list[str]:
     """List the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
@@ -78,10 +78,10 @@ def settle_precision(precision: Precision | Literal["auto"], device: SettledDevi
     if device != "cpu":
         return "bfloat16" if device == "cuda" and has_fast_bfloat16() else "float32"
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    return "bfloat16" if "amx_bf16" in _cpu_flags(root) and limit not in _WITHOUT_AMX else "float32"
+    return "bfloat16" if "amx_bf16" in _read_cpu_flags(root) and limit not in _WITHOUT_AMX else "float32"
 
 
-def _cpu_flags(root: Path) -> list[str]:
+def _read_cpu_flags(root: Path) -> list[str]:
     """Read the flags of the first core, as Linux lists them; [] on other systems and on processors other than x86."""
     try:
         with (root / "proc/cpuinfo").open(encoding="utf-8") as lines:

@@ -43,27 +43,27 @@ def draw(
     if logits_BV.device.type == "mps":  # has no float64
         logits_BV = logits_BV.cpu()
     rows = max(1, (64 if logits_BV.is_cuda else 1) * CHUNK // logits_BV.shape[1])
-    parts = [
-        _draw_chunk(logits_BV[at : at + rows].float(), temperature[at : at + rows], top_p[at : at + rows], u[at : at + rows], at)
-        for at in range(0, logits_BV.shape[0], rows)
+    chunks = [
+        _draw_chunk(logits_BV[i : i + rows].float(), temperature[i : i + rows], top_p[i : i + rows], u[i : i + rows], i)
+        for i in range(0, logits_BV.shape[0], rows)
     ]
-    token, logprob = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    token, logprob = torch.cat([chunk[0] for chunk in chunks]), torch.cat([chunk[1] for chunk in chunks])
     return token.tolist(), logprob.tolist()
 
 
 def _draw_chunk(
-    logits_BV: torch.Tensor, temperature: NDArray[np.float64], top_p: NDArray[np.float64], u: NDArray[np.float64], at: int
+    logits_BV: torch.Tensor, temperature: NDArray[np.float64], top_p: NDArray[np.float64], u: NDArray[np.float64], start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     total_B = torch.logsumexp(logits_BV, dim=-1)
     if not bool(torch.isfinite(total_B).all()):
-        raise NotFiniteError(at + int(torch.isfinite(total_B).logical_not().nonzero()[0]))
+        raise NotFiniteError(start + int(torch.isfinite(total_B).logical_not().nonzero()[0]))
     token_B = logits_BV.argmax(dim=-1)
     sampled = np.flatnonzero(temperature > 0)
     if len(sampled):
-        every = len(sampled) == len(logits_BV)
+        all_sampled = len(sampled) == len(logits_BV)
         rows = torch.from_numpy(sampled).to(logits_BV.device)
-        heat = torch.from_numpy(temperature[sampled]).to(logits_BV)
-        weight_BV = torch.softmax((logits_BV if every else logits_BV[rows]) / heat[:, None], dim=-1)
+        temperature_B = torch.from_numpy(temperature[sampled]).to(logits_BV)
+        weight_BV = torch.softmax((logits_BV if all_sampled else logits_BV[rows]) / temperature_B[:, None], dim=-1)
         if (top_p[sampled] < 1).any():
             weight_BV = truncate(weight_BV, torch.from_numpy(top_p[sampled]).to(weight_BV))
         token_B[rows] = inverse_cdf(weight_BV, torch.from_numpy(u[sampled]).to(logits_BV.device))
@@ -73,15 +73,15 @@ def _draw_chunk(
 def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
     """Set the probabilities ``weight_BV`` outside the nucleus (Holtzman et al. 2019) to 0, without renormalising."""
     vocabulary = weight_BV.shape[1]
-    kept = min(64, vocabulary)
+    count = min(64, vocabulary)
     while True:
         # The nucleus nearly always has few tokens, so look for its edge among the largest few before sorting all.
-        largest = weight_BV.topk(kept, dim=-1).values
-        before = largest.cumsum(dim=-1) - largest
-        size = (before < top_p_B[:, None]).sum(dim=-1)
-        if kept == vocabulary or bool((size < kept).all()):
+        largest = weight_BV.topk(count, dim=-1).values
+        mass_before = largest.cumsum(dim=-1) - largest
+        size = (mass_before < top_p_B[:, None]).sum(dim=-1)
+        if count == vocabulary or bool((size < count).all()):
             break
-        kept = min(8 * kept, vocabulary)
+        count = min(8 * count, vocabulary)
     edge = largest.gather(1, (size.clamp(min=1) - 1)[:, None]).masked_fill(top_p_B[:, None] >= 1, 0.0)
     return torch.where(weight_BV >= edge, weight_BV, 0.0)
 
@@ -95,16 +95,16 @@ def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
     blocks = -(-weight_BV.shape[1] // BLOCK)
     padded = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1]))
     weight_BNK = padded.view(len(weight_BV), blocks, BLOCK)
-    upto_BN = weight_BNK.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    block_B, rest_B = _search(upto_BN, u_B * upto_BN[:, -1])
-    inside_BK = weight_BNK[torch.arange(len(block_B), device=block_B.device), block_B].double().cumsum(dim=-1)
-    return block_B * BLOCK + _search(inside_BK, rest_B)[0]
+    sum_BN = weight_BNK.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    block_B, rest_B = _search(sum_BN, u_B * sum_BN[:, -1])
+    sum_BK = weight_BNK[torch.arange(len(block_B), device=block_B.device), block_B].double().cumsum(dim=-1)
+    return block_B * BLOCK + _search(sum_BK, rest_B)[0]
 
 
-def _search(upto: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _search(sums: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the first index whose running sum exceeds ``target``, and the target minus the sum before that index."""
     # The target stays strictly below the last sum, so that rounding cannot go past the last token that has any weight.
-    target = torch.minimum(target, upto[:, -1] * (1 - 1e-12))
-    index = torch.searchsorted(upto, target[:, None], right=True)[:, 0]
-    before = upto.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0]
-    return index, target - torch.where(index > 0, before, 0.0)
+    target = torch.minimum(target, sums[:, -1] * (1 - 1e-12))
+    index = torch.searchsorted(sums, target[:, None], right=True)[:, 0]
+    previous = sums.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0]
+    return index, target - torch.where(index > 0, previous, 0.0)

@@ -27,7 +27,7 @@ from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
-from understudy.engines.local.checkpoint import check_checkpoint, identity, tensors
+from understudy.engines.local.checkpoint import check_checkpoint, count_weights, hash_files
 from understudy.engines.local.device import Precision
 from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe_request, not_finite
@@ -65,15 +65,15 @@ class TransformersEngine:
         self.config = loading.load_config(self.directory)
         self.tokenizer = loading.load_tokenizer(self.directory)
         self.dtype, self.seed, self.device = dtype, seed, device
-        self.batch_size = batch_size if batch_size and device != "cuda" else self._rows_that_fit(batch_size or ROWS)
-        self.context = loading.context_length(self.config)
+        self.batch_size = batch_size if batch_size and device != "cuda" else self._fit_rows(batch_size or ROWS)
+        self.context = loading.find_context(self.config)
         self.stops = StopStrings(self.tokenizer)
         self.encode = lru_cache(maxsize=4096)(self._encode_prompt)
 
     @cached_property
     def identity(self) -> str:
         """The hash of config, weights, tokenizer files and precision."""
-        return identity(self.directory, self.dtype)
+        return hash_files(self.directory, self.dtype)
 
     @torch.inference_mode()
     def serve(self, source: Source) -> None:
@@ -112,13 +112,13 @@ class TransformersEngine:
             if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory("its weights were loaded") from error
-        self._ends = loading.end_tokens(model, self.tokenizer)
+        self._ends = loading.find_end_tokens(model, self.tokenizer)
         return Network(model, name=str(self.directory))
 
-    def _out_of_memory(self, when: str) -> EngineError:
+    def _out_of_memory(self, activity: str) -> EngineError:
         return EngineError(
-            f'{self.directory}: out of memory while {when}: use a smaller model, "bfloat16" or a device with more memory, or run '
-            "fewer stages at once (--workers 1)"
+            f'{self.directory}: out of memory while {activity}: use a smaller model, "bfloat16" or a device with more memory, or '
+            "run fewer stages at once (--workers 1)"
         )
 
     @cached_property
@@ -131,47 +131,47 @@ class TransformersEngine:
         searches: list[DecodingRow] = []
         for ticket, request in waiting:
             try:
-                (searches if request.decoding.beams > 1 else rows).append(self._row(ticket, request))
+                (searches if request.decoding.beams > 1 else rows).append(self._make_row(ticket, request))
             except EngineError as error:
                 source.fail(ticket, error)
         if searches:
             self._search(source, searches)
         return rows
 
-    def _row(self, ticket: int, request: Request) -> DecodingRow:
+    def _make_row(self, ticket: int, request: Request) -> DecodingRow:
         ask, decoding = request.ask, request.decoding
-        alone = decoding.beams == 1 or decoding == Decoding(beams=decoding.beams)
+        compatible = decoding.beams == 1 or decoding == Decoding(beams=decoding.beams)
         in_range = ask.max_tokens >= 1 and 0 <= decoding.temperature < math.inf and 0 < decoding.top_p <= 1 <= decoding.beams
-        if not (alone and in_range):
+        if not (compatible and in_range):
             raise EngineError(
                 f"{describe_request(request)}: max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
                 "temperature 0 or more, top_p above 0 and at most 1; beam search needs temperature 0, top_p 1, no calculator"
             )
-        prompt = self._tokens(request)
-        begun = encode_text(self.tokenizer, request.begun)
+        prompt = self._encode_request(request)
+        beginning = encode_text(self.tokenizer, request.begun)
         stop, special = self.stops.split(ask.stop)
-        most = ask.max_tokens + len(begun)
-        if begun and self.context is not None and self._columns(prompt) + len(begun) >= self.context:
+        limit = ask.max_tokens + len(beginning)
+        if beginning and self.context is not None and self._count_columns(prompt) + len(beginning) >= self.context:
             raise TooLongError(f"{self.directory}: {describe_request(request)}: the reply's given beginning fills the context")
         return DecodingRow(
             ticket=ticket,
             request=request,
             prompt=prompt,
-            limit=most if self.context is None else min(most, self.context - self._columns(prompt)),
+            limit=limit if self.context is None else min(limit, self.context - self._count_columns(prompt)),
             stop=stop,
             ends=self._ends | special,
             noise=request.noise(self.seed) if decoding.temperature else 0,
-            forced=begun,
+            forced=beginning,
         )
 
     def _search(self, source: Source, rows: list[DecodingRow]) -> None:
         search(self._prompts, self.stops, rows, size=self.batch_size)
         for row in rows:
             if row.finish is None or not all(map(math.isfinite, row.logprobs)):
-                raise not_finite(self._network.name, row.request, at=len(list(takewhile(math.isfinite, row.logprobs))))
+                raise not_finite(self._network.name, row.request, index=len(list(takewhile(math.isfinite, row.logprobs))))
             source.give(row.ticket, row.reply(self.stops))
 
-    def _tokens(self, request: Request) -> Tokens:
+    def _encode_request(self, request: Request) -> Tokens:
         """Return the prompt's tokens. Raises EngineError if there are none, or if the context has no room for a reply."""
         try:
             prompt = self.encode(request.ask.prompt)
@@ -179,14 +179,14 @@ class TransformersEngine:
             raise EngineError(f"{self.directory}: {describe_request(request)}: {error}") from error
         if not prompt:
             raise EngineError(f"{self.directory}: {describe_request(request)}: the prompt has no tokens; it needs at least one")
-        if self.context is not None and self._columns(prompt) >= self.context:
+        if self.context is not None and self._count_columns(prompt) >= self.context:
             raise TooLongError(
                 f"{self.directory}: {describe_request(request)}: the prompt has {len(prompt)} tokens, the model's context only "
                 f"{self.context}, which leaves no room for a reply; shorten the prompt (fewer exemplars?) or use another model"
             )
         return prompt
 
-    def _columns(self, prompt: Tokens) -> int:
+    def _count_columns(self, prompt: Tokens) -> int:
         """Count the decoder positions that the prompt takes."""
         return 1 if self.config.is_encoder_decoder else len(prompt)
 
@@ -196,15 +196,15 @@ class TransformersEngine:
             return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
         return tuple(encode_messages(self.tokenizer, prompt))
 
-    def _rows_that_fit(self, most: int) -> int:
-        """Count the rows of COLUMNS columns, ``most`` at most, whose keys and values fit into the memory for them."""
+    def _fit_rows(self, limit: int) -> int:
+        """Count the rows of COLUMNS columns, ``limit`` at most, whose keys and values fit into the memory for them."""
         text = self.config.get_text_config(decoder=True)
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
-        each = loading.DTYPES[self.dtype].itemsize
-        row: int = 2 * layers * heads * size * COLUMNS * each
+        item_size = loading.DTYPES[self.dtype].itemsize
+        row: int = 2 * layers * heads * head_size * COLUMNS * item_size
         cache = CACHE_BYTES
         if self.device == "cuda":
-            cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(tensors(self.directory).values()) * each))
-        return max(1, min(most, cache // row))
+            cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(count_weights(self.directory).values()) * item_size))
+        return max(1, min(limit, cache // row))

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from understudy.core.errors import CheckpointError
 from understudy.core.values import grouped
 from understudy.engines.local.checkpoint import PROVEN
-from understudy.engines.local.rows import Block, Rows, Start, additive
+from understudy.engines.local.rows import Block, Rows, Start, build_mask
 
 PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores, as `Prompts` bounds [U, C]
 
@@ -28,25 +28,25 @@ class Network:
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
-        takes = inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
         # Beware: with the number 1 the model slices a view of its states. To multiply a view in bfloat16 on a CPU, torch copies the
         # whole output layer for each prompt. An index tensor gives the states memory of their own.
         last = torch.tensor([-1], device=self.device)
-        self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in takes else {}
+        self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in parameters else {}
         # Tokens of all prompts read at once, padding included: on a CPU, larger pieces spend their time on new memory.
         self.read_limit = 8192 if self.device.type == "cuda" else 2048
         # Others give the states of a beginning by what follows it: encoders, and positions whose scale depends on the length.
         scales = " ".join(str(getattr(module, "rope_type", "")) for module in model.modules())
-        self.shares = not self.seq2seq and "dynamic" not in scales and "longrope" not in scales
+        self.can_share = not self.seq2seq and "dynamic" not in scales and "longrope" not in scales
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
                 raise CheckpointError(f"{name}: config.json has no decoder_start_token_id; set it (T5 uses the pad token's id)")
             self.start = model.config.decoder_start_token_id
-        elif "position_ids" not in takes:
-            raise self._unfit("take no position_ids, which batches of prompts of unequal length need")
+        elif "position_ids" not in parameters:
+            raise self._unusable("take no position_ids, which batches of prompts of unequal length need")
         if model.config.model_type not in PROVEN:
-            self._prove()
+            self._check_batches()
 
     def new_rows(self, size: int) -> Rows:
         """Return empty rows, with room for about ``size``."""
@@ -67,8 +67,8 @@ class Network:
         options: dict[str, Any] = {"past_key_values": rows.cache, "use_cache": True}
         if self.seq2seq:
             # The cache has the sources' keys and values, so any encoder output will do.
-            nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
-            options |= {"encoder_outputs": BaseModelOutput(last_hidden_state=nothing), "attention_mask": rows.source_mask()}
+            dummy = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
+            options |= {"encoder_outputs": BaseModelOutput(last_hidden_state=dummy), "attention_mask": rows.source_mask()}
             options |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
         else:
             # Padding repeats the position of the row's last token, because the next position may be beyond the model's last.
@@ -82,19 +82,19 @@ class Network:
     def _read_prompts(self, prompts: Sequence[Sequence[int]], starts: Sequence[Start | None]) -> Block:
         lengths = torch.tensor([len(p) for p in prompts])
         width = int(lengths.max())
-        left = max(len(p) - (start.columns if start else 0) for p, start in zip(prompts, starts, strict=True))
+        remaining = max(len(p) - (start.columns if start else 0) for p, start in zip(prompts, starts, strict=True))
         ids_UC = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=self.device)
         column = torch.arange(width)
         padded_UC = column < (width - lengths)[:, None]
         positions_UC = (column - (width - lengths)[:, None]).clamp(min=0).to(self.device)
-        cache = self._copy_starts(starts, lengths - left, width - left)
-        for at in range(width - left, width, PIECE):
-            end = min(at + PIECE, width)
-            later = column[:end] > column[at:end, None]
+        cache = self._copy_starts(starts, lengths - remaining, width - remaining)
+        for first in range(width - remaining, width, PIECE):
+            stop = min(first + PIECE, width)
+            future = column[:stop] > column[first:stop, None]
             logits = self.model(
-                input_ids=ids_UC[:, at:end],
-                attention_mask=additive(padded_UC[:, None, None, :end] | later, self.dtype).to(self.device),
-                position_ids=positions_UC[:, at:end],
+                input_ids=ids_UC[:, first:stop],
+                attention_mask=build_mask(padded_UC[:, None, None, :stop] | future, self.dtype).to(self.device),
+                position_ids=positions_UC[:, first:stop],
                 past_key_values=cache,
                 use_cache=True,
                 **self.last_only,
@@ -104,26 +104,26 @@ class Network:
 
     def _copy_starts(self, starts: Sequence[Start | None], copied: torch.Tensor, width: int) -> DynamicCache:
         """Make a cache of the first ``copied`` [U] columns of every start, right-aligned in ``width`` columns."""
-        cache, picked = DynamicCache(), []
+        cache, copies = DynamicCache(), []
         blocks = grouped((start.block, (row, start.place)) for row, start in enumerate(starts) if start and copied[row] > 0)
         for block, pairs in blocks.items():
-            rows, places = torch.tensor(pairs).T
-            first = block.layers[0][0].shape[2] - torch.tensor(block.lengths)[places] - (width - copied[rows])
+            rows, indices = torch.tensor(pairs).T
+            first = block.layers[0][0].shape[2] - torch.tensor(block.lengths)[indices] - (width - copied[rows])
             columns = (first[:, None] + torch.arange(width)).clamp(min=0)  # what is padding in the new rows is masked
-            picked.append((block, rows.to(self.device), places[:, None].to(self.device), columns.to(self.device)))
-        for at, pair in enumerate(picked[0][0].layers if picked else ()):
-            new = [t.new_zeros(len(starts), t.shape[1], width, t.shape[3]) for t in pair]
-            for block, row, place, column in picked:
-                for states, read in zip(new, block.layers[at], strict=True):
+            copies.append((block, rows.to(self.device), indices[:, None].to(self.device), columns.to(self.device)))
+        for index, pair in enumerate(copies[0][0].layers if copies else ()):
+            buffers = [t.new_zeros(len(starts), t.shape[1], width, t.shape[3]) for t in pair]
+            for block, row, place, column in copies:
+                for states, read in zip(buffers, block.layers[index], strict=True):
                     states[row] = read[place, :, column].transpose(1, 2)
-            cache.update(*new, at)
+            cache.update(*buffers, index)
         return cache
 
     def _read_sources(self, prompts: Sequence[Sequence[int]]) -> Block:
         lengths = torch.tensor([len(p) for p in prompts])
         width = int(lengths.max())
         ids_US = torch.tensor([list(p) + [0] * (width - len(p)) for p in prompts], device=self.device)
-        mask = additive((torch.arange(width) >= lengths[:, None])[:, None, None, :], self.dtype).to(self.device)
+        mask = build_mask((torch.arange(width) >= lengths[:, None])[:, None, None, :], self.dtype).to(self.device)
         encoded = self.model.get_encoder()(input_ids=ids_US, attention_mask=mask)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits = self.model(
@@ -134,10 +134,10 @@ class Network:
             use_cache=True,
         ).logits
         caches = cache.self_attention_cache, cache.cross_attention_cache
-        own, cross = ([(layer.keys, layer.values) for layer in one.layers] for one in caches)
-        return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
+        layers, cross = ([(layer.keys, layer.values) for layer in part.layers] for part in caches)
+        return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=layers, sources=lengths.tolist(), cross=cross)
 
-    def _prove(self) -> None:
+    def _check_batches(self) -> None:
         """Compare two ragged rows with the model's plain forward pass, and raise CheckpointError if they differ.
 
         This protects families that no test covers. Positions counted from the padding, attention windows or recurrent states would
@@ -149,18 +149,18 @@ class Network:
         try:
             rows, block = self.new_rows(2), self.read(prompts)
             rows.add(block, [0, 1])
-            ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
+            batch = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
-            raise self._unfit(f"cannot be decoded in batches ({error})") from error
+            raise self._unusable(f"cannot be decoded in batches ({error})") from error
         for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
-            plain = self._plain(prompt, reply).float()
-            if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):
-                raise self._unfit("answer differently in a batch than one by one")
+            expected = self._forward_plain(prompt, reply).float()
+            if float((batch[row] - expected).abs().max()) > 0.02 * float(expected.abs().max()):
+                raise self._unusable("answer differently in a batch than one by one")
 
-    def _unfit(self, why: str) -> CheckpointError:
-        return CheckpointError(f"{self.name}: models of type {self.model.config.model_type!r} {why}; choose another model")
+    def _unusable(self, reason: str) -> CheckpointError:
+        return CheckpointError(f"{self.name}: models of type {self.model.config.model_type!r} {reason}; choose another model")
 
-    def _plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
+    def _forward_plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
         """Return the logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""
         if self.seq2seq:
             ids, decoder_ids = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *reply]], device=self.device)

@@ -19,7 +19,7 @@ ARCHITECTURES = {"llama": "", "qwen2": r"|blk\.\d+\.attn_[qkv]\.bias", "qwen3": 
 """architecture -> the names of its tensors besides the common ones"""
 SPLITS = ("gpt-2", "qwen2", "smollm")
 """How text is split before byte-level merges; `load` corrects ``smollm``."""
-_INSTEAD = "give a directory with the model's safetensors instead"
+_ADVICE = "give a directory with the model's safetensors instead"
 
 
 class Header(NamedTuple):
@@ -39,8 +39,8 @@ def is_gguf(checkpoint: Path) -> bool:
 def describe_gguf(path: Path) -> str:
     """Describe the origin of the weights in ``path``."""
     header = read_gguf(path)
-    how = "read from" if header.type in ("F32", "F16", "BF16") else "de-quantised from"
-    return f"{how} {header.type} ({path.name}, licence {header.metadata.get('general.license', 'not stated')})"
+    origin = "read from" if header.type in ("F32", "F16", "BF16") else "de-quantised from"
+    return f"{origin} {header.type} ({path.name}, licence {header.metadata.get('general.license', 'not stated')})"
 
 
 def read_gguf(path: Path) -> Header:
@@ -60,10 +60,10 @@ def _read(path: Path, _changed: int) -> Header:
         """Beware: the library reads on past the end of a file, and an array of 2**60 numbers there would fill the memory."""
 
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-            read = super()._get(offset, dtype, count, override_order)
-            if len(read) != count:
+            values = super()._get(offset, dtype, count, override_order)
+            if len(values) != count:
                 raise ValueError(f"it is cut off after {len(self.data):,} bytes: copy it again")
-            return read
+            return values
 
     try:
         reader = Bounded(path)
@@ -73,44 +73,44 @@ def _read(path: Path, _changed: int) -> Header:
             tensors[tensor.name] = int(tensor.n_elements)
             types[tensor.tensor_type.name] += int(tensor.n_elements)
         _check_kind(metadata, tensors)
-        config = _config(metadata, tensors)
+        config = _build_config(metadata, tensors)
         _check_end(metadata, reader.fields["tokenizer.ggml.tokens"].contents(), config["vocab_size"])
         for tensor in {tensor.tensor_type: tensor for tensor in reader.tensors}.values():
             dequantize(tensor.data[:1], tensor.tensor_type)
         return Header(metadata, config, tensors, types.most_common(1)[0][0])
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
-        what = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{path}: cannot be read as the GGUF file of a model: {what}") from error
+        reason = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: cannot be read as the GGUF file of a model: {reason}") from error
 
 
 def _check_kind(metadata: dict[str, Any], tensors: dict[str, int]) -> None:
     """Raise ValueError for what `transformers` would read wrongly."""
     kind, model, split = map(metadata.get, ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre"))
     if kind not in ARCHITECTURES:
-        raise ValueError(f"general.architecture is {kind!r}, and only {', '.join(ARCHITECTURES)} can be read; {_INSTEAD}")
+        raise ValueError(f"general.architecture is {kind!r}, and only {', '.join(ARCHITECTURES)} can be read; {_ADVICE}")
     if model != "gpt2" or split not in SPLITS:
         raise ValueError(
             f"tokenizer.ggml.model is {model!r} and tokenizer.ggml.pre {split!r}, and only 'gpt2' with {', '.join(SPLITS)} gives "
-            f"the tokens that the model was trained with; {_INSTEAD}"
+            f"the tokens that the model was trained with; {_ADVICE}"
         )
-    known = re.compile(_COMMON + ARCHITECTURES[kind])
-    if odd := [name for name in metadata if ".rope.scaling." in name] + [name for name in tensors if not known.fullmatch(name)]:
-        raise ValueError(f"it has {odd[0]}, which transformers leaves out; {_INSTEAD}")
+    names = re.compile(_COMMON + ARCHITECTURES[kind])
+    if extra := [name for name in metadata if ".rope.scaling." in name] + [name for name in tensors if not names.fullmatch(name)]:
+        raise ValueError(f"it has {extra[0]}, which transformers leaves out; {_ADVICE}")
 
 
 def _check_end(metadata: dict[str, Any], tokens: list[str], embeddings: int) -> None:
     """Raise ValueError if no reply could end, or if `transformers` would add a token that the model has no embedding for."""
-    end = metadata.get("tokenizer.ggml.eos_token_id")
-    if end is None or end >= len(tokens):
-        raise ValueError(f"no reply would end: tokenizer.ggml.eos_token_id is {end} of {len(tokens):,} tokens; {_INSTEAD}")
+    end_token = metadata.get("tokenizer.ggml.eos_token_id")
+    if end_token is None or end_token >= len(tokens):
+        raise ValueError(f"no reply would end: tokenizer.ggml.eos_token_id is {end_token} of {len(tokens):,} tokens; {_ADVICE}")
     if "<|endoftext|>" not in tokens and len(tokens) >= embeddings:
         raise ValueError(
             f"its {len(tokens):,} tokens lack <|endoftext|>, which transformers adds, but it has only {embeddings:,} embeddings; "
-            + _INSTEAD
+            + _ADVICE
         )
 
 
-def _config(metadata: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:
+def _build_config(metadata: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:
     kind = metadata["general.architecture"]
     width = metadata[f"{kind}.embedding_length"]
     return {

@@ -17,7 +17,7 @@ from understudy.engines.local.load import load_config, load_model, load_tokenize
 
 KINDS = ("gpt2", "llama", "qwen2", "qwen3")
 """Values of ``model_type`` in config.json."""
-ELSEWHERE = "understudy serve and transformers run its directory as it is"
+ADVICE = "understudy serve and transformers run its directory as it is"
 _SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteLevel": "qwen2"}
 """The steps of a tokenizer.json's pre-tokenizer -> llama.cpp's name for them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -36,7 +36,7 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     config, tokenizer = load_config(student), load_tokenizer(student)
     if config.model_type not in KINDS:
         reason = f"models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)})"
-        raise CheckpointError(f"{student}: {reason}; {ELSEWHERE}")
+        raise CheckpointError(f"{student}: {reason}; {ADVICE}")
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     split = _name_split(student, spec)
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
@@ -51,7 +51,7 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     if gpt2:
         writer.add_layer_norm_eps(config.layer_norm_epsilon)
     else:
-        _check_plain(student, config)
+        _check_options(student, config)
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -65,12 +65,12 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     names = get_tensor_name_map(MODEL_ARCH[config.model_type.upper()], config.num_hidden_layers)
     tied = config.tie_word_embeddings
     for name, tensor in model.state_dict().items():
-        known = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if (tied and name == "lm_head.weight") or (known is None and name.endswith((".attn.bias", ".attn.masked_bias"))):
+        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if (tied and name == "lm_head.weight") or (target is None and name.endswith((".attn.bias", ".attn.masked_bias"))):
             continue
-        if known is None:
-            raise CheckpointError(f"{student}: its weight {name} has no place in a GGUF file; {ELSEWHERE}")
-        writer.add_tensor(known, _turn(known, tensor.numpy(), config))
+        if target is None:
+            raise CheckpointError(f"{student}: its weight {name} has no place in a GGUF file; {ADVICE}")
+        writer.add_tensor(target, _arrange(target, tensor.numpy(), config))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -79,26 +79,26 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
 
 def _name_split(student: Path, spec: dict[str, Any]) -> str:
     """Return llama.cpp's name for the way in which the tokenizer splits text before its merges."""
-    before = spec.get("pre_tokenizer") or {}
-    steps = before.get("pretokenizers", [before])
+    splitter = spec.get("pre_tokenizer") or {}
+    steps = splitter.get("pretokenizers", [splitter])
     name = " ".join(str(step.get("type")) for step in steps)
-    own = ({"Regex": _QWEN2}, "Isolated", {"type": "NFC"}) if name.startswith("Split") else (None, None, None)
-    plain = (steps[0].get("pattern"), steps[0].get("behavior"), spec.get("normalizer")) == own
-    plain = plain and not any(step.get("add_prefix_space") for step in steps)
-    if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not plain:
+    expected = ({"Regex": _QWEN2}, "Isolated", {"type": "NFC"}) if name.startswith("Split") else (None, None, None)
+    supported = (steps[0].get("pattern"), steps[0].get("behavior"), spec.get("normalizer")) == expected
+    supported = supported and not any(step.get("add_prefix_space") for step in steps)
+    if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not supported:
         raise CheckpointError(
-            f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
+            f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ADVICE}. "
             "A student from scratch cannot be a GGUF file (its tokenizer splits text into whole words): use --format ctranslate2"
         )
     return _SPLIT_NAMES[name]
 
 
-def _check_plain(student: Path, config: Any) -> None:
+def _check_options(student: Path, config: Any) -> None:
     rope = config.rope_parameters.get("rope_type", "default")
-    more = [name for name in ("attention_bias", "mlp_bias", "use_sliding_window") if getattr(config, name, False)]
-    if rope != "default" or more:
-        options = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in more)])
-        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({options}); {ELSEWHERE}")
+    unsupported = [name for name in ("attention_bias", "mlp_bias", "use_sliding_window") if getattr(config, name, False)]
+    if rope != "default" or unsupported:
+        options = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in unsupported)])
+        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({options}); {ADVICE}")
 
 
 def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:
@@ -123,13 +123,13 @@ def name_tokens(tokenizer: Any, size: int) -> list[str]:
     return [by_id.get(i, f"[unused{i}]") for i in range(size)]
 
 
-def _turn(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
+def _arrange(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
     """Return the weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves interleaved (not
     Qwen's)."""
     if config.model_type == "gpt2" and name.endswith(_TRANSPOSED):
         return np.ascontiguousarray(values.T)
-    for part, heads in (("attn_q.weight", "num_attention_heads"), ("attn_k.weight", "num_key_value_heads")):
-        if config.model_type == "llama" and name.endswith(part):
-            n = getattr(config, heads)
-            return values.reshape(n, 2, values.shape[0] // n // 2, -1).swapaxes(1, 2).reshape(values.shape)
+    for suffix, heads in (("attn_q.weight", "num_attention_heads"), ("attn_k.weight", "num_key_value_heads")):
+        if config.model_type == "llama" and name.endswith(suffix):
+            count = getattr(config, heads)
+            return values.reshape(count, 2, values.shape[0] // count // 2, -1).swapaxes(1, 2).reshape(values.shape)
     return values

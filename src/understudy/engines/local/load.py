@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from understudy.core.errors import CheckpointError
 from understudy.core.tokens import fix_date
 from understudy.engines.local.attention import FAMILIES, GROUPED
-from understudy.engines.local.checkpoint import base_of, check_vocabulary, context_of, read_config
+from understudy.engines.local.checkpoint import check_vocabulary, find_base, read_config, read_context
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
@@ -31,9 +31,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def load_config(directory: Path) -> Any:
     """Load the config of the directory, or of an adapter's base. Raises CheckpointError if `transformers` cannot load it."""
-    directory = base_of(directory) or directory
+    directory = find_base(directory) or directory
     try:
-        return AutoConfig.from_pretrained(**_where(directory))
+        return AutoConfig.from_pretrained(**_make_arguments(directory))
     except Exception as error:  # transformers' own checks of a config may raise any kind of error
         kind, path = read_config(directory).get("model_type"), directory if is_gguf(directory) else directory / "config.json"
         raise CheckpointError(
@@ -44,15 +44,15 @@ def load_config(directory: Path) -> Any:
 
 def load_tokenizer(directory: Path) -> Any:
     """Load the tokenizer. Raises CheckpointError if it cannot be loaded or has no end token."""
-    maker = TokenizersBackend if is_gguf(directory) else AutoTokenizer
+    loader = TokenizersBackend if is_gguf(directory) else AutoTokenizer
     try:
-        tokenizer = maker.from_pretrained(**_where(directory))
+        tokenizer = loader.from_pretrained(**_make_arguments(directory))
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
     if is_gguf(directory) and read_gguf(directory).metadata["tokenizer.ggml.pre"] == "smollm":
         # As the model's own tokenizer and llama.cpp do. transformers would split as GPT-2 does, which gives "\n\n1" other tokens.
-        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+        steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = fix_date(tokenizer.chat_template)
     if tokenizer.eos_token_id is None:
@@ -68,13 +68,13 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
     takes 9.3 ms against 12.3 with "sdpa" at 60 columns (15.0 against 17.3 at 120) for a 0.6M Llama. For GPT-2 the two are equal
     within 3 %, and so they are when reading prompts up to 256 columns.
     """
-    maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    base = base_of(directory) or directory
-    unpack = {"quantization_config": {"quant_method": "gguf", "dequantize": True}} if is_gguf(base) else {}  # so it can be trained
+    loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    base = find_base(directory) or directory
+    options = {"quantization_config": {"quant_method": "gguf", "dequantize": True}} if is_gguf(base) else {}  # so it can be trained
     try:
-        model, info = maker.from_pretrained(
-            **_where(base),
-            **unpack,
+        model, info = loader.from_pretrained(
+            **_make_arguments(base),
+            **options,
             config=config,
             dtype=DTYPES[dtype],
             attn_implementation="eager",
@@ -83,14 +83,14 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the {config.model_type!r} weights cannot be loaded: {_first_line(error)}") from error
-    for what in ("missing_keys", "mismatched_keys"):
-        if info.get(what):
-            names = sorted(str(key) for key in info[what])
-            reason = f"{len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong"
+    for kind in ("missing_keys", "mismatched_keys"):
+        if info.get(kind):
+            names = sorted(str(key) for key in info[kind])
+            reason = f"{len(names)} weights are {kind.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong"
             raise CheckpointError(f"{directory}: {reason} together: save both again (model.save_pretrained)")
     check_vocabulary(directory, tokens=len(tokenizer), embeddings=model.get_input_embeddings().num_embeddings)
-    if base_of(directory) is not None:
-        model = _with_adapter(model, directory)
+    if find_base(directory) is not None:
+        model = _merge_adapter(model, directory)
     choose_attention(model, device)
     return model.eval().requires_grad_(False).to(device)
 
@@ -105,15 +105,15 @@ def choose_attention(model: Any, device: str) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def _where(checkpoint: Path) -> dict[str, Any]:
+def _make_arguments(checkpoint: Path) -> dict[str, Any]:
     """Return the arguments with which `transformers` loads a directory or a GGUF file, without downloading or running its code."""
-    safely = {"local_files_only": True, "trust_remote_code": False}
+    options = {"local_files_only": True, "trust_remote_code": False}
     if is_gguf(checkpoint):
-        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name, **safely}
-    return {"pretrained_model_name_or_path": checkpoint, **safely}
+        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name, **options}
+    return {"pretrained_model_name_or_path": checkpoint, **options}
 
 
-def _with_adapter(model: Any, directory: Path) -> Any:
+def _merge_adapter(model: Any, directory: Path) -> Any:
     from peft import PeftModel
 
     with warnings.catch_warnings(action="ignore"):
@@ -121,23 +121,23 @@ def _with_adapter(model: Any, directory: Path) -> Any:
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
         except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
-            why = _first_line(error)
-            raise CheckpointError(f"{directory}: the adapter does not fit its model ({why}); save it again") from error
+            reason = _first_line(error)
+            raise CheckpointError(f"{directory}: the adapter does not fit its model ({reason}); save it again") from error
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     return model
 
 
-def context_length(config: Any) -> int | None:
-    """Return the number of positions of the decoder (`context_of`)."""
-    return context_of(config.get_text_config(decoder=True).to_dict())
+def find_context(config: Any) -> int | None:
+    """Return the number of positions of the decoder (`read_context`)."""
+    return read_context(config.get_text_config(decoder=True).to_dict())
 
 
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def find_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Return the tokens that end a reply: the tokenizer's end token and the generation config's (chat models have several)."""
     declared = getattr(model.generation_config, "eos_token_id", None)
-    more = declared if isinstance(declared, list) else [] if declared is None else [declared]
-    return frozenset([tokenizer.eos_token_id, *more])
+    ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
+    return frozenset([tokenizer.eos_token_id, *ids])
 
 
 def _first_line(error: BaseException) -> str:

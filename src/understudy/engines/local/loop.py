@@ -36,9 +36,9 @@ class DecodingRow:
 
     def take(self, token: int, logprob: float, stops: StopStrings) -> None:
         """Append the drawn token, or a forced one instead, and decide whether the row is finished."""
-        drawn = not self.forced
-        self.tokens.append(token if drawn else self.forced.pop(0))
-        if drawn:
+        is_drawn = not self.forced
+        self.tokens.append(token if is_drawn else self.forced.pop(0))
+        if is_drawn:
             self.logprobs.append(logprob)
             if self.request.decoding.calculator and token not in self.ends and stops.has_equals(token):
                 self._calculate(stops)
@@ -52,15 +52,15 @@ class DecodingRow:
 
         The model has read nothing after that token yet, so a token that continues after the "=" (``=-``, ``=2``) can be taken back.
         """
-        drawn, text = self.tokens[:-1], stops.text(self.tokens)
+        earlier, text = self.tokens[:-1], stops.text(self.tokens)
         # The bytes of an unfinished character may still change, so they do not count as text.
-        whole = fill_value(text, len(stops.text(drawn).rstrip("\ufffd")))
-        if whole is None or text.startswith(whole):
+        filled = fill_value(text, len(stops.text(earlier).rstrip("\ufffd")))
+        if filled is None or text.startswith(filled):
             return
-        for kept in (self.tokens, drawn):
-            forced = stops.find_rest(kept, whole)
+        for tokens in (self.tokens, earlier):
+            forced = stops.find_rest(tokens, filled)
             if forced is not None:
-                if kept is drawn:
+                if tokens is earlier:
                     self.tokens.pop()
                     self.logprobs.pop()
                     self.tokens.append(forced.pop(0))
@@ -76,10 +76,10 @@ class DecodingRow:
         """Return the reply of a finished row."""
         assert self.finish is not None
         text = stops.text(self.tokens[:-1] if self.tokens[-1] in self.ends else self.tokens)
-        at = find_stop(text, self.stop)
+        stop = find_stop(text, self.stop)
         return Reply(
-            text=text[:at],
-            finish=self.finish if at is None else "stop",
+            text=text[:stop],
+            finish=self.finish if stop is None else "stop",
             tokens=len(self.logprobs),
             prompt_tokens=len(self.prompt),
             logprobs=tuple(self.logprobs),
@@ -116,16 +116,16 @@ class DecodingLoop:
             self._join(self.admit(self.source, waiting))
         return bool(self.live)
 
-    def _join(self, new: list[DecodingRow]) -> None:
+    def _join(self, rows: list[DecodingRow]) -> None:
         """Draw the first token of each new row from its prompt's logits, and add the unfinished rows to the live ones."""
-        for block, places in self.prompts.find([row.prompt for row in new]):
-            joining = [new[place] for place, _ in places]
-            self._draw(joining, block.logits[torch.tensor([index for _, index in places])])
-            staying = [(row, index) for row, (_, index) in zip(joining, places, strict=True) if not row.finish]
+        for block, positions in self.prompts.find([row.prompt for row in rows]):
+            joining = [rows[position] for position, _ in positions]
+            self._draw(joining, block.logits[torch.tensor([index for _, index in positions])])
+            staying = [(row, index) for row, (_, index) in zip(joining, positions, strict=True) if not row.finish]
             if staying:
                 self.rows.add(block, [index for _, index in staying])
                 self.live += [row for row, _ in staying]
-        for row in new:
+        for row in rows:
             if row.finish:
                 self._give(row)
 
@@ -138,39 +138,39 @@ class DecodingLoop:
             tokens, logprobs = draw(logits_BV, temperature=temperature, top_p=top_p, u=u)
         except NotFiniteError as error:
             row = rows[error.args[0]]
-            raise not_finite(self.network.name, row.request, at=len(row.tokens)) from None
+            raise not_finite(self.network.name, row.request, index=len(row.tokens)) from None
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self.stops)
             if row.request.ask.hear is not None and not row.finish:
                 row.request.ask.hear(row.text_so_far(self.stops))
 
     def _give_finished(self) -> None:
-        finished = {place for place, row in enumerate(self.live) if row.finish}
+        finished = {index for index, row in enumerate(self.live) if row.finish}
         if not finished:
             return
-        before, order = self.live, order_without(len(self.live), finished)
+        previous, order = self.live, order_without(len(self.live), finished)
         self.rows.keep(order)
-        self.live = [before[place] for place in order]
-        for place in sorted(finished):
-            self._give(before[place])
+        self.live = [previous[index] for index in order]
+        for index in sorted(finished):
+            self._give(previous[index])
 
     def _give(self, row: DecodingRow) -> None:
         self.source.give(row.ticket, row.reply(self.stops))
 
 
-def not_finite(name: str, request: Request, *, at: int) -> EngineError:
-    """Make the error for logits that are NaN or infinite at the token with index ``at`` of a reply."""
+def not_finite(name: str, request: Request, *, index: int) -> EngineError:
+    """Make the error for logits that are NaN or infinite at the token with index ``index`` of a reply."""
     return EngineError(
-        f"{name}: the model's logits are not finite (NaN or infinity) at token {at + 1} of {describe_request(request)}; "
+        f"{name}: the model's logits are not finite (NaN or infinity) at token {index + 1} of {describe_request(request)}; "
         "the checkpoint is damaged, its training diverged, or this precision is too low for it"
     )
 
 
 def order_without(n: int, finished: set[int]) -> list[int]:
     """Order ``n`` rows without the ``finished`` ones: the last rows take the empty places, and all others stay."""
-    left = n - len(finished)
-    spare = [row for row in range(left, n) if row not in finished]
-    return [spare.pop() if place in finished else place for place in range(left)]
+    remaining = n - len(finished)
+    spare = [row for row in range(remaining, n) if row not in finished]
+    return [spare.pop() if index in finished else index for index in range(remaining)]
 
 
 def describe_request(request: Request) -> str:

@@ -16,7 +16,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY))
 
 
-def resident() -> int:
+def measure_resident() -> int:
     """Return the bytes of this process that are in memory; 0 if the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -24,18 +24,18 @@ def resident() -> int:
         return 0
 
 
-def trim_memory(most: float = 0) -> int:
-    """Give freed memory back to the system if more than ``most`` bytes are resident; returns `resident`. With ``most`` 0, first
-    collect objects that only refer to each other, such as an engine that has answered.
+def trim_memory(limit: float = 0) -> int:
+    """Give freed memory back to the system if more than ``limit`` bytes are resident; returns `measure_resident`. With ``limit`` 0,
+    first collect objects that only refer to each other, such as an engine that has answered.
 
     glibc keeps freed pieces below 32 MiB for later. When the lengths change from step to step, little fits into the pieces of the
     step before, and a process grows to twice what it needs.
     """
-    if not most:
+    if not limit:
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-    if resident() > most:
+    if measure_resident() > limit:
         with suppress(AttributeError, OSError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
-    return resident()
+    return measure_resident()

@@ -99,18 +99,18 @@ class Rows:
             self.cross += [_Layer(self) for _ in block.cross]
             if block.cross:
                 self.cache.is_updated = dict.fromkeys(range(len(block.cross)), True)
-        self._make_room(left=width, right=1, rows=n, like=block.layers)
-        for layer, read in zip(self.layers, block.layers, strict=True):
-            for buffer, states in zip(layer.pair, read, strict=True):
+        self._make_room(left=width, right=1, rows=n, template=block.layers)
+        for layer, pair in zip(self.layers, block.layers, strict=True):
+            for buffer, states in zip(layer.pair, pair, strict=True):
                 buffer[self.n : n, :, self.hi - width : self.hi] = states[:, :, -width:].index_select(0, pick)
         self.starts = torch.cat([self.starts, self.hi - lengths])
         self.next = torch.cat([self.next, lengths])
         if block.cross:
             self.sources = torch.cat([self.sources, torch.tensor([block.sources[i] for i in indices])])
-            for layer, read in zip(self.cross, block.cross, strict=True):
+            for layer, pair in zip(self.cross, block.cross, strict=True):
                 layer.keys, layer.values = (
                     _stack(old, states.index_select(0, pick), width=int(self.sources.max()))
-                    for old, states in zip((layer.keys, layer.values), read, strict=True)
+                    for old, states in zip((layer.keys, layer.values), pair, strict=True)
                 )
         self.n, self.lo = n, int(self.starts.min())
 
@@ -119,25 +119,25 @@ class Rows:
         index = torch.tensor(order, dtype=torch.long)
         self.n, self.starts, self.next = len(order), self.starts[index], self.next[index]
         moved = (index != torch.arange(self.n)).nonzero()[:, 0]
-        places, rows = moved.to(self.device), index[moved].to(self.device)
+        targets, rows = moved.to(self.device), index[moved].to(self.device)
         for buffer in (b for layer in self.layers for b in layer.pair):
-            buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
+            buffer[targets, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
         if self.cross:
             self.sources = self.sources[index]
             width = int(self.sources.max()) if self.n else 0
             for layer in self.cross:
                 for buffer in (layer.keys, layer.values):
-                    buffer[places] = buffer[rows]
+                    buffer[targets] = buffer[rows]
                 layer.keys, layer.values = layer.keys[: self.n, :, :width], layer.values[: self.n, :, :width]
         if self.n:
             self.lo = int(self.starts.min())
 
     def reserve(self, columns: int) -> torch.Tensor:
         """Make room for ``columns`` new tokens of every row. Returns their additive mask [R, 1, T, C] of padding and causality."""
-        self._make_room(left=0, right=columns, rows=self.n, like=())
+        self._make_room(left=0, right=columns, rows=self.n, template=())
         column = torch.arange(self.lo, self.hi + columns)
         later = column > torch.arange(self.hi, self.hi + columns)[:, None]
-        return additive((column < self.starts[:, None])[:, None, None, :] | later, self.dtype).to(self.device)
+        return build_mask((column < self.starts[:, None])[:, None, None, :] | later, self.dtype).to(self.device)
 
     def advance(self, columns: int) -> None:
         """Count the columns that the model has just written."""
@@ -147,34 +147,34 @@ class Rows:
     def source_mask(self) -> torch.Tensor:
         """Return the additive mask of the sources, [R, 1, 1, S]."""
         hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
-        return additive(hidden[:, None, None, :], self.dtype).to(self.device)
+        return build_mask(hidden[:, None, None, :], self.dtype).to(self.device)
 
-    def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
+    def _make_room(self, *, left: int, right: int, rows: int, template: Sequence[Pair]) -> None:
         """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they
         must. New buffers have places for at most twice the live rows, because the last rows are long and few."""
         live = self.hi - self.lo if self.n else 0
         if not self.n:
             self.lo = self.hi = left
-        have = len(self.layers[0].pair[0]) if self.layers[0].pair else 0
-        if left <= self.hi and self.hi + right <= self.capacity and rows <= have:
+        present = len(self.layers[0].pair[0]) if self.layers[0].pair else 0
+        if left <= self.hi and self.hi + right <= self.capacity and rows <= present:
             return
         hi = max(live, left)
         # At least a quarter of the columns are spare, so that shifting is rare.
         capacity = self.capacity if self.capacity >= 1.25 * (hi + right) else int(1.5 * (hi + right)) + 8
         rows = max(rows, min(self.size, 2 * self.n))
-        for at, layer in enumerate(self.layers):
-            old = layer.pair or like[at]
+        for index, layer in enumerate(self.layers):
+            old = layer.pair or template[index]
             # Beware: a masked column weighs exactly 0, but 0 times uninitialised memory may be NaN, so the buffer starts as zeros.
             new = tuple(t.new_zeros(rows, t.shape[1], capacity, t.shape[3]) for t in old)
-            for into, out_of in zip(new, old, strict=True):
-                into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
+            for target, source in zip(new, old, strict=True):
+                target[: self.n, :, hi - live : hi] = source[: self.n, :, self.lo : self.hi]
             layer.pair = new
         trim_memory(2**30)  # the new buffers do not fit into the pieces that the old ones leave
         self.starts += hi - self.hi
         self.lo, self.hi, self.capacity = hi - live, hi, capacity
 
 
-def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def build_mask(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Make a mask to add to attention scores: 0 where a token is seen, the lowest number where it is hidden. (Boolean masks are
     silently wrong with eager attention, and -inf gives NaN in rows that see nothing.)"""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
@@ -182,5 +182,5 @@ def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def _stack(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
     """Stack the rows ``old`` and then ``new``, [R, H, S, D], all ``width`` columns wide."""
-    parts = [new] if old is None else [old, new]
-    return torch.cat([torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts])
+    tensors = [new] if old is None else [old, new]
+    return torch.cat([torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in tensors])

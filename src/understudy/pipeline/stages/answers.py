@@ -24,8 +24,8 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
-from understudy.pipeline.stages.selection import SelectionStage, why_unfit
+from understudy.pipeline.stages.problems import ProblemsStage, make_pool
+from understudy.pipeline.stages.selection import SelectionStage, explain_unfit
 from understudy.pipeline.stages.student import LIBRARIES, StudentStage, count_seen, open_student
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
@@ -76,7 +76,7 @@ class TeacherPlayer:
     def open(self, stage: AnswersStage, context: Context, ledger: Ledger, _: Workings) -> Engine:
         engine = self.options.open(task=stage.problems.task, seed=stage.seed)
         paths = stage.votes if stage.decoding.temperature else 1
-        return connect(engine, ledger, seed=stage.seed, paths=paths, tell=context.progress)[0]
+        return connect(engine, ledger, seed=stage.seed, paths=paths, report=context.progress)[0]
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class ProbePlayer(TrainedPlayer):
         return ProbeEngine(student, stage.method, alter(self.rationales(stage, context), self.how, seed=stage.seed), self.how)
 
     def rationales(self, stage: AnswersStage, context: Context) -> Rationales:
-        known = {problem.id: problem for problem in stage.problems.read(context)}
+        problems = {problem.id: problem for problem in stage.problems.read(context)}
         written = read_rows(self.own.directory(context.run) / FILE, Solution)
-        read = ((s, stage.method.rationale_of(known[s.problem], s)) for s in written)
-        return {s.problem: (text, s.answer) for s, text in read if text is not None}
+        pairs = ((s, stage.method.rationale_of(problems[s.problem], s)) for s in written)
+        return {s.problem: (text, s.answer) for s, text in pairs if text is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +159,11 @@ class AnswersStage(Stage[AnswersSummary]):
             yield from (value for value in vars(player).values() if isinstance(value, Stage))
 
     def modules(self) -> list[str]:
-        return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]
+        return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._list_teachers())]
 
     def libraries(self) -> tuple[str, ...]:
-        named = {name for teacher in self._teachers() for name in teacher.options.libraries}
-        return tuple(sorted(named | set(LIBRARIES if self._asks_students else ())))
+        libraries = {name for teacher in self._list_teachers() for name in teacher.options.libraries}
+        return tuple(sorted(libraries | set(LIBRARIES if self._asks_students else ())))
 
     @property
     def pays(self) -> bool:
@@ -171,24 +171,24 @@ class AnswersStage(Stage[AnswersSummary]):
 
     @property
     def device(self) -> SettledDevice:
-        used: set[SettledDevice] = {settle_device(teacher.options.device) for teacher in self._teachers()}
+        used: set[SettledDevice] = {settle_device(teacher.options.device) for teacher in self._list_teachers()}
         return next(iter(used - {"cpu"}), self.answering.device if self._asks_students else "cpu")
 
     def is_final(self, summary: AnswersSummary) -> bool:
-        return not (summary.errors and any(teacher.options.paid for teacher in self._teachers()))
+        return not (summary.errors and any(teacher.options.paid for teacher in self._list_teachers()))
 
     def run(self, context: Context) -> AnswersSummary:
         """Write ``solutions.parquet`` and ``errors.json``."""
-        known = self.problems.read(context)
-        problems = [problem for problem in known if problem.split == self.split]
-        workings, probe = self._workings(problems), next((p for p in self.cast.values() if isinstance(p, ProbePlayer)), None)
-        needed = probe.rationales(self, context) if probe is not None and workings is None else workings
-        asked = problems if needed is None else [problem for problem in problems if problem.id in needed]
+        all_problems = self.problems.read(context)
+        problems = [problem for problem in all_problems if problem.split == self.split]
+        workings, probe = self._find_workings(problems), next((p for p in self.cast.values() if isinstance(p, ProbePlayer)), None)
+        required = probe.rationales(self, context) if probe is not None and workings is None else workings
+        asked = problems if required is None else [problem for problem in problems if problem.id in required]
         directory = self.directory(context.run)
-        own = directory / "answers.sqlite"
+        own_ledger = directory / "answers.sqlite"
         # The teacher's replies are paid for, so they go into the run's ledger.
-        paid = self.teacher
-        ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
+        teacher = self.teacher
+        ledger = Ledger(own_ledger) if teacher is None else Ledger(context.ledger, price=teacher.price, budget=teacher.budget)
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
             for engine in engines.values():
@@ -198,7 +198,7 @@ class AnswersStage(Stage[AnswersSummary]):
                 asked,
                 self.method,
                 engines,
-                pool=self._pool(known, context),
+                pool=self._make_pool(all_problems, context),
                 votes=self.votes,
                 decoding=self.decoding,
                 seed=self.seed,
@@ -210,8 +210,8 @@ class AnswersStage(Stage[AnswersSummary]):
             raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
         write_rows(directory / FILE, Solution, answers.solutions)
         write_json(directory / ERRORS, [asdict(error) for error in answers.errors])
-        for left in directory.glob(f"{own.name}*"):  # solutions.parquet has everything now
-            left.unlink()
+        for file in directory.glob(f"{own_ledger.name}*"):  # solutions.parquet has everything now
+            file.unlink()
         starts = {getattr(getattr(player, "options", player), "checkpoint", None) for player in self.cast.values()}
         return AnswersSummary(
             errors=len(answers.errors),
@@ -221,24 +221,24 @@ class AnswersStage(Stage[AnswersSummary]):
             tokens=sum(solution.tokens for solution in answers.solutions),
             seconds=round(elapsed * flows / answers.bought, 3) if answers.bought else 0.0,
             models={part: engine.identity for part, engine in engines.items()},
-            precision=self._precision(),
+            precision=self._find_precision(),
             extractor=EXTRACTOR,
             weights="; ".join(sorted(set(map(describe_weights, starts)) - {""})),
             saw=max(count_seen(start, problems) for start in starts),
             rows=min((n for engine in engines.values() if (n := getattr(engine, "batch_size", 0))), default=0),
         )
 
-    def _precision(self) -> str:
+    def _find_precision(self) -> str:
         """Return the precision in which the parts are played: the teacher's if it plays all of them."""
         if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
-            return ", ".join({player.options.precision for player in self._teachers()})
+            return ", ".join({player.options.precision for player in self._list_teachers()})
         return self.answering.precision
 
     @property
     def _asks_students(self) -> bool:
         return any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
 
-    def _teachers(self) -> list[TeacherPlayer]:
+    def _list_teachers(self) -> list[TeacherPlayer]:
         return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
 
     def _open_engines(self, context: Context, ledger: Ledger, workings: Workings) -> dict[str, Engine]:
@@ -248,21 +248,21 @@ class AnswersStage(Stage[AnswersSummary]):
         opened = {key: player.open(self, context, ledger, workings) for key, player in players.items()}
         return {part: opened[key] for part, key in keys.items()}
 
-    def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
+    def _make_pool(self, problems: Sequence[Problem], context: Context) -> StudyPool:
         shared: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}
-        if own := [problem for problem in known if problem.split == exemplars_of(self.split)]:
-            solved = [chain for problem in own if (chain := recorded_chain(problem)) is not None]
-            return exemplar_pool(own, self.exemplars, split=own[0].split, learn=own, chains=solved, **shared)
-        learned = () if self.selection is None else self.selection.learned(context)
+        if exemplars := [problem for problem in problems if problem.split == exemplars_of(self.split)]:
+            solved = [chain for problem in exemplars if (chain := recorded_chain(problem)) is not None]
+            return make_pool(exemplars, self.exemplars, split=exemplars[0].split, learn=exemplars, chains=solved, **shared)
+        learned = () if self.selection is None else self.selection.read_problems(context)
         chosen = () if self.selection is None else self.selection.chosen(context)
-        return exemplar_pool(known, self.exemplars, learn=learned, chains=chosen, **shared)
+        return make_pool(problems, self.exemplars, learn=learned, chains=chosen, **shared)
 
-    def _workings(self, problems: Sequence[Problem]) -> Workings | None:
+    def _find_workings(self, problems: Sequence[Problem]) -> Workings | None:
         """Find the problems whose data set has a working that can take a part's place; None if gold plays no part."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
-        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(self.method, p, chain)}
+        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not explain_unfit(self.method, p, chain)}
         if problems and not workings and not self.swapped:
-            none = f"none of the {len(problems)} problems of {self.split!r} has its own working in a form that the method can use"
-            raise StudyError(f'model = "gold": {none} (meta.rationale, or meta.subquestions with answers)')
+            reason = f"none of the {len(problems)} problems of {self.split!r} has its own working in a form that the method can use"
+            raise StudyError(f'model = "gold": {reason} (meta.rationale, or meta.subquestions with answers)')
         return workings

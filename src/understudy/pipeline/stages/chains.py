@@ -21,7 +21,7 @@ from understudy.engines.recorded import Recorded
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import Capabilities, connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
+from understudy.pipeline.stages.problems import ProblemsStage, make_pool
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.sample import Sample, Sampling, sample
@@ -64,10 +64,10 @@ class ChainsStage(Stage[ChainsSummary]):
         return read_rows(self.directory(context.run) / FILE, Chain)
 
     def write(
-        self, context: Context, chains: Spool, sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
+        self, context: Context, chains: Spool, sampling: Mapping[str, JSON], sources: Sequence[str] = (), **fields: Any
     ) -> ChainsSummary:
-        """Write ``chains.parquet`` with its card. ``more``: further fields of the summary. ``sources``: files whose cards give the
-        terms if the study gives none."""
+        """Write ``chains.parquet`` with its card. ``fields``: further fields of the summary. ``sources``: files whose cards give
+        the terms if the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=dataclasses.asdict(card))
@@ -81,7 +81,7 @@ class ChainsStage(Stage[ChainsSummary]):
             problems=card.problems,
             teachers=tuple(sorted(card.teachers)),
             corpus=corpus,
-            **more,
+            **fields,
         )
 
 
@@ -129,14 +129,14 @@ class SampledChainsStage(ChainsStage):
     def run(self, context: Context) -> ChainsSummary:
         sampled, _ = self.sample(self.sampling(self.problems.read(context)), context.ledger, context.progress)
         write_json(self.directory(context.run) / ERRORS, [dataclasses.asdict(error) for error in sampled.failures])
-        failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
+        failed, unasked, stopped = len(sampled.failures), sampled.unasked, sampled.stopped
         weights = describe_weights(self.engine.checkpoint)
-        described = self._described() | ({"weights": weights} if weights else {})
-        return self.write(context, sampled.chains, described, errors=failed, unasked=left, stopped=why, weights=weights)
+        sampling = self._describe_sampling() | ({"weights": weights} if weights else {})
+        return self.write(context, sampled.chains, sampling, errors=failed, unasked=unasked, stopped=stopped, weights=weights)
 
     def sampling(self, problems: Sequence[Problem]) -> Sampling:
         """Describe which chains to ask the teacher for, for the training problems among ``problems``."""
-        pool, check = exemplar_pool(problems, self.exemplars, prompts=self.prompts), find("check", self.check)
+        pool, check = make_pool(problems, self.exemplars, prompts=self.prompts), find("check", self.check)
         return Sampling(
             [problem for problem in problems if problem.split == "train"],
             lambda problem, path: self.method.sample(problem, path, pool),
@@ -150,17 +150,17 @@ class SampledChainsStage(ChainsStage):
             rationales=getattr(self.method, "writes_rationales", True),
         )
 
-    def sample(self, sampling: Sampling, ledger: Path, tell: Progress, *, trial: bool = False) -> tuple[Sample, Capabilities]:
+    def sample(self, sampling: Sampling, ledger: Path, report: Progress, *, trial: bool = False) -> tuple[Sample, Capabilities]:
         """Sample the chains; return them and the capabilities of each address of an endpoint. ``trial`` as for `Account`."""
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
-        paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
-        with paid as store, Account(store, sampling.total, trial=trial) as account:
+        opened = Ledger(ledger, price=teacher.price, budget=teacher.budget)
+        with opened as store, Account(store, sampling.total, trial=trial) as account:
             paths = teacher.samples if teacher.temperature else 1
-            engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, tell=tell)
+            engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, report=report)
             account.begin()
-            return sample(sampling, engine, store, account, tell), endpoints
+            return sample(sampling, engine, store, account, report), endpoints
 
-    def _described(self) -> dict[str, JSON]:
+    def _describe_sampling(self) -> dict[str, JSON]:
         """Describe, for the corpus's card, how the teacher was asked: never at which address or with whose key."""
         names = ("engine", "samples", *(("greedy",) if self.teacher.greedy else ()), "temperature", "top_p", "method")
         options = {name: getattr(self.teacher, name) for name in names}

@@ -49,8 +49,8 @@ class ProblemsSummary(StageSummary):
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in self.near_kinds.items())
         first = f"; {', '.join(self.near_first)}{', ...' * (self.near > len(self.near_first))}" if self.near_first else ""
         dropped = f"; {self.near_dropped:,} outside were dropped" if self.near_dropped else ""
-        are = f"{counted(self.near, 'held-out question')} {'is' if self.near == 1 else 'are'}"
-        return f"{are} near one outside ({kinds or 'by their words'}{first}){dropped}"
+        subject = f"{counted(self.near, 'held-out question')} {'is' if self.near == 1 else 'are'}"
+        return f"{subject} near one outside ({kinds or 'by their words'}{first}){dropped}"
 
 
 class PreparedProblems(NamedTuple):
@@ -98,8 +98,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         Raises DataError if questions overlap and the study does not drop them, or if a given exemplar is also evaluated.
         """
         from_task = list(self.task.problems(seed=self.seed))
-        given = self.exemplars.file
-        problems = from_task if given is None else add_exemplars(from_task, Path(given), held_out=self.held_out)
+        file = self.exemplars.file
+        problems = from_task if file is None else add_exemplars(from_task, Path(file), held_out=self.held_out)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
         pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
         near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}
@@ -107,7 +107,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         # Questions of dev that are also in training; this does not affect the held-out splits.
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
-        problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if given is None else problems
+        problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if file is None else problems
         return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)
 
     def run(self, context: Context) -> ProblemsSummary:
@@ -119,24 +119,24 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if not near:
             self._check_near(problems, pairs)
         if (dropped or near) and all(problem.split != "train" for problem in problems):
-            left = "no training problem is left, because all are equal to a held-out one or near it"
-            raise DataError(f'study.overlap = "{self.overlap}": {left}; draw other splits, whole groups on one side (task.group)')
+            reason = "no training problem is left, because all are equal to a held-out one or near it"
+            raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
         sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
         for split in scored:
             if not sizes[split]:
-                hint, known = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {known})")
+                hint, present = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
         # Exemplars are listed under the split that they came from: a study that names this file draws its own.
-        kept, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in from_task)
-        ids = {split: [p.id for p in from_task if p.split == split and p.id in kept] for split in splits}
+        kept_ids, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in from_task)
+        ids = {split: [p.id for p in from_task if p.split == split and p.id in kept_ids] for split in splits}
         write_json(directory / "splits.json", ids)
         context.progress("problems", len(problems), len(problems))
-        if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
-            rows = f"{counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
+        if bad_rows := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
+            rows = f"{counted(len(bad_rows), 'row')} of questions; first: {'; '.join(bad_rows[:3])}"
             context.progress("problems", 0, 0, f"left out (skip_bad): {rows}")
         return ProblemsSummary(
             sizes=dict(sizes),
@@ -145,7 +145,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
             near_dropped=len(near),
-            skipped=len(bad),
+            skipped=len(bad_rows),
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
@@ -154,19 +154,19 @@ class ProblemsStage(Stage[ProblemsSummary]):
         held_out = sum(problem.split in self.held_out for problem in problems)
         if len(pairs) > self.near_limit * held_out:
             first = "; ".join(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:3])
-            near = f"{len(pairs):,} of {held_out:,} held-out questions are near one outside ({first})"
+            reason = f"{len(pairs):,} of {held_out:,} held-out questions are near one outside ({first})"
             raise DataError(
-                f"study.near_limit = {self.near_limit:g}: {near}; draw other splits (task.group), or drop them: "
+                f"study.near_limit = {self.near_limit:g}: {reason}; draw other splits (task.group), or drop them: "
                 'study.overlap = "drop-near"'
             )
 
 
 def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> None:
     """Raise StudyError if a key of [evaluation] names a field that none of the ``problems`` has; ``fields``: key -> field."""
-    known = sorted({name for problem in problems for name in (*problem.meta, *(["context"] if problem.context else []))})
+    names = sorted({name for problem in problems for name in (*problem.meta, *(["context"] if problem.context else []))})
     for key, name in fields.items():
-        if name not in known:
-            raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")
+        if name not in names:
+            raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, names, 'they have')}")
         values = [value for problem in problems if (value := problem.text_of(name)) is not None]
         if key == "contrast" and len(set(values)) == len(values):
             raise StudyError(f"evaluation.contrast = {name!r}: no two evaluated questions share a value; name another field")
@@ -178,13 +178,13 @@ def add_exemplars(problems: Sequence[Problem], file: Path, *, held_out: Sequence
 
     Raises DataError for a file that cannot be used, and if an exemplar is one of the ``held_out`` questions.
     """
-    read = read_problems(file, Layout(problems[0].kind), form=problems[0].form)
-    exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(read, 1)]
+    rows = read_problems(file, Layout(problems[0].kind), form=problems[0].form)
+    exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(rows, 1)]
     require_solved(exemplars, str(file))
-    held = {exact_key(problem): problem.id for problem in problems if problem.split in held_out}
+    held_out_ids = {exact_key(problem): problem.id for problem in problems if problem.split in held_out}
     for exemplar in exemplars:
-        if (asked := held.get(exact_key(exemplar))) is not None:
-            raise DataError(f"exemplars.file: {exemplar.id} has the question of {asked}, which is evaluated; use another")
+        if (evaluated := held_out_ids.get(exact_key(exemplar))) is not None:
+            raise DataError(f"exemplars.file: {exemplar.id} has the question of {evaluated}, which is evaluated; use another")
     questions = set(map(exact_key, exemplars))
     return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
 
@@ -193,14 +193,14 @@ def choose_exemplars(problems: Sequence[Problem], n: int, *, seed: int) -> list[
     """Put ``n`` training problems with a rationale in the split of the exemplars. Raises StudyError if there are too few."""
     candidates = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
     if len(candidates) < n:
-        few = f"exemplars.n = {n}: only {len(candidates)} training problems have a rationale"
-        raise StudyError(f"{few}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
+        reason = f"exemplars.n = {n}: only {len(candidates)} training problems have a rationale"
+        raise StudyError(f"{reason}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
     # By a hash of each: one more question changes the exemplars, and so every prompt, only if it is itself chosen.
     chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[:n])
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
-def exemplar_pool(problems: Sequence[Problem], options: Exemplars, *, split: str = SPLIT, **more: Any) -> StudyPool:
-    """Make the pool that methods draw from, with the problems of ``split`` as exemplars; ``more``: further fields of
+def make_pool(problems: Sequence[Problem], options: Exemplars, *, split: str = SPLIT, **fields: Any) -> StudyPool:
+    """Make the pool that methods draw from, with the problems of ``split`` as exemplars; ``fields``: further fields of
     `StudyPool`."""
-    return StudyPool([p for p in problems if p.split == split], least=options.least, shuffle=options.shuffle, **more)
+    return StudyPool([p for p in problems if p.split == split], least=options.least, shuffle=options.shuffle, **fields)

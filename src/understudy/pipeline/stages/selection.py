@@ -49,13 +49,13 @@ class SelectionStage(Stage[SelectionSummary]):
     def libraries(self) -> tuple[str, ...]:
         return () if self.select.encoder is None else ("sentence_transformers",)
 
-    def learned(self, context: Context) -> list[Problem]:
+    def read_problems(self, context: Context) -> list[Problem]:
         """Read the training problems that the arm learns from."""
-        return learned_problems(self.problems.read(context), self.directory(context.run))
+        return filter_learned(self.problems.read(context), self.directory(context.run))
 
     def chosen(self, context: Context) -> Iterator[Chain]:
         """Yield the chains that were chosen; nothing is read before the first is asked for."""
-        ids = chosen_ids(self.directory(context.run))
+        ids = read_chosen(self.directory(context.run))
         yield from (chain for chain in self.chains.stream(context) if chain.id in ids)
 
     @property
@@ -76,16 +76,16 @@ class SelectionStage(Stage[SelectionSummary]):
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
-            open_to = (c for c in self.chains.stream(context) if c.problem in ids and not options.why_not_sampled(c))
-            limits = limit_by_openness(open_to, options.per_problem)
+            eligible = (c for c in self.chains.stream(context) if c.problem in ids and not options.why_not_sampled(c))
+            limits = limit_by_openness(eligible, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
             raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'the teachers')}")
-        parts = select(
+        selected = select(
             self.judged(context),
             options,
             seed=self.seed,
-            unfit=lambda chain: why_unfit(self.taker, problems[chain.problem], chain),
+            unfit=lambda chain: explain_unfit(self.taker, problems[chain.problem], chain),
             learned=ids,
             limits=limits,
             compare=compare_characters if options.encoder is None else load_encoder(options.encoder),
@@ -93,33 +93,33 @@ class SelectionStage(Stage[SelectionSummary]):
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)
         with write_whole(directory / "selected.json") as file:
-            counts = count_selected(_write_ids(parts, file))
+            counts = count_selected(_write_ids(selected, file))
         context.progress("selection", counts.chains, counts.chains)
         return SelectionSummary(**vars(counts))
 
 
-def _write_ids(parts: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]:
-    """Yield ``parts`` as they are, while the ids of their chains go into ``file`` as a JSON list: there may be millions."""
-    before = "["
-    for part in parts:
-        for chain in part.kept:
-            file.write(f'{before}"{chain.id}"'.encode())
-            before = ",\n"
-        yield part
-    file.write(b"[]" if before == "[" else b"]")
+def _write_ids(selected: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]:
+    """Yield ``selected`` as they are, while the ids of their chains go into ``file`` as a JSON list: there may be millions."""
+    separator = "["
+    for entry in selected:
+        for chain in entry.kept:
+            file.write(f'{separator}"{chain.id}"'.encode())
+            separator = ",\n"
+        yield entry
+    file.write(b"[]" if separator == "[" else b"]")
 
 
-def why_unfit(method: object, problem: Problem, chain: Chain) -> str:
+def explain_unfit(method: object, problem: Problem, chain: Chain) -> str:
     """Say why ``chain`` gives no example; "" if it does, and if it has no answer: its verdict says that."""
     return method.unfit(problem, chain) if chain.answer is not None and isinstance(method, SelectiveMethod) else ""
 
 
-def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
+def filter_learned(problems: list[Problem], selection: Path) -> list[Problem]:
     """List the ``problems`` that an arm learns from; its selection is in the directory ``selection``."""
     ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
     return [problem for problem in problems if problem.id in ids]
 
 
-def chosen_ids(selection: Path) -> frozenset[str]:
+def read_chosen(selection: Path) -> frozenset[str]:
     """Read the ids of the chains that the selection in the directory ``selection`` chose."""
     return frozenset(json.loads((selection / "selected.json").read_text(encoding="utf-8")))

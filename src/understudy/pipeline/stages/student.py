@@ -25,7 +25,7 @@ from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import CARD, Card, describe_weights, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
+from understudy.pipeline.stages.selection import SelectionStage, read_chosen
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
@@ -129,12 +129,12 @@ class StudentStage(Stage[StudentSummary]):
         selection = self.selection
         problems, all_chains = selection.problems.read(context), selection.chains.read_summary(context.run).chains
         training = [problem for problem in problems if problem.split == "train"]
-        ids = chosen_ids(selection.directory(context.run))
+        ids = read_chosen(selection.directory(context.run))
         judged = [(chain, outcome) for chain, outcome in selection.judged(context) if chain.id in ids]
-        chosen, learn = [chain for chain, _ in judged], selection.learned(context)
+        chosen, learn = [chain for chain, _ in judged], selection.read_problems(context)
         if self.fold is not None:
-            fold, parts = self.fold
-            learn = [problem for problem in learn if fold_of(problem.id, parts) != fold]
+            fold, fold_count = self.fold
+            learn = [problem for problem in learn if fold_of(problem.id, fold_count) != fold]
         outcomes = {chain.id: outcome for chain, outcome in judged}
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
@@ -144,8 +144,8 @@ class StudentStage(Stage[StudentSummary]):
         examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
         folds.clear()  # their models must not stay beside the training
         if not examples:
-            left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` shows why"
-            raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
+            reason = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` shows why"
+            raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {reason}")
         dev = [problem for problem in problems if problem.split == self.dev.split][: self.dev.problems] if self.dev else []
         start = self.student.checkpoint
         weights = describe_weights(start)
@@ -158,14 +158,14 @@ class StudentStage(Stage[StudentSummary]):
             seed=self.seed,
             # From all training problems, whatever the arm's fraction: with other words the student would have another tokenizer and
             # another size, and a difference between fractions would not come from the data alone.
-            vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
+            vocabulary=collect_texts(self.vocabulary, training, lambda: selection.chains.stream(context)),
             score=partial(self._score, dev, find("check", self.dev.check), pool) if self.dev else None,
             progress=context.progress,
             share=context.share,
         )
         learned = read_learned(start) | {digest(copy_key(problem)) for problem in (*learn, *dev)}
         write_json(trained.checkpoint / LEARNED, {"questions": sorted(learned)})
-        write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
+        write_card(trained.checkpoint, self._make_card(learn[0], weights, self.directory(context.run).parent))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
@@ -183,19 +183,19 @@ class StudentStage(Stage[StudentSummary]):
             saw=saw,
         )
 
-    def _score(self, asked: Sequence[Problem], check: Check, pool: StudyPool, checkpoint: Path) -> float:
-        """Return the accuracy of the answers of the student in ``checkpoint`` to ``asked``."""
-        dev = {problem.id: problem for problem in asked}
+    def _score(self, problems: Sequence[Problem], check: Check, pool: StudyPool, checkpoint: Path) -> float:
+        """Return the accuracy of the answers of the student in ``checkpoint`` to ``problems``."""
+        dev = {problem.id: problem for problem in problems}
         engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
-        answers = answer(asked, self.method, engines, pool=pool, seed=self.seed)
+        answers = answer(problems, self.method, engines, pool=pool, seed=self.seed)
         if answers.errors:
-            raise EngineError(f"choosing checkpoints on {asked[0].split}: {answers.errors[0].error}")
+            raise EngineError(f"choosing checkpoints on {problems[0].split}: {answers.errors[0].error}")
         return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
-    def _card(self, problem: Problem, weights: str, stages: Path) -> Card:
+    def _make_card(self, problem: Problem, weights: str, stages: Path) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         start = self.student.checkpoint
-        before = {"start": os.path.relpath(Path(start).resolve(), stages)} if start and (Path(start) / CARD).is_file() else {}
+        origin = {"start": os.path.relpath(Path(start).resolve(), stages)} if start and (Path(start) / CARD).is_file() else {}
         return Card(
             method=self.name,
             options=plain(self.method),
@@ -208,7 +208,7 @@ class StudentStage(Stage[StudentSummary]):
             weights=weights,
             template_date=TEMPLATE_DATE.isoformat(),
             seed=self.seed,
-            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds | before,
+            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds | origin,
         )
 
 
@@ -218,8 +218,8 @@ Folds = Mapping[str, Sequence[LocalEngine]]
 
 def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed: int) -> list[Example]:
     """Make the method's examples of ``role`` for every problem that ``pool`` teaches, in order. ``folds``: the roles it needs."""
-    only = {"role": role} if method.needs else {}
-    flows = ((SamplePath(p.id, 0, seed), method.examples(p, chains, pool, **only)) for p, chains in pool.taught())
+    options = {"role": role} if method.needs else {}
+    flows = ((SamplePath(p.id, 0, seed), method.examples(p, chains, pool, **options)) for p, chains in pool.taught())
     examples: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
@@ -228,36 +228,36 @@ def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed
     return [example for problem, _ in pool.taught() for example in examples[problem.id] if example.role == role]
 
 
-def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[[], Iterable[Chain]]) -> Iterator[str]:
+def collect_texts(vocabulary: Vocabulary, problems: Sequence[Problem], stream: Callable[[], Iterable[Chain]]) -> Iterator[str]:
     """Yield the text from which a tokenizer from scratch takes its words: every training question and every chain, in every format,
     and the chains' sub-questions. It ignores the arm's own selection, so that all arms of a study have the same words."""
     # As often as a tokenizer may ask for, since a word of every prompt is not rare.
-    yield from (text for text in known.words for _ in range(100))
+    yield from (text for text in vocabulary.words for _ in range(100))
     yield from (write_steps(chain.steps) for chain in stream() if chain.steps)
     by_id = {problem.id: problem for problem in problems}
-    for written in known.formats:
+    for layout in vocabulary.formats:
         unseen = dict(by_id)
         for chain in stream():
             problem = by_id[chain.problem]
             if chain.answer is not None:
                 unseen.pop(problem.id, None)
-                example = written.teach("student", problem, chain.rationale, chain.answer)
+                example = layout.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
-        yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
+        yield from (prompt_text(layout.write_prompt(problem)) for problem in unseen.values())
 
 
-def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
-    """Count the problems among ``asked`` that the student in ``start`` had learned from or was chosen by."""
+def count_seen(start: str | None, problems: Iterable[Problem]) -> int:
+    """Count the problems among ``problems`` that the student in ``start`` had learned from or was chosen by."""
     learned = read_learned(start)
     # Earlier students have digests of the exact question.
-    return sum(any(digest(key(problem)) in learned for key in (copy_key, exact_key)) for problem in asked) if learned else 0
+    return sum(any(digest(key(problem)) in learned for key in (copy_key, exact_key)) for problem in problems) if learned else 0
 
 
 def read_learned(start: str | None) -> set[str]:
     """Read the digests of the questions that the student in ``start``, and the students that it started from, learned from or were
     chosen by; none if it is not a student of ours."""
-    at = Path(start or "")
-    file = (at.parent if at.suffix == ".gguf" else at) / LEARNED
+    path = Path(start or "")
+    file = (path.parent if path.suffix == ".gguf" else path) / LEARNED
     return set(map(str, read_json(file, "questions")["questions"])) if start and file.is_file() else set()
 
 

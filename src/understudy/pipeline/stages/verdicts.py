@@ -56,16 +56,16 @@ class VerdictsStage(Stage[VerdictsSummary]):
         name = check or self.checks[0]
         outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == name)
         judged = zip(self.chains.stream(context), outcomes, strict=True)
-        if samples is None or not isinstance(found := find("check", name), AmongOthers):
+        if samples is None or not isinstance(checker := find("check", name), AmongOthers):
             yield from judged
             return
         problems = {problem.id: problem for problem in self.problems.read(context)}
-        said = self.relabels.get(name, {})
+        relabelled = self.relabels.get(name, {})
         for problem, group in groupby(judged, lambda pair: pair[0].problem):
             pairs = list(group)
             first = [chain for chain, _ in pairs if chain.path < samples]
-            anew = {v.chain: v.outcome for v in judge_all(problems[problem], first, found, name) if v.chain not in said}
-            yield from ((chain, anew.get(chain.id, outcome)) for chain, outcome in pairs)
+            rejudged = {v.chain: v.outcome for v in judge_all(problems[problem], first, checker, name) if v.chain not in relabelled}
+            yield from ((chain, rejudged.get(chain.id, outcome)) for chain, outcome in pairs)
 
     def run(self, context: Context) -> VerdictsSummary:
         """Write ``verdicts.parquet``, with the chains of only one problem in memory."""
@@ -79,10 +79,10 @@ class VerdictsStage(Stage[VerdictsSummary]):
             for name, group in groupby(self.chains.stream(context), lambda chain: chain.problem):
                 problem, chains = problems[name], list(group)
                 for check in self.checks:
-                    found = judge_all(problem, chains, checks[check], check)
-                    verdicts = [self._relabel(verdict) for verdict in found]
+                    judged = judge_all(problem, chains, checks[check], check)
+                    verdicts = [self._relabel(verdict) for verdict in judged]
                     if check == self.checks[0]:
-                        changed += sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
+                        changed += sum(old.outcome is not new.outcome for old, new in zip(judged, verdicts, strict=True))
                         meter.add(problem, [*zip(chains, (verdict.outcome for verdict in verdicts), strict=True)])
                     counts[check].update(verdict.outcome.value for verdict in verdicts)
                     yield from verdicts
@@ -94,9 +94,9 @@ class VerdictsStage(Stage[VerdictsSummary]):
         return VerdictsSummary(outcomes=outcomes, worth=meter.read(), relabelled=changed)
 
     def _relabel(self, verdict: Verdict) -> Verdict:
-        said = self.said.get((verdict.check, verdict.chain))
-        if said is None:
+        relabel = self.said.get((verdict.check, verdict.chain))
+        if relabel is None:
             return verdict
-        why = f" ({said.reason})" if said.reason else ""
-        check = "" if said.check == JUDGED else f"; the check said {verdict.outcome}: {verdict.detail}"
-        return replace(verdict, outcome=Outcome(said.outcome), detail=f"{said.rater} says so{why}{check}")
+        reason = f" ({relabel.reason})" if relabel.reason else ""
+        check = "" if relabel.check == JUDGED else f"; the check said {verdict.outcome}: {verdict.detail}"
+        return replace(verdict, outcome=Outcome(relabel.outcome), detail=f"{relabel.rater} says so{reason}{check}")
