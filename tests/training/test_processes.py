@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from understudy.core.errors import StudyError, UnderstudyError
 from understudy.core.plugins import load
 from understudy.core.values import Example
+from understudy.training import loop
 from understudy.training.loop import train
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
+from understudy.training.packing import collate_packed
 from understudy.training.ranks import Ranks
 
 EXAMPLES = [
@@ -61,19 +63,26 @@ def trained(out, checkpoint, **more):
     [
         pytest.param("llama", {}, id="DDP"),
         pytest.param("llama", {"chains_per_visit": 3, "micro_batch": 0}, id="DDP with shared prompts"),
-        pytest.param("llama", {"sharded": True, "chains_per_visit": 3, "micro_batch": 0}, id="FSDP, which shares none"),
+        pytest.param("llama", {"sharded": True, "chains_per_visit": 3, "micro_batch": 0}, id="FSDP with shared prompts"),
         pytest.param("t5", {}, id="T5, DDP"),
         pytest.param("t5", {"chains_per_visit": 3}, id="T5, DDP with shared prompts"),
-        pytest.param("t5", {"sharded": True}, id="T5, FSDP"),
+        pytest.param("t5", {"sharded": True, "chains_per_visit": 3}, id="T5, FSDP, which shares none"),
     ],
 )
-def test_two_processes_give_the_losses_and_the_student_of_one(forked, tmp_path, checkpoints, family, how):
-    checkpoint = checkpoints[family]
+def test_two_processes_give_the_losses_and_the_student_of_one(forked, tmp_path, checkpoints, family, how, monkeypatch):
+    checkpoint, groups = checkpoints[family], []
+
+    def collate(model, examples, scales, rows, **more):
+        groups.extend(group for row in rows for group in row)
+        return collate_packed(model, examples, scales, rows, **more)
+
+    monkeypatch.setattr(loop, "collate_packed", collate)
     alone = {name: value for name, value in how.items() if name != "sharded"}
     one, two = trained(tmp_path / "one", checkpoint, **alone), trained(tmp_path / "two", checkpoint, processes=2, **how)
     assert [loss for _, loss in two.losses] == pytest.approx([loss for _, loss in one.losses], abs=1e-5)
     assert (two.dev, two.seen_tokens, two.tokens, two.micro_batch) == (one.dev, one.seen_tokens, one.tokens, one.micro_batch)
-    assert any("read once for every chain" in note for note in two.notes) == (len(how) > 2), "sharded ones share no prompt"
+    assert any("read once for every chain" in note for note in two.notes) == (family == "t5" and "sharded" in how)
+    assert any(len(group) > 1 for group in groups) == (family == "llama" and "sharded" in how), "others read prompts first"
     expected, found = (load_file(result.checkpoint / "model.safetensors") for result in (one, two))
     assert expected.keys() == found.keys()
     for name, weight in expected.items():

@@ -29,7 +29,7 @@ from understudy.training.memory import describe_shape, estimate, measure_free, o
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, list_matrices
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, complete_recipe
-from understudy.training.packing import collate_packed, is_worth_packing, pack
+from understudy.training.packing import SCORES, collate_packed, is_worth_packing, pack
 from understudy.training.ranks import Ranks, join
 from understudy.training.record import LearningCurve, TrainingFacts, describe_training, write_examples, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
@@ -182,11 +182,12 @@ class _Training:
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:
             self.optimizer.restore(saved[0])
-        # FSDP gathers weights for a pass that leads to the loss, and that of a prompt leads to keys and values alone.
-        self.can_share = can_share(self.model) and not ranks.sharded
         # Other objectives may take a row for an example, and a sharded encoder cannot run before the decoder.
         self.can_pack = can_share(self.model) and options.objective == "cross_entropy" and not (self.seq2seq and ranks.sharded)
-        if per_visit > 1 and not self.can_share:
+        # A pass of its own for prompts spares attention scores that a packed row's mask hides. But on a GPU two passes take twice
+        # the kernels, and FSDP gathers weights only for a pass that leads to the loss.
+        self.can_read_first = can_share(self.model) and not ranks.sharded and (device == "cpu" or not self.can_pack)
+        if per_visit > 1 and not (self.can_read_first or self.can_pack):
             reason = "a sharded student cannot" if ranks.sharded else f"that models of type {config.model_type!r} can is not tested"
             self.remarks.append(f"prompts are read once for every chain, and not shared: {reason}")
         self._settle_micro_batch(job.share, {} if saved is None else saved[0])
@@ -302,7 +303,7 @@ class _Training:
 
     def _choose_part_size(self, examples: Sequence[batches.EncodedExample]) -> int:
         """How many of a step's ``examples`` go through the model at once: the micro-batch, or more where they share prompts."""
-        micro_batch, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.can_share
+        micro_batch, shared = self.notes.micro_batch, self.options.chains_per_visit > 1 and self.can_read_first
         if self.options.micro_batch or not shared or not is_worth_sharing(examples, seq2seq=self.seq2seq):
             return micro_batch
         return min(self.planned, self.estimate.max_sharing([example.source for example in examples], micro_batch))
@@ -310,9 +311,13 @@ class _Training:
     def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         # A part that is larger than the micro-batch fits because its prompts are read once.
         larger = len(examples) > self.notes.micro_batch
-        if self.can_share and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
+        if self.can_read_first and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        if self.can_pack and is_worth_packing(examples, rows := pack(examples, seq2seq=self.seq2seq), seq2seq=self.seq2seq):
+        # On a GPU SDPA keeps no scores of decoders. There a column takes 24 * width ** 2 operations of a layer, and a score 4 * width
+        # at half the speed of matrix products.
+        seq2seq, scores = self.seq2seq, SCORES if self.device == "cpu" or self.seq2seq else 3 * self.shape.width
+        rows = pack(examples, seq2seq=seq2seq, scores=scores) if self.can_pack else []
+        if rows and is_worth_packing(examples, rows, seq2seq=seq2seq, scores=scores):
             return collate_packed(self.model, examples, scales, rows, pad=self.pad, start=self.start)
         return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 

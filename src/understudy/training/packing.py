@@ -1,90 +1,131 @@
-"""Several examples in one row, so that little of a batch is padding; none sees another.
+"""Several examples in one row, so that little of a batch is padding, and prompts that come several times are read once.
 
-Each example is a segment of its row, with positions of its own where the model has absolute ones, and the attention mask lets a
-token see its own segment alone. Loss and gradients are those of padded rows (tests/training/test_packing.py holds them equal for
-each family). An encoder-decoder has two rows, one of sources and one of targets. Legend: R rows, S and T their columns.
+Examples with one source form a group: a decoder reads the source once, and each of their chains goes on from its end. A row has
+several groups. The attention mask lets a token see the source of its group and its own chain, nothing else, and positions are
+those of rows with one example, where the model has absolute ones. Loss and gradients are those of padded rows
+(tests/training/test_packing.py holds them equal for each family). An encoder-decoder has two rows, one of sources and one of
+targets. Legend: R rows, S and T their columns.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 
+from understudy.core.values import grouped
 from understudy.engines.local.rows import build_mask
-from understudy.training.batches import EncodedExample, TrainingBatch, collate, pad_rows
+from understudy.training.batches import EncodedExample, TrainingBatch, pad_rows
 
 WORTH = 0.1
 """Share of the cost that must be saved."""
 SCORES = 500
 """Attention scores that cost as much as a column: by the bytes that training keeps (`training.memory`) 550 for SmolLM2-135M and 920
-for GPT-2 and T5-small, fewer for small students."""
+for GPT-2 and T5-small, fewer for small students. Decoders on a GPU keep none (`training.loop`)."""
+
+Row = list[list[int]]
+"""The groups of a row: indices of examples with one source."""
 
 
-def _columns(examples: Sequence[EncodedExample], seq2seq: bool) -> np.ndarray:
-    """[examples, 1 or 2]: how many columns each takes of the only row, or of that of sources and that of targets."""
-    return np.array([(len(e.source), len(e.target)) if seq2seq else (len(e),) for e in examples])
+def pack(examples: Sequence[EncodedExample], *, seq2seq: bool, scores: int = SCORES) -> list[Row]:
+    """Put ``examples`` into rows: the longest group first, each into the row that stays the shortest. ``scores``: how many
+    attention scores cost as much as a column.
 
-
-def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]]:
-    """Indices of ``examples`` by row: the longest first, each into the row that stays the shortest.
-
-    There are half as many rows as examples, or fewer if most are short: as many as are full with the longest example.
+    There are half as many rows as examples, or fewer if most are short: as many as are full with the longest group. A row for each
+    group is better where these are of about one length.
     """
-    columns = _columns(examples, seq2seq)
+    groups = _find_groups(examples, scores)
+    columns = _count_columns(examples, groups, seq2seq)
     shares = columns / columns.max(0)
     filled = np.zeros((min(-(-len(examples) // 2), math.ceil(shares.sum(0).max())), shares.shape[1]))
-    rows: list[list[int]] = [[] for _ in filled]
+    rows: list[Row] = [[] for _ in filled]
     for i in np.argsort(-shares.sum(1), kind="stable"):
         row = int((filled + shares[i]).max(1).argmin())
-        rows[row].append(int(i))
+        rows[row].append(groups[i])
         filled[row] += shares[i]
-    return [row for row in rows if row]
+    single = [[group] for group in groups]
+    rows = [row for row in rows if row]
+    return min(rows, single, key=lambda layout: _cost(examples, layout, seq2seq, scores))
 
 
-def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]], *, seq2seq: bool) -> bool:
+def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Row], *, seq2seq: bool, scores: int = SCORES) -> bool:
     """Whether ``rows`` cost so much less than padded rows of one example."""
-    columns = _columns(examples, seq2seq)
-    packed = np.max([columns[row].sum(0) for row in rows], axis=0)
-    return bool(len(rows) * _cost(packed) < (1 - WORTH) * len(examples) * _cost(columns.max(0)))
+    padded = [[[i]] for i in range(len(examples))]
+    return _cost(examples, rows, seq2seq, scores) < (1 - WORTH) * _cost(examples, padded, seq2seq, scores)
 
 
-def _cost(columns: np.ndarray) -> float:
-    """What a row costs, in columns: its own, and the attention scores of each stream with itself and of targets with sources."""
-    return float(columns.sum() + ((columns**2).sum() + (columns.prod() if len(columns) == 2 else 0)) / SCORES)
+def _find_groups(examples: Sequence[EncodedExample], scores: int) -> Row:
+    """Group the indices of ``examples`` by source. Chains are cheapest where the t columns of a group's targets and the s of its
+    source have t ** 2 = s * (s + scores); with more, reading the source again costs less than the scores."""
+    groups: Row = []
+    for source, indices in grouped((e.source, i) for i, e in enumerate(examples)).items():
+        columns = sum(len(examples[i].target) for i in indices)
+        parts = round(columns / math.sqrt(len(source) * (len(source) + scores)))
+        groups += [part.tolist() for part in np.array_split(indices, min(max(1, parts), len(indices)))]
+    return groups
+
+
+def _count_columns(examples: Sequence[EncodedExample], groups: Row, seq2seq: bool) -> np.ndarray:
+    """[groups, 1 or 2]: how many columns each takes of the only row, or of that of sources and that of targets."""
+    both = np.array([(len(examples[group[0]].source), sum(len(examples[i].target) for i in group)) for group in groups])
+    return both if seq2seq else both.sum(1, keepdims=True)
+
+
+def _cost(examples: Sequence[EncodedExample], rows: Sequence[Row], seq2seq: bool, scores: int) -> float:
+    """What ``rows`` cost, in columns: their own, and the scores of each stream with itself and of targets with sources."""
+    columns = np.max([_count_columns(examples, row, seq2seq).sum(0) for row in rows], axis=0)
+    return len(rows) * float(columns.sum() + ((columns**2).sum() + (columns.prod() if seq2seq else 0)) / scores)
+
+
+def _lay_out(
+    examples: Sequence[EncodedExample], scales: Sequence[float], row: Row, *, pad: int, start: int | None
+) -> list[tuple[int, int, int, int, int, float]]:
+    """List the columns of a decoder's ``row``: token, position, group, chain (0: the source), target and its weight. The last token
+    of a source is repeated for each chain, whose first token it is to give."""
+    columns = []
+    for number, group in enumerate(row, 1):
+        source = examples[group[0]].source
+        if start is None:
+            columns += [(token, position, number, 0, pad, 0.0) for position, token in enumerate(source[:-1])]
+        for chain, i in enumerate(group, 1):
+            target = examples[i].target
+            tokens = (source[-1] if start is None else start, *target[:-1])
+            for token, position, learned, weight in zip(tokens, count(len(source) - 1), target, examples[i].weights, strict=False):
+                columns.append((token, position, number, chain, learned, weight * scales[i]))
+    return columns
 
 
 def collate_packed(
-    model: Any, examples: Sequence[EncodedExample], scales: Sequence[float], rows: list[list[int]], *, pad: int, start: int | None
+    model: Any, examples: Sequence[EncodedExample], scales: Sequence[float], rows: Sequence[Row], *, pad: int, start: int | None
 ) -> TrainingBatch:
     """The batch of `collate` with the examples of each of ``rows`` in one row. Its attention masks are in the precision of
     ``model``; of an encoder-decoder the encoder runs here, so the batch is good for one pass."""
-    batches = [collate([e], [scale], pad=pad, start=start) for e, scale in zip(examples, scales, strict=True)]
 
-    def join(tensors: Sequence[torch.Tensor], value: int) -> torch.Tensor:
-        return pad_rows([torch.cat([tensors[i] for i in row]).tolist() for row in rows], value).to(model.device)
-
-    def number_segments(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        return join([torch.full_like(tensor, i) for i, tensor in enumerate(tensors, 1)], 0)
+    def join(columns: Sequence[Sequence[float]], value: int) -> torch.Tensor:
+        return pad_rows(columns, value).to(model.device)
 
     def make_mask(visible: torch.Tensor) -> torch.Tensor:
         return build_mask(~visible[:, None], model.dtype)
 
-    input_ids, targets = [batch.inputs["input_ids"][0] for batch in batches], [batch.targets[0] for batch in batches]
-    segment_RT = number_segments(targets)
-    causal = make_mask((segment_RT[:, :, None] == segment_RT[:, None, :]).tril())
+    laid_out = [zip(*_lay_out(examples, scales, row, pad=pad, start=start), strict=True) for row in rows]
+    columns = [join(column, value) for column, value in zip(zip(*laid_out, strict=True), (pad, 0, 0, 0, pad, 0), strict=True)]
+    input_ids, positions, group_RT, chain_RT, targets, weights = columns
+    chain_R1T = chain_RT[:, None, :]
+    visible = (group_RT[:, :, None] == group_RT[:, None, :]) & ((chain_R1T == chain_RT[:, :, None]) | (chain_R1T == 0))
+    causal = make_mask(visible.tril())
     if start is None:
-        positions = join([torch.arange(len(part)) for part in targets], 0)
-        inputs = {"input_ids": join(input_ids, pad), "position_ids": positions, "attention_mask": causal}
+        inputs = {"input_ids": input_ids, "position_ids": positions, "attention_mask": causal}
     else:
-        source_RS = number_segments(input_ids)
+        sources = [[(token, n) for n, group in enumerate(row, 1) for token in examples[group[0]].source] for row in rows]
+        source_ids, source_RS = (join([[pair[i] for pair in row] for row in sources], value) for i, value in ((0, pad), (1, 0)))
         encoder_mask = make_mask(source_RS[:, :, None] == source_RS[:, None, :])
         inputs = {
-            "encoder_outputs": model.get_encoder()(input_ids=join(input_ids, pad), attention_mask=encoder_mask),
+            "encoder_outputs": model.get_encoder()(input_ids=source_ids, attention_mask=encoder_mask),
             # Padding sees all sources: a position that sees nothing is NaN in some kernels.
-            "attention_mask": make_mask((segment_RT[:, :, None] == source_RS[:, None, :]) | (segment_RT[:, :, None] == 0)),
-            "decoder_input_ids": join([batch.inputs["decoder_input_ids"][0] for batch in batches], pad),
+            "attention_mask": make_mask((group_RT[:, :, None] == source_RS[:, None, :]) | (group_RT[:, :, None] == 0)),
+            "decoder_input_ids": input_ids,
             "decoder_attention_mask": causal,
         }
-    return TrainingBatch(inputs, join(targets, pad), join([batch.weights[0] for batch in batches], 0))
+    return TrainingBatch(inputs, targets, weights)
