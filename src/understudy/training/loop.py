@@ -313,7 +313,7 @@ class _Training:
         larger = len(examples) > self.notes.micro_batch
         if self.can_read_first and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        # On a GPU SDPA keeps no scores of decoders. There a column takes 24 * width ** 2 operations of a layer, and a score 4 * width
+        # On a GPU SDPA keeps no scores of decoders. There a column takes 24 * width ** 2 operations of a layer, a score 4 * width,
         # at half the speed of matrix products.
         seq2seq, scores = self.seq2seq, SCORES if self.device == "cpu" or self.seq2seq else 3 * self.shape.width
         rows = pack(examples, seq2seq=seq2seq, scores=scores) if self.can_pack else []
