@@ -13,7 +13,7 @@ from understudy.core.errors import CheckpointError, StudyError
 from understudy.pipeline.card import CARD, Card, read_card, write_card
 from understudy.pipeline.plan import make_plan, save_plan
 from understudy.pipeline.preview import list_first_prompts
-from understudy.runs.holdings import collect_garbage, holdings
+from understudy.runs.holdings import collect_garbage, list_holdings
 from understudy.studies.load import load_study
 from understudy.studies.options import Decode
 from understudy.studies.study import training_of_role
@@ -79,7 +79,7 @@ def test_a_file_among_the_stages_is_no_stage(tmp_path, plan):
     (tmp_path / "stages" / "chains-0").mkdir(parents=True)
     (tmp_path / "stages" / ".DS_Store").write_text("a file of another program")
     save_plan(plan(), tmp_path)
-    assert [(held.kind, held.complete) for held in holdings(tmp_path)] == [("chains", False)]
+    assert [(held.kind, held.complete) for held in list_holdings(tmp_path)] == [("chains", False)]
     assert [held.key for held in collect_garbage(tmp_path)] == ["0"]
     assert [path.name for path in (tmp_path / "stages").iterdir()] == [".DS_Store"]
 

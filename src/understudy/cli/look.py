@@ -112,17 +112,17 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_json(parser)
     options = parser.parse_args(argv)
 
-    from understudy.runs.holdings import find_runs, holdings
+    from understudy.runs.holdings import find_runs, list_holdings
 
     if options.run is None:
-        runs = {run: holdings(run) for run in find_runs(Path("runs"))}
+        runs = {run: list_holdings(run) for run in find_runs(Path("runs"))}
         body: object = [{"run": str(run), "stages": stages} for run, stages in runs.items()]
         table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
         for run, stages in runs.items():
             size = decimal(sum(held.bytes for held in stages))
             table.add_row(str(run), str(len(stages)), str(sum(held.needed for held in stages)), size)
     else:
-        body = stages = holdings(options.run)
+        body = stages = list_holdings(options.run)
         table = Table("stage", "of", "made", "seconds", "size", "", box=None, header_style="bold")
         for held in stages:
             note = "" if held.needed and held.complete else "not needed" if held.complete else "unfinished"

@@ -135,7 +135,7 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     if given:
         judgements.write_judgements(file, given)
     if options.arms:
-        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n or 300)
+        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, n=options.n or 300)
         say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
         if options.by:
             code = _judge_pairs(run, pairs, options.by, file)
