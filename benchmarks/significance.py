@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from understudy.evaluation.statistics import Array, accuracy_interval, holm, paired, seed_noise
+from understudy.evaluation.statistics import Array, accuracy_interval, compare, holm, pool_noise
 
 ARMS, LEVEL, BETTER, CLUSTER, SHARED = 5, 0.05, 0.15, 10, 0.7
 
@@ -80,8 +80,8 @@ def simulate(
         for _ in range(studies):
             shape = {"students": students, "decodings": decodings, "seeds": seeds, "n": n}
             arms = draw(rng, **shape, spread=spread, better=better, clustered=clustered)
-            noise = seed_noise(list(arms), owners)
-            tests = [paired(arms[i], arms[j], noise, clusters=clusters) for i, j in pairs]
+            noise = pool_noise(list(arms), owners)
+            tests = [compare(arms[i], arms[j], noise, clusters=clusters) for i, j in pairs]
             found = {"now": holm([test.p for test in tests]), "before": holm([before(arms[i] - arms[j]) for i, j in pairs])}
             for name, p in found.items():
                 if better:

@@ -25,13 +25,13 @@ def _escape(text: str) -> str:
 
 def page(data: ReportData) -> str:
     """Render ``data`` as HTML."""
-    from understudy.reports.plots import pictures
+    from understudy.reports.plots import draw_pictures
 
-    drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
+    images = {p.name: (p.caption, Markup(p.svg)) for p in draw_pictures(data)}  # noqa: S704 - drawn by us, text as outlines
     tables = list(make_tables(data))
     # The results come first, then the notes to read with them.
     first = sum(table.title.startswith(("Accuracy on ", "Compared on ")) for table in tables)
-    return open_template("page.html").render(data=data, tables=tables, pictures=drawn, first=first)
+    return open_template("page.html").render(data=data, tables=tables, pictures=images, first=first)
 
 
 def open_template(name: str) -> Template:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from understudy.core.errors import UserError
 from understudy.core.values import Solution
 from understudy.corpus.store import write_whole
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.pipeline.stage import ERRORS
 from understudy.runs.run import ArmOutcomes, Run, score
 
@@ -51,7 +51,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "outcome": answers.outcomes[problem.id].value if problem.id in answers.outcomes else "error",
                 "path": solution.path,
                 "answer": solution.answer,
-                "verdict": "error" if error else outcome_of(problem, solution, run.check).value,
+                "verdict": "error" if error else judge_solution(problem, solution, run.check).value,
                 "text": solution.text,
                 "error": error,
                 "finish": solution.finish,

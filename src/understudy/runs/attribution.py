@@ -16,8 +16,8 @@ from understudy.checks.arithmetic import find_calculations
 from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Solution, grouped
-from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
+from understudy.evaluation.metrics import judge_solution
+from understudy.evaluation.statistics import Array, accuracy_interval, compare, correctness, holm, pool_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, score
 from understudy.runs.summaries import group_by_students
@@ -28,7 +28,7 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     split = run.study.evaluation.splits[0]
     again = list(_iter_repeated(run, scored, split, "gold"))
     pairs = len(again)
-    tests = [paired(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
+    tests = [compare(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
     corrected = holm([test.p for test in tests])
     for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
         wrong = before_SN == 0
@@ -54,7 +54,7 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
         seeds = [(before.solutions, after.solutions) for before, after in zip(original, repeated, strict=True)]
         same[kind][arm] = np.array([[_is_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
         probed.append((arm, kind, names, float(before_SN.mean()), float(after_SN.mean())))
-    noise = {kind: seed_noise(list(arms.values()), group_by_students([(run, arm) for arm in arms])) for kind, arms in same.items()}
+    noise = {kind: pool_noise(list(arms.values()), group_by_students([(run, arm) for arm in arms])) for kind, arms in same.items()}
     for arm, kind, names, before, after in probed:
         same_SN, clusters = same[kind][arm], find_clusters(run, split, names)
         low, high = accuracy_interval(same_SN, noise[kind], clusters)
@@ -123,7 +123,7 @@ def _count_wrong_steps(arm: str, split: str, counts: Mapping[tuple[Outcome, Chec
 
 def find_solution(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
     """Return the first of an answer's ``solutions`` whose own outcome is the answer's ``outcome``."""
-    return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is outcome)
+    return next(s.as_chain() for s in solutions if judge_solution(problem, s, check) is outcome)
 
 
 def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.pipeline.stages.selection import read_chosen
 from understudy.runs.attribution import check_steps
 from understudy.runs.run import ArmOutcomes, Run, score
@@ -117,7 +117,7 @@ class QuestionIndex:
         return rows, pc.utf8_length(table["text"]).to_pylist()
 
     def _describe(self, answers: ArmOutcomes, problem: Problem) -> ArmAnswer:
-        solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in answers.solutions[problem.id])
+        solutions = tuple((s, judge_solution(problem, s, self.run.check)) for s in answers.solutions[problem.id])
         outcome = answers.outcomes[problem.id]
         wrong = next((s for s, judged in solutions if judged is outcome), None) if outcome is Outcome.WRONG else None
         step = check_steps(problem, wrong.as_chain()).first_wrong if wrong else None

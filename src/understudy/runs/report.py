@@ -104,10 +104,10 @@ def write_page(data: ReportData, directory: Path) -> Path:
 
 def write_pictures(data: ReportData, directory: Path) -> list[Path]:
     """Write the pictures of the report as PNG files into ``directory``, and return their paths."""
-    from understudy.reports.plots import pictures
+    from understudy.reports.plots import draw_pictures
 
     directory.mkdir(parents=True, exist_ok=True)
-    return [picture.save(directory / f"{picture.name}.png") for picture in pictures(data)]
+    return [picture.save(directory / f"{picture.name}.png") for picture in draw_pictures(data)]
 
 
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:

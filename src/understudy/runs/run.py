@@ -11,7 +11,7 @@ from understudy.core.protocols import Check
 from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
-from understudy.evaluation.metrics import outcome_of_answer
+from understudy.evaluation.metrics import judge_answer
 from understudy.pipeline.arms import ArmStage, What
 from understudy.pipeline.cache import find_damage, is_done, read_summary
 from understudy.pipeline.plan import read_plan
@@ -199,7 +199,7 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 
     def judge(solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
         """Map problem -> the outcome of its one solution, or of the vote of several."""
-        return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
+        return {name: judge_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
     for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)

@@ -75,7 +75,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
         spread=tuple(next(make_rows(run, answers)).accuracy for answers in scored),
         chance=chance,
         majority=majority,
-        says="" if statistics.above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
+        says="" if statistics.test_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
         stop_rate=metrics.stop_rate([reply for answers in scored for reply in answers.replies]),
     )
 
@@ -117,7 +117,7 @@ class MeasuredArm(NamedTuple):
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Measure arms on one split, under the names that they have here; each comes with its run."""
     correct = [statistics.correctness([arm.outcomes for arm in seeds], common_problems(seeds)) for _, seeds in arms.values()]
-    noise = statistics.seed_noise(correct, group_by_students([(run, seeds[0].arm) for run, seeds in arms.values()]))
+    noise = statistics.pool_noise(correct, group_by_students([(run, seeds[0].arm) for run, seeds in arms.values()]))
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
@@ -157,7 +157,7 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
         names = common_problems([answers for seeds in scored for answers in seeds])
         first_SN, second_SN = (statistics.correctness([answers.outcomes for answers in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
-        test = statistics.paired(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
+        test = statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
         tests.append((test, len(names)))
     return _conclude(pairs, tests, arms, split)
 
@@ -218,7 +218,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
         right_SP = statistics.correctness(outcomes, versions)
         all_right_SG[arm] = np.minimum.reduceat(right_SP, starts, axis=1)
         accuracies[arm] = {split: float(right_SP[:, mask].mean()) for split, mask in masks.items()}
-    noise = statistics.seed_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
+    noise = statistics.pool_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
     contrasted = [[run.problems_of(split)[name] for split, name in group] for group in groups]
     constant = Counter(golds.pop() for group in contrasted if len(golds := {p.answer for p in group}) == 1)
     guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in contrasted)
@@ -226,11 +226,11 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        says = AT_CHANCE if statistics.above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        says = AT_CHANCE if statistics.test_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
         rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, says))
         judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=says))
     compared = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
-    tests = [(statistics.paired(*pair, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for pair in compared]
+    tests = [(statistics.compare(*pair, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for pair in compared]
     return rows, list(_conclude(pairs, tests, judged, data.ALL_VERSIONS))
 
 
@@ -292,13 +292,13 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexi
 
     def bins(judged: Iterable[tuple[float | None, Outcome]]) -> tuple[metrics.Bin, ...]:
         measured = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
-        return tuple(metrics.by_perplexity(measured))
+        return tuple(metrics.group_by_perplexity(measured))
 
     yield data.Perplexity("", "train", bins((chain.logprob, verdict.outcome) for chain, verdict in run.judged_chains()))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems, replies = run.problems_of(split), (reply for answers in seeds for reply in answers.replies)
-            judged = ((s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies)
+            judged = ((s.logprob, metrics.judge_solution(problems[s.problem], s, run.check)) for s in replies)
             yield data.Perplexity(arm, split, bins(judged))
 
 

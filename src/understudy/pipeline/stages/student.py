@@ -19,7 +19,7 @@ from understudy.core.values import Chain, Example, Outcome, Problem, digest
 from understudy.corpus.directories import read_json
 from understudy.corpus.store import write_json
 from understudy.engines.local.device import SettledDevice, settle_device
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
@@ -190,7 +190,7 @@ class StudentStage(Stage[StudentSummary]):
         answers = answer(problems, self.method, engines, pool=pool, seed=self.seed)
         if answers.errors:
             raise EngineError(f"choosing checkpoints on {problems[0].split}: {answers.errors[0].error}")
-        return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
+        return sum(judge_solution(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
     def _make_card(self, problem: Problem, weights: str, stages: Path) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
