@@ -11,11 +11,11 @@ from rich.text import Text
 
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError, counted, with_known
-from understudy.studies.guess import Guess, guess, study_text
+from understudy.studies.guess import Guess, guess, write_study
 from understudy.studies.load import load_study
 from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
-from understudy.studies.study import Study, student_of_role, swapped_parts, trained_roles, training_of_role
+from understudy.studies.study import Study, build_student, build_training, list_swapped, list_trained
 from understudy.tasks.rows import fields_in
 from understudy.training.options import STEPS
 
@@ -34,7 +34,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     if rows < 10:
         raise UserError(f"{options.file}: has {rows} rows; a split into train, dev and test needs at least 10")
     relative = os.path.relpath(options.file.resolve(), to.resolve().parent)
-    to.write_text(study_text(options.file, found, to=to, relative=relative), encoding="utf-8")
+    to.write_text(write_study(options.file, found, target=to, relative=relative), encoding="utf-8")
     console = Screen()
     _show(found, console)
     try:
@@ -107,8 +107,8 @@ def count_answers(study: Study) -> int:
     total = 0
     for arm in study.arms:
         method = study.method(arm)
-        again = len(swapped_parts(arm, method)) if study.evaluation.attribution and study.evaluation.scored else 0
-        total += arm.decode.votes * (study.seeds if trained_roles(arm, method) else 1) * (1 + again)
+        again = len(list_swapped(arm, method)) if study.evaluation.attribution and study.evaluation.scored else 0
+        total += arm.decode.votes * (study.seeds if list_trained(arm, method) else 1) * (1 + again)
     return total
 
 
@@ -117,10 +117,10 @@ def count_training(study: Study) -> tuple[int, int]:
     students: dict[str, tuple[int, int]] = {}
     for arm in study.arms:
         method = study.method(arm)
-        for role in trained_roles(arm, method):
-            training = training_of_role(study, arm, role)
+        for role in list_trained(arm, method):
+            training = build_training(study, arm, role)
             folds = method.folds if any(role in needs for needs in method.needs.values()) else 0
             # Arms that agree in all of this share one student.
-            what = [method, arm.select, arm.fraction, role, student_of_role(study, arm, role), training]
+            what = [method, arm.select, arm.fraction, role, build_student(study, arm, role), training]
             students[repr(what)] = ((1 + folds) * study.seeds, training.steps or STEPS)
     return sum(n for n, _ in students.values()), sum(n * steps for n, steps in students.values())

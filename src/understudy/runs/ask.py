@@ -18,7 +18,7 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
-from understudy.studies.study import parts_of
+from understudy.studies.study import map_parts
 
 if TYPE_CHECKING:
     from understudy.engines.local.engine import TransformersEngine
@@ -61,7 +61,7 @@ def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, see
     cast = _cast_roles(card, {path: read_card(path) for path in [*directories, *map(Path, partners)]}, method)
     shared: dict[str, Any] = {"dtype": card.precision, "device": settle_device("auto"), "seed": card.seed if seed is None else seed}
     engines = {role: TransformersEngine(path, **shared) for role, path in cast.items()}
-    return Bundle(card, method, {part: engines[role] for part, role in parts_of(method).items()})
+    return Bundle(card, method, {part: engines[role] for part, role in map_parts(method).items()})
 
 
 def ask_student(

@@ -31,7 +31,7 @@ from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
 from understudy.studies.options import Teacher
-from understudy.studies.relabels import FILE, JUDGED, Relabel, Said, read_relabels
+from understudy.studies.relabels import FILE, JUDGED, Relabel, Ruling, read_relabels
 
 LEDGER = "judge.sqlite"
 MIN_TOKENS = 512
@@ -43,7 +43,7 @@ BETTER = re.compile(
 VERDICT = re.compile(
     r"\s*(?:[-•] )?(?:the |my |final )*verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I
 )
-_OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
+_OUTCOMES: Mapping[str, Ruling] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
 """The word of a verdict -> the chain's outcome; any other word means wrong."""
 
 

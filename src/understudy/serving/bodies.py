@@ -8,7 +8,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.requests import Request as HttpRequest
 
-from understudy.studies.schema import keys_of
+from understudy.studies.schema import list_keys
 
 LONGEST = 4 * 2**20
 """Most bytes of a body."""
@@ -115,7 +115,7 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
         raise ApiError(400, f"the body is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise ApiError(422, "the body must be a JSON object")
-    known = keys_of(kind)
+    known = list_keys(kind)
     if "max_completion_tokens" in table:
         table["max_tokens"] = table.pop("max_completion_tokens")
     for name, value in table.items():

@@ -29,7 +29,7 @@ from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
 from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
-from understudy.studies.relabels import FILE, SAID, Relabel, Said, read_relabels
+from understudy.studies.relabels import FILE, RULINGS, Relabel, Ruling, read_relabels
 
 PAGE = 50
 """Questions on a page of the list."""
@@ -81,7 +81,7 @@ class View:
             after=after,
             place=(at + 1, len(found)),
             relabels=self._read_relabels(),
-            said=SAID,
+            said=RULINGS,
         )
 
     def _find(self, request: Request) -> QuestionRecord:
@@ -101,10 +101,10 @@ class View:
         form = await read_form(request)
         filters, entry = _read_filters(request), self._find(request)
         judged = next((one for one in self.questions.chains(entry) if one.chain.id == form.get("chain")), None)
-        if judged is None or (said := form.get("outcome")) not in SAID:
+        if judged is None or (said := form.get("outcome")) not in RULINGS:
             raise HTTPException(400, "no such chain or outcome")
         was = judge(entry.problem, judged.chain, self.run.check).outcome.value  # the check's own, even after a person's
-        relabel = Relabel(judged.chain.id, cast(Said, said), self.rater, form.get("reason", "").strip(), was)
+        relabel = Relabel(judged.chain.id, cast(Ruling, said), self.rater, form.get("reason", "").strip(), was)
         append_objects(self.relabels, [asdict(relabel)])
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
 
