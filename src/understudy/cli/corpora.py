@@ -36,8 +36,8 @@ _OF_STUDENTS = ("source", "to", "format", "no_terms")
 def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     source = "a run directory or a corpus (.parquet); for gguf and ctranslate2 a student's directory (runs/NAME/students/ARM)"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
-    to = "the file to write (its card is written beside it); for a student, a new directory"
-    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=to)
+    target_help = "the file to write (its card is written beside it); for a student, a new directory"
+    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=target_help)
     format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf, ctranslate2"
     parser.add_argument("--format", metavar="NAME", required=True, help=format_)
     add_questions(parser, required=False)

@@ -170,8 +170,8 @@ def _describe_status(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        asked = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
-        rows[f"batch {batch.id or '(being created)'}"] = f"{asked} at {batch.url}"
+        requests = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
+        rows[f"batch {batch.id or '(being created)'}"] = f"{requests} at {batch.url}"
     rows["in the ledger"] = counted(state.replies, "reply")
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"

@@ -159,11 +159,9 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if not requests.paid:
         return
     teacher, (read, written) = plan.study.teacher, requests.expected
-    rate = "going by its replies so far" if requests.means else f"at {BYTES_PER_TOKEN} bytes a token"
+    how = "going by its replies so far" if requests.means else f"at {BYTES_PER_TOKEN} bytes a token"
     about = "" if written is None else f"about {written:,.0f} to write, "
-    console.print(
-        f"  tokens: about {read:,.0f} to read ({rate}), {about}at most {requests.maximum.written:,} to write (max_tokens)"
-    )
+    console.print(f"  tokens: about {read:,.0f} to read ({how}), {about}at most {requests.maximum.written:,} to write (max_tokens)")
     if teacher.price is not None:
         about = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
         console.print(f"  money: {about}at most {amount(requests.maximum.money)}")

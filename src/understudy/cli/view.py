@@ -100,12 +100,12 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     add_run(parser)
     parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two (default: show what was judged)")
     parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
-    by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
-    parser.add_argument("--by", metavar="FILE", help=by)
+    engine_help = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
+    parser.add_argument("--by", metavar="FILE", help=engine_help)
     parser.add_argument("--chains", action="store_true", help="with --by: judge the teacher's chains, for the check `judged`")
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
-    drawn = "how many questions, or chains, to draw at random (default: 300 questions, all chains)"
-    parser.add_argument("-n", type=positive, metavar="N", help=drawn)
+    count_help = "how many questions, or chains, to draw at random (default: 300 questions, all chains)"
+    parser.add_argument("-n", type=positive, metavar="N", help=count_help)
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
     parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add its judgements")
     add_address(parser, port=8080)
@@ -155,29 +155,29 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     return code
 
 
-def _judge_pairs(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
+def _judge_pairs(run: Run, pairs: Sequence[Pair], engine: str, file: Path) -> int:
     from understudy.runs.judge_engine import judge_pairs
     from understudy.runs.judgements import read_latest, write_judgements
 
     latest = read_latest(file)  # before anything is paid for
-    judged, replies = judge_pairs(run, pairs, *_load_engine(run, by), _report_replies)
+    judged, replies = judge_pairs(run, pairs, *_load_engine(run, engine), _report_replies)
     write_judgements(file, (j for j in judged if j.key not in latest or latest[j.key].choice != j.choice))
     return _report_unjudged(replies, "pairs")
 
 
-def _judge_chains(run: Run, by: str, limit: int | None, *, as_json: bool) -> int:
+def _judge_chains(run: Run, engine: str, limit: int | None, *, as_json: bool) -> int:
     from understudy.runs.judge_engine import compare_with_check, judge_chains
 
-    judged, replies = judge_chains(run, *_load_engine(run, by), _report_replies, limit)
+    judged, replies = judge_chains(run, *_load_engine(run, engine), _report_replies, limit)
     title = f"{len(judged):,} chains: the model's verdict, and what the check {run.study.checks[0]} says of the same"
     show_facts(title, compare_with_check(run, judged), as_json=as_json)
     return _report_unjudged(replies, "chains")
 
 
-def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
+def _load_engine(run: Run, engine: str) -> tuple[Teacher, Path]:
     from understudy.studies.load import load_teacher
 
-    return (run.study.teacher, run.study.root) if by == "teacher" else (load_teacher(Path(by)), Path(by).parent)
+    return (run.study.teacher, run.study.root) if engine == "teacher" else (load_teacher(Path(engine)), Path(engine).parent)
 
 
 def _report_replies(stage: str, done: int, total: int, note: str = "") -> None:

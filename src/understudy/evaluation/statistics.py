@@ -87,11 +87,11 @@ def pool_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> S
     alike = Counter(student for _, student in seeded)
     means_AS, weights_A = np.array([means for means, _ in seeded]), np.array([1 / alike[student] for _, student in seeded])
     arms, seeds = len(alike), means_AS.shape[1]
-    own_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
-    apart_AS = own_AS - weights_A @ own_AS / arms
+    centred_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
+    apart_AS = centred_AS - weights_A @ centred_AS / arms
     alone_freedom, apart_freedom = arms * (seeds - 1), (arms - 1) * (seeds - 1)
     apart = float((weights_A @ apart_AS**2).sum()) / apart_freedom if apart_freedom else 0.0
-    return SeedNoise(float((weights_A @ own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
+    return SeedNoise(float((weights_A @ centred_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
 
 
 class MeanEstimate(NamedTuple):

@@ -74,9 +74,9 @@ def _make_axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _measure_gaps(shown: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
+def _measure_gaps(scores: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
     """Return how far the intervals reach below and above the accuracies, in percent."""
-    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in shown], [max(0.0, 100 * (s.high - s.accuracy)) for s in shown]]
+    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in scores], [max(0.0, 100 * (s.high - s.accuracy)) for s in scores]]
 
 
 def _number_axis(axis: Any) -> None:
@@ -224,11 +224,11 @@ def _draw_selection(data: ReportData) -> Iterator[Picture]:
         return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
     figure, axes = _make_axes(7, 0.9 + 0.4 * len(rows))
-    places, ends = range(len(rows)), [s.kept for s in rows]
-    axes.barh(places, ends, color=COLOURS[2], height=0.6, label="kept")
+    positions, ends = range(len(rows)), [s.kept for s in rows]
+    axes.barh(positions, ends, color=COLOURS[2], height=0.6, label="kept")
     for reason, colour in zip(reasons, DROPPED * 3, strict=False):
         dropped = [s.dropped.get(reason, 0) for s in rows]
-        axes.barh(places, dropped, left=ends, color=colour, height=0.6, alpha=0.75, label=_clean(f"dropped: {reason}"))
+        axes.barh(positions, dropped, left=ends, color=colour, height=0.6, alpha=0.75, label=_clean(f"dropped: {reason}"))
         ends = [end + n for end, n in zip(ends, dropped, strict=True)]
     for y, (s, end) in enumerate(zip(rows, ends, strict=True)):
         axes.text(end * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)

@@ -40,9 +40,9 @@ def show_comparison(compared: RunComparison, console: Console) -> None:
         console.print(Text(printable(sentence), style="bold"))
 
 
-def show_tables(shown: Iterable[Table], console: Console) -> None:
-    """Print those of ``shown`` that have rows."""
-    for table in shown:
+def show_tables(selected: Iterable[Table], console: Console) -> None:
+    """Print those of ``selected`` that have rows."""
+    for table in selected:
         if table.rows:
             rendered, hidden = _render(table, range(len(table.columns))), ""
             width = console.measure(rendered, options=console.options.update_width(10_000)).maximum

@@ -26,18 +26,18 @@ from understudy.runs.summaries import group_by_students
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Yield the test of every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
-    again = list(_iter_repeated(run, scored, split, "gold"))
-    pairs = len(again)
-    tests = [compare(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
+    rerun = list(_iter_repeated(run, scored, split, "gold"))
+    pairs = len(rerun)
+    tests = [compare(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in rerun]
     corrected = holm([test.p for test in tests])
-    for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
+    for (arm, part, original, _, _, before_SN, after_SN), test, p in zip(rerun, tests, corrected, strict=True):
         wrong = before_SN == 0
         yield Attribution(
             **vars(replace(test, p=p)),
             arm=arm,
             part=part,
             split=split,
-            seeds=len(own),
+            seeds=len(original),
             n=before_SN.size,
             accuracy=float(before_SN.mean()),
             with_gold=float(after_SN.mean()),
@@ -89,9 +89,9 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
         answers = (
-            (outcome, check_steps(problems[name], find_solution(outcome, problems[name], one.solutions[name], run.check)))
-            for one in scored[arm, split]
-            for name, outcome in one.outcomes.items()
+            (outcome, check_steps(problems[name], find_solution(outcome, problems[name], scored_arm.solutions[name], run.check)))
+            for scored_arm in scored[arm, split]
+            for name, outcome in scored_arm.outcomes.items()
             if outcome in _JUDGED
         )
         yield from _count_wrong_steps(arm, split, Counter(answers))
@@ -111,12 +111,12 @@ class CheckedSteps(NamedTuple):
 
 def _count_wrong_steps(arm: str, split: str, counts: Mapping[tuple[Outcome, CheckedSteps], int]) -> Iterator[FirstWrong]:
     """Count where calculations go wrong. ``counts``: (outcome, its checked steps) -> how often."""
-    wrong, right = Counter[int | None](), Counter[int | None]()
+    wrong, correct = Counter[int | None](), Counter[int | None]()
     for (outcome, checked), n in counts.items():
-        (wrong if outcome is Outcome.WRONG else right)[checked.first_wrong] += n
+        (wrong if outcome is Outcome.WRONG else correct)[checked.first_wrong] += n
     if counts:
         first_steps = tuple(sorted((step, n) for step, n in wrong.items() if step))
-        unsound, worked = sum(n for step, n in right.items() if step), right.total() - right[None]
+        unsound, worked = sum(n for step, n in correct.items() if step), correct.total() - correct[None]
         steps, hold = (sum(getattr(checked, name) * n for (_, checked), n in counts.items()) for name in ("steps", "hold"))
         yield FirstWrong(arm, split, wrong.total(), first_steps, wrong[0], wrong[None], worked, unsound, steps, hold)
 

@@ -40,10 +40,10 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     common = set.intersection(*(set(_map_questions(run, split).items()) for run in runs))
     if not common:
         raise UserError(f"{split}: the runs have no question in common")
-    shown = {run.directory: [name for name in run.arms if f"{label}{name}" in selected] for run, label in labelled}
+    visible = {run.directory: [name for name in run.arms if f"{label}{name}" in selected] for run, label in labelled}
     trained = {len(seeds) for run in runs for arm in run.arms if (seeds := run.students(arm))}
     count = min(trained, default=1)
-    unlike = list(_find_unlike(runs, split, shown, count))
+    unlike = list(_find_unlike(runs, split, visible, count))
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. --anyway compares the common questions and says what differs; --arm picks arms")
     answered = {f"{label}{name}": (run, list(score(run, name, split))) for run, label in labelled for name in run.arms}

@@ -87,10 +87,10 @@ _NUMBERS = {"training_steps": 0.0, "training_problems": ALIKE, "learned_tokens":
 """A number among the conditions -> the share by which it may differ."""
 
 
-def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
+def name_differences(arm: Conditions, other: Conditions) -> Iterator[str]:
     """Yield the names of the conditions that differ: "learned tokens", "decoding"."""
-    yield from (name for name, _ in _find_unlike({"one": one, "other": other}))
-    if max(one.cut_off, other.cut_off) > CUT_OFF:
+    yield from (name for name, _ in _find_unlike({"one": arm, "other": other}))
+    if max(arm.cut_off, other.cut_off) > CUT_OFF:
         yield "cut off"
 
 

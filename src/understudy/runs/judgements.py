@@ -129,13 +129,13 @@ def summarise_pair(
 ) -> Judged:
     """Summarise the ``judgements`` of one pair. A question with several raters counts once, by their majority. If an engine's
     choice depends on the order, it is a tie; an engine's agreement is with ``people``, of whom the majority counts."""
-    shown = {pair.texts for pair in make_pairs(run, arms, split)}
-    counted = [j for j in judgements if j.texts in shown]
+    current = {pair.texts for pair in make_pairs(run, arms, split)}
+    counted = [j for j in judgements if j.texts in current]
     by_question = _settle(counted)
     preferred = _find_majority(by_question)
     chosen = Counter(preferred.values())
     wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
-    if people := [j for j in people if j.texts in shown]:
+    if people := [j for j in people if j.texts in current]:
         by_people = _find_majority(_settle(people))
         by_question = {name: {"people": by_people[name], "engine": preferred[name]} for name in preferred if name in by_people}
     low, high = paired_interval(wins, losses, n)

@@ -73,8 +73,8 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
     if now.pairs and (lost := {frozenset(pair): pair for look in looks for pair in look.pairs if frozenset(pair) not in named}):
         yield f"Named before and no longer compared: {'; '.join(join_names(pair, ' and ') for pair in lost.values())}."
     if absent := [name for name in dict.fromkeys(name for look in looks for name in look.arms) if name not in now.arms]:
-        shown = _count_until(looks, [not set(absent).isdisjoint(look.arms) for look in looks])
-        yield f"Removed {shown}, so that p is corrected for fewer pairs: {join_names(absent)}."
+        timing = _count_until(looks, [not set(absent).isdisjoint(look.arms) for look in looks])
+        yield f"Removed {timing}, so that p is corrected for fewer pairs: {join_names(absent)}."
     if looks and looks[0].arms and (added := [name for name in now.arms if name not in looks[0].arms]):
         yield f"Added {_count_until(looks, [not set(added) <= set(look.arms) for look in looks])}: {join_names(added)}."
     for name in ("seeds", "seed", "first_split", "cluster_field", "judging_check"):

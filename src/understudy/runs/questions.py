@@ -56,8 +56,8 @@ class QuestionRecord:
 
     @property
     def arms_disagree(self) -> bool:
-        right = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
-        return len({sum(flags) / len(flags) for flags in right.values()}) > 1
+        correct = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
+        return len({sum(flags) / len(flags) for flags in correct.values()}) > 1
 
 
 @dataclass(frozen=True)

@@ -114,14 +114,14 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """Follow the first example that shows a chain, and the first test problem on which the arms' first seeds disagree (if they
     agree on everything, the first problem). Returns None if no arm was shown a chain."""
     students = (stage for arm in run.arms for *_, stage in run.iter_students(arm))
-    shown = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
-    if (example := next(shown, None)) is None:
+    examples = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
+    if (example := next(examples, None)) is None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]
     first = [scored[arm, split][0] for arm in run.arms]
-    right = [{name for name, outcome in answers.outcomes.items() if outcome is Outcome.CORRECT} for answers in first]
-    disagreed = (name for name in first[0].outcomes if len({name in names for names in right}) > 1)
+    correct = [{name for name, outcome in answers.outcomes.items() if outcome is Outcome.CORRECT} for answers in first]
+    disagreed = (name for name in first[0].outcomes if len({name in names for names in correct}) > 1)
     problem = run.problems_of(split)[next(disagreed, next(iter(first[0].outcomes)))]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),

@@ -167,8 +167,8 @@ def _conclude(pairs: Pairs, tests: list[tuple[statistics.PairedTest, int]], arms
     corrected = statistics.holm([test.p for test, _ in tests])
     for (other, arm), (test, n), p in zip(pairs, tests, corrected, strict=True):
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
-        says = _describe_difference(test, p, arms[arm], arms[other])
-        yield data.Comparison(**vars(test), arm=arm, other=other, split=split, n=n, p_holm=p, says=says, unlike=unlike)
+        verdict = _describe_difference(test, p, arms[arm], arms[other])
+        yield data.Comparison(**vars(test), arm=arm, other=other, split=split, n=n, p_holm=p, says=verdict, unlike=unlike)
 
 
 def _describe_difference(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
@@ -226,9 +226,9 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        says = AT_CHANCE if statistics.test_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
-        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, says))
-        judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=says))
+        verdict = AT_CHANCE if statistics.test_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, verdict))
+        judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=verdict))
     compared = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
     tests = [(statistics.compare(*pair, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for pair in compared]
     return rows, list(_conclude(pairs, tests, judged, data.ALL_VERSIONS))

@@ -281,12 +281,12 @@ class _Training:
     def _add_gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
         scale, size = batches.scale_losses(examples, reduction=self.options.reduction), self._choose_part_size(examples)
-        parts = self.ranks.parts(examples, scale, size, mixed=self.options.chains_per_visit == 1)
+        parts = self.ranks.split(examples, scale, size, mixed=self.options.chains_per_visit == 1)
         if len(parts) > 1 and size < self.planned:
             self.notes.cut = min(size, self.notes.cut or size)
         losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
-            with self.ranks.part(self.wrapped_model, last=i == len(parts)):
+            with self.ranks.sync_gradients(self.wrapped_model, last=i == len(parts)):
                 with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
                     batch = self._collate([example for example, _ in part], [scale for _, scale in part])  # prompts are read here
                     loss = self.objective(self.wrapped_model, batch)
