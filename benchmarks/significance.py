@@ -8,7 +8,7 @@ A study: N questions of unequal difficulty (logit, SD 1.5), an effect of each ar
 each training seed of each arm that differs by ``seeds vary`` points (SD). "wrong": studies in which any pair of equal arms is
 said to differ after Holm's correction (of 10 pairs). "pair": pairs below .05 before it. "covers": 95 % intervals that hold the true
 difference. "finds": of the pairs of an arm that is 15 points better and the four others, those that are said to differ. Beside
-`evaluation.statistics.paired`: the test that it took the place of ("before"), which left the seeds' share out where it was
+`evaluation.statistics.compare`: the test that it took the place of ("before"), which left the seeds' share out where it was
 estimated at zero. "passages": questions in clusters of ten that share half of their difficulty and of the arms' effects. "2 x 3
 decodings": six arms, of two students that answer in three ways, whose answers share .7 of their draws; the pairs that are counted
 before the correction, as covered and as found are those of different students.
