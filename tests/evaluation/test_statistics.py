@@ -11,6 +11,7 @@ from scipy import stats
 
 from understudy.evaluation.statistics import (
     accuracy_interval,
+    check_above,
     compare,
     estimate_mean,
     exact_interval,
@@ -18,7 +19,6 @@ from understudy.evaluation.statistics import (
     mcnemar,
     paired_interval,
     pool_noise,
-    test_above,
 )
 
 
@@ -30,7 +30,7 @@ def test_the_interval_of_one_seed_is_the_exact_one_and_does_not_disagree_with_th
     answers_SN = np.array([[1.0] * correct + [0.0] * (n - correct)])
     assert accuracy_interval(answers_SN) == (low, high)
     for rate in (0.2, 0.5):
-        assert not (low > rate and test_above(answers_SN, rate) > 0.025)
+        assert not (low > rate and check_above(answers_SN, rate) > 0.025)
 
 
 @given(st.integers(0, 25), st.integers(0, 25))
@@ -194,14 +194,14 @@ def test_the_interval_of_an_accuracy_covers_where_all_answers_to_a_passage_are_a
         answers = np.tile(np.repeat(rng.random(passages) < rate, size).astype(float), (seeds, 1))
         low, high = accuracy_interval(answers, clusters=clusters)
         covers += low <= rate <= high
-        above_it += test_above(answers, rate, clusters=clusters) < 0.05
+        above_it += check_above(answers, rate, clusters=clusters) < 0.05
     assert covers >= 0.94 * 300 and above_it <= 0.06 * 300
 
 
 def test_clusters_of_one_problem_say_as_much_as_the_problems_where_some_are_wrong():
     answers, alone = np.array([[1.0] * 30 + [0.0] * 10]), [str(i) for i in range(40)]
     assert accuracy_interval(answers, clusters=alone) == pytest.approx(accuracy_interval(answers), abs=0.01)
-    assert test_above(answers, 0.6, clusters=alone) == pytest.approx(test_above(answers, 0.6), abs=0.01)
+    assert check_above(answers, 0.6, clusters=alone) == pytest.approx(check_above(answers, 0.6), abs=0.01)
     low, high = accuracy_interval(np.ones((1, 40)), clusters=["a"] * 20 + ["b"] * 20)
     assert (low < 0.2, high) == (True, 1.0), "two passages say next to nothing"
     assert accuracy_interval(np.ones((1, 40)), clusters=["a"] * 40)[0] == pytest.approx(0, abs=0.01)
@@ -237,7 +237,7 @@ def test_the_interval_covers_where_passages_differ_in_size(sizes, seeds):
         answers = np.tile(np.repeat(rng.random(len(sizes)) < 0.7, sizes).astype(float), (seeds, 1))
         low, high = accuracy_interval(answers, clusters=clusters)
         covers += low <= 0.7 <= high
-        above_it += test_above(answers, 0.7, clusters=clusters) < 0.05
+        above_it += check_above(answers, 0.7, clusters=clusters) < 0.05
     assert covers >= 0.94 * 200 and above_it <= 0.06 * 200
 
 
@@ -296,5 +296,5 @@ def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_every
 
 def test_above_chance_is_the_exact_binomial_for_one_seed():
     correct = np.array([[1.0] * 60 + [0.0] * 40])
-    assert test_above(correct, 0.5) == pytest.approx(stats.binomtest(60, 100, 0.5, alternative="greater").pvalue)
-    assert test_above(np.repeat(correct, 3, axis=0), 0.9) > 0.95
+    assert check_above(correct, 0.5) == pytest.approx(stats.binomtest(60, 100, 0.5, alternative="greater").pvalue)
+    assert check_above(np.repeat(correct, 3, axis=0), 0.9) > 0.95

@@ -34,7 +34,7 @@ from understudy.reports.data import (
     TeacherSummary,
     Votes,
 )
-from understudy.reports.documents import markdown, page
+from understudy.reports.documents import render_markdown, render_page
 from understudy.reports.plots import draw_pictures
 from understudy.reports.tables import list_splits, make_tables, tabulate_accuracy, tabulate_consistency
 from understudy.reports.terminal import show, show_tables
@@ -236,7 +236,7 @@ class Tags(HTMLParser):
 
 def parsed(data):
     tags = Tags()
-    tags.feed(page(data))
+    tags.feed(render_page(data))
     return tags
 
 
@@ -315,7 +315,7 @@ def test_originals_with_all_their_versions_are_compared_one_by_one(data):
 
 
 def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):
-    written = page(data)
+    written = render_page(data)
     order = [written.index(text) for text in ("The data support: ", "Accuracy on test", "Compared on test", "Notes on the numbers")]
     assert order == sorted(order)
     tags = parsed(data)
@@ -385,7 +385,7 @@ def test_a_cascade_shows_each_threshold_that_makes_a_difference(data):
 
 
 def test_votes_show_the_likeliest_sample_beside_the_others_and_what_they_cost_and_markdown_the_bins(data):
-    text = markdown(data)
+    text = render_markdown(data)
     assert "| tokens | 30 | 61 |" in text
     assert "| likeliest | 50.0 | 58.0 |" in text
     assert "| teacher | train | 40 | 100.0 (1.21), 55.0 (1.48) |" in text
@@ -431,7 +431,7 @@ def test_a_loss_below_zero_is_drawn(data):
 
 
 def test_markdown_escapes_what_it_would_read_as_its_own(data):
-    text = markdown(data)
+    text = render_markdown(data)
     assert "<script>" not in text.replace("\\<script\\>", "").replace("at chance", "")
     rows = [line for line in text.splitlines() if line.startswith("| plain")]
     assert rows[0].count("|") == text.splitlines()[text.splitlines().index(rows[0]) - 1].count("|")
@@ -467,7 +467,7 @@ def test_columns_with_one_name_each_show_their_own_values():
 
 
 def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
-    text, shown = markdown(data), parsed(data).text
+    text, shown = render_markdown(data), parsed(data).text
     for table in make_tables(data):
         for row in table.rows:
             assert len(row) == len(table.columns)
@@ -497,7 +497,7 @@ def test_what_the_chains_are_worth_stands_in_the_report(data):
     meter = CorpusMeter()
     meter.add(Problem("p", "1 + 1?", "number", "2"), [(chain, Outcome.CORRECT)])
     worth = meter.read()
-    told = markdown(dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, worth=worth)))
+    told = render_markdown(dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, worth=worth)))
     assert "What the teacher's chains are worth" in told
     for name, value in worth.describe().items():
         assert name in told and value in told, name

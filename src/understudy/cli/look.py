@@ -27,7 +27,7 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
-    from understudy.reports.documents import markdown
+    from understudy.reports.documents import render_markdown
     from understudy.reports.terminal import show
     from understudy.runs.looks import record_look
     from understudy.runs.report import open_run, write_page, write_pictures
@@ -36,7 +36,7 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
     record_look(options.run)
     console = Screen()
     if options.markdown:
-        print(markdown(data))
+        print(render_markdown(data))
     else:
         show(data, console)
         console.print(f"\nreport: {write_page(data, options.run)}", soft_wrap=True)

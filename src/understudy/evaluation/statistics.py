@@ -165,7 +165,7 @@ def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, cluster
     return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 
-def test_above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
+def check_above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
     """Compute the one-sided p that the accuracy is not above ``rate``: exact binomial for one seed, else t over problems and
     seeds."""
     if len(correct_SN) == 1:

@@ -13,7 +13,7 @@ from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
 
 
-def markdown(data: ReportData) -> str:
+def render_markdown(data: ReportData) -> str:
     """Render the notes and every table as Markdown."""
     return open_template("report.txt").render(data=data, tables=list(make_tables(data)))
 
@@ -23,7 +23,7 @@ def _escape(text: str) -> str:
     return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(text).replace("\n", " "))
 
 
-def page(data: ReportData) -> str:
+def render_page(data: ReportData) -> str:
     """Render ``data`` as HTML."""
     from understudy.reports.plots import draw_pictures
 

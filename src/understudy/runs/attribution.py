@@ -19,7 +19,7 @@ from understudy.core.values import Chain, Outcome, Problem, Solution, grouped
 from understudy.evaluation.metrics import judge_solution
 from understudy.evaluation.statistics import Array, accuracy_interval, compare, correctness, holm, pool_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, score
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, find_clusters, list_common, score
 from understudy.runs.summaries import group_by_students
 
 
@@ -71,7 +71,7 @@ def _iter_repeated(run: Run, scored: ScoredAnswers, split: str, kind: Literal["g
         before = sorted(scored[arm, split], key=lambda answers: answers.seed)
         for changed, stages in run.reanswered(arm, kind).items():
             after = sorted(score(run, arm, split, stages), key=lambda answers: answers.seed)
-            if names := common_problems([*before, *after]):
+            if names := list_common([*before, *after]):
                 before_SN, after_SN = (correctness([answers.outcomes for answers in seeds], names) for seeds in (before, after))
                 yield arm, changed, before, after, names, before_SN, after_SN
 

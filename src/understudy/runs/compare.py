@@ -12,7 +12,7 @@ from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_cut_off, describe_differences, note_unfair, read_limits
-from understudy.runs.run import ArmOutcomes, Run, common_problems, score
+from understudy.runs.run import ArmOutcomes, Run, list_common, score
 from understudy.runs.summaries import compare_pairs, measure_arms
 
 Answered = Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]
@@ -49,7 +49,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     answered = {f"{label}{name}": (run, list(score(run, name, split))) for run, label in labelled for name in run.arms}
     if len(trained) > 1:
         unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds; only the first {count} of each count")
-    ids = {name for name, _ in common} & set(common_problems([answers for _, seeds in answered.values() for answers in seeds]))
+    ids = {name for name, _ in common} & set(list_common([answers for _, seeds in answered.values() for answers in seeds]))
     if not ids:
         raise UserError(f"{split}: no question in common was answered by all arms")
     restricted = {name: (run, [_restrict(answers, ids) for answers in seeds[:count]]) for name, (run, seeds) in answered.items()}

@@ -16,7 +16,7 @@ from understudy.core.values import Outcome, Problem, digest, grouped
 from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
-from understudy.runs.run import ArmOutcomes, Run, common_problems, score
+from understudy.runs.run import ArmOutcomes, Run, list_common, score
 from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
@@ -78,7 +78,7 @@ def make_pairs(run: Run, arms: tuple[str, str], split: str = "", *, both_right: 
     first, second = (next(score(run, arm, split)) for arm in arms)
     pairs = [
         Pair(run.problems_of(split)[name], {arms[0]: _get_text(first, name), arms[1]: _get_text(second, name)}, both_right)
-        for name in common_problems([first, second])
+        for name in list_common([first, second])
         if (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
         and _get_text(first, name) != _get_text(second, name)
     ]

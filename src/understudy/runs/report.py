@@ -12,7 +12,7 @@ from understudy.core.plugins import load
 from understudy.core.values import Outcome
 from understudy.core.vote import vote
 from understudy.corpus.store import write_json, write_text
-from understudy.pipeline.cache import installed_version, read_summary
+from understudy.pipeline.cache import find_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import filter_learned
@@ -94,11 +94,11 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
 
 def write_page(data: ReportData, directory: Path) -> Path:
     """Write results.json and report.html into the run, and return the page's path."""
-    from understudy.reports.documents import page
+    from understudy.reports.documents import render_page
 
     write_json(directory / "results.json", asdict(data))
     path = directory / "report.html"
-    write_text(path, page(data))
+    write_text(path, render_page(data))
     return path
 
 
@@ -236,5 +236,5 @@ def format_command(run: Run) -> str:
 def list_versions(readers: Sequence[str]) -> dict[str, str]:
     """List the versions of what made the numbers, and of what read the answers. Libraries that are not installed are left out."""
     names = ("understudy", "torch", "transformers", "tokenizers")
-    installed = {name: version for name in names if (version := installed_version(name))}
+    installed = {name: version for name in names if (version := find_version(name))}
     return {"python": platform.python_version(), **installed, "answers": ", ".join(readers)}

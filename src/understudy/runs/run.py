@@ -216,6 +216,6 @@ def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | Non
     return [problems[name].text_of(field) or f"\0{name}" for name in names] if field else None
 
 
-def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
+def list_common(scored: Sequence[ArmOutcomes]) -> list[str]:
     """List the problems for which every one of ``scored`` has an outcome, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

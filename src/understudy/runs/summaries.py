@@ -21,7 +21,7 @@ from understudy.reports import data
 from understudy.reports.words import say_detectable
 from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, find_clusters, list_common
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
@@ -60,7 +60,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
 def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
     """Summarise one arm on one split, over its seeds; ``noise``: that of all arms of the split."""
     problems = list(run.problems_of(scored[0].split).values())
-    names = common_problems(scored)
+    names = list_common(scored)
     correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
     clusters = find_clusters(run, scored[0].split, names)
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
@@ -75,7 +75,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
         spread=tuple(next(make_rows(run, answers)).accuracy for answers in scored),
         chance=chance,
         majority=majority,
-        says="" if statistics.test_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
+        says="" if statistics.check_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
         stop_rate=metrics.stop_rate([reply for answers in scored for reply in answers.replies]),
     )
 
@@ -116,7 +116,7 @@ class MeasuredArm(NamedTuple):
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Measure arms on one split, under the names that they have here; each comes with its run."""
-    correct = [statistics.correctness([arm.outcomes for arm in seeds], common_problems(seeds)) for _, seeds in arms.values()]
+    correct = [statistics.correctness([arm.outcomes for arm in seeds], list_common(seeds)) for _, seeds in arms.values()]
     noise = statistics.pool_noise(correct, group_by_students([(run, seeds[0].arm) for run, seeds in arms.values()]))
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
@@ -154,7 +154,7 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
     tests = []
     for other, arm in pairs:
         scored = arms[arm].scored, arms[other].scored
-        names = common_problems([answers for seeds in scored for answers in seeds])
+        names = list_common([answers for seeds in scored for answers in seeds])
         first_SN, second_SN = (statistics.correctness([answers.outcomes for answers in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
         test = statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
@@ -189,7 +189,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     """Yield the accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
-    named = ((run.problems_of(split)[name].text_of(by), name) for name in common_problems(scored))
+    named = ((run.problems_of(split)[name].text_of(by), name) for name in list_common(scored))
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
@@ -202,7 +202,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     """Measure how often each arm answers an original and all its changed versions right (evaluation.contrast), and compare pairs of
     arms in that. ``arms``: as measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
-    common = [(split, name) for split in splits for name in common_problems([one for arm in arms for one in scored[arm, split]])]
+    common = [(split, name) for split in splits for name in list_common([one for arm in arms for one in scored[arm, split]])]
     named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
     groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
     if not groups:
@@ -226,7 +226,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        verdict = AT_CHANCE if statistics.test_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        verdict = AT_CHANCE if statistics.check_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
         rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, verdict))
         judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=verdict))
     compared = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)

@@ -33,7 +33,7 @@ from understudy.training.packing import collate_packed, is_worth_packing, pack
 from understudy.training.ranks import Ranks, join
 from understudy.training.record import LearningCurve, TrainingFacts, describe_training, write_examples, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
-from understudy.training.state import load_state, save_state, trained_weights
+from understudy.training.state import collect_weights, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
@@ -337,7 +337,7 @@ class _Training:
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        weights, optimizer = self.ranks.gather(trained_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
+        weights, optimizer = self.ranks.gather(collect_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
         if self.ranks.is_first:
             save_state(self.out / "state", weights, optimizer, asdict(self.notes))
 

@@ -22,7 +22,7 @@ SCORES = 500
 for GPT-2 and T5-small, fewer for small students."""
 
 
-def _columns(examples: Sequence[EncodedExample], seq2seq: bool) -> np.ndarray:
+def _count_columns(examples: Sequence[EncodedExample], seq2seq: bool) -> np.ndarray:
     """[examples, 1 or 2]: how many columns each takes of the only row, or of that of sources and that of targets."""
     return np.array([(len(e.source), len(e.target)) if seq2seq else (len(e),) for e in examples])
 
@@ -32,7 +32,7 @@ def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]
 
     There are half as many rows as examples, or fewer if most are short: as many as are full with the longest example.
     """
-    columns = _columns(examples, seq2seq)
+    columns = _count_columns(examples, seq2seq)
     shares = columns / columns.max(0)
     filled = np.zeros((min(-(-len(examples) // 2), math.ceil(shares.sum(0).max())), shares.shape[1]))
     rows: list[list[int]] = [[] for _ in filled]
@@ -45,12 +45,12 @@ def pack(examples: Sequence[EncodedExample], *, seq2seq: bool) -> list[list[int]
 
 def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence[int]], *, seq2seq: bool) -> bool:
     """Whether ``rows`` cost so much less than padded rows of one example."""
-    columns = _columns(examples, seq2seq)
+    columns = _count_columns(examples, seq2seq)
     packed = np.max([columns[row].sum(0) for row in rows], axis=0)
-    return bool(len(rows) * _cost(packed) < (1 - WORTH) * len(examples) * _cost(columns.max(0)))
+    return bool(len(rows) * _estimate_cost(packed) < (1 - WORTH) * len(examples) * _estimate_cost(columns.max(0)))
 
 
-def _cost(columns: np.ndarray) -> float:
+def _estimate_cost(columns: np.ndarray) -> float:
     """What a row costs, in columns: its own, and the attention scores of each stream with itself and of targets with sources."""
     return float(columns.sum() + ((columns**2).sum() + (columns.prod() if len(columns) == 2 else 0)) / SCORES)
 

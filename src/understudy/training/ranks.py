@@ -1,7 +1,7 @@
 """The processes that train one student together. Each takes a part of every step's examples; gradients are added up.
 
     with join(2, work, device="cuda", sharded=False) as ranks:     # the other process calls work(its own ranks)
-        called = ranks.prepare(model, "cuda")
+        wrapped_model = ranks.prepare(model, "cuda")
 
 `torch.distributed` does the work: with DDP each process has the whole student, with FSDP (`fully_shard`) each keeps a part of its
 weights, gradients and optimizer state. The first process starts the others; it alone writes files, scores checkpoints and reports
