@@ -28,7 +28,7 @@ from understudy.pipeline.stage import Context
 from understudy.pipeline.stages.student import Vocabulary, collect_texts, make_examples
 from understudy.sampling.pool import StudyPool
 from understudy.studies.load import load_study
-from understudy.studies.study import Study, student_of_role
+from understudy.studies.study import Study, build_student
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -53,7 +53,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
     examples = make_examples(method, "student", pool, {}, seed=study.seed)
     return (
         examples,
-        student_of_role(study, arm, "student"),
+        build_student(study, arm, "student"),
         list(collect_texts(Vocabulary(formats=(method.format,), words=()), learn, chains)),
     )
 

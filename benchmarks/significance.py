@@ -8,7 +8,7 @@ A study: N questions of unequal difficulty (logit, SD 1.5), an effect of each ar
 each training seed of each arm that differs by ``seeds vary`` points (SD). "wrong": studies in which any pair of equal arms is
 said to differ after Holm's correction (of 10 pairs). "pair": pairs below .05 before it. "covers": 95 % intervals that hold the true
 difference. "finds": of the pairs of an arm that is 15 points better and the four others, those that are said to differ. Beside
-`evaluation.statistics.paired`: the test that it took the place of ("before"), which left the seeds' share out where it was
+`evaluation.statistics.compare`: the test that it took the place of ("before"), which left the seeds' share out where it was
 estimated at zero. "passages": questions in clusters of ten that share half of their difficulty and of the arms' effects. "2 x 3
 decodings": six arms, of two students that answer in three ways, whose answers share .7 of their draws; the pairs that are counted
 before the correction, as covered and as found are those of different students.
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from understudy.evaluation.statistics import Array, accuracy_interval, holm, paired, seed_noise
+from understudy.evaluation.statistics import Array, accuracy_interval, compare, holm, pool_noise
 
 ARMS, LEVEL, BETTER, CLUSTER, SHARED = 5, 0.05, 0.15, 10, 0.7
 
@@ -80,8 +80,8 @@ def simulate(
         for _ in range(studies):
             shape = {"students": students, "decodings": decodings, "seeds": seeds, "n": n}
             arms = draw(rng, **shape, spread=spread, better=better, clustered=clustered)
-            noise = seed_noise(list(arms), owners)
-            tests = [paired(arms[i], arms[j], noise, clusters=clusters) for i, j in pairs]
+            noise = pool_noise(list(arms), owners)
+            tests = [compare(arms[i], arms[j], noise, clusters=clusters) for i, j in pairs]
             found = {"now": holm([test.p for test in tests]), "before": holm([before(arms[i] - arms[j]) for i, j in pairs])}
             for name, p in found.items():
                 if better:

@@ -8,7 +8,7 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import by_answer, judge
 from understudy.core.errors import StudyError
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
-from understudy.evaluation.metrics import any_correct_by_k, find_correct, majority_rate, outcome_of, outcome_of_answer, votes_by_k
+from understudy.evaluation.metrics import any_correct_by_k, find_correct, judge_answer, judge_solution, majority_rate, votes_by_k
 
 PROBLEM = Problem("p", "Make 24 from 4 6.", "expression", "24", accepted=("25",))
 
@@ -36,7 +36,7 @@ def solution(answer, path=0, finish="stop", text="t"):
 @pytest.mark.parametrize(("answer", "finish"), [("24", "stop"), ("7", "stop"), ("24", "length"), (None, "stop"), ("25", "stop")])
 def test_a_chain_and_a_students_answer_are_judged_alike(check, answer, finish):
     verdict = judge(PROBLEM, chain(answer, finish), check, "mine")
-    assert verdict.outcome is outcome_of(PROBLEM, solution(answer, finish=finish), check)
+    assert verdict.outcome is judge_solution(PROBLEM, solution(answer, finish=finish), check)
 
 
 def test_the_answer_check_takes_the_gold_answer_and_the_accepted_ones():
@@ -47,8 +47,8 @@ def test_the_answer_check_takes_the_gold_answer_and_the_accepted_ones():
 def test_a_refused_or_cut_off_chain_is_never_correct_whatever_a_check_would_say():
     for finish, outcome in (("length", Outcome.TRUNCATED), ("refused", Outcome.REFUSED)):
         assert judge(PROBLEM, chain("24", finish), short, "short").outcome is outcome
-    assert outcome_of(PROBLEM, solution("24", finish="length"), short) is Outcome.TRUNCATED
-    assert outcome_of(PROBLEM, solution("24", finish="refused"), short) is Outcome.UNPARSED
+    assert judge_solution(PROBLEM, solution("24", finish="length"), short) is Outcome.TRUNCATED
+    assert judge_solution(PROBLEM, solution("24", finish="refused"), short) is Outcome.UNPARSED
 
 
 def test_a_check_of_answers_is_asked_neither_without_gold_nor_without_an_answer():
@@ -72,7 +72,7 @@ def test_a_chain_that_thinks_and_does_not_answer_is_neither_cut_off_nor_unparsed
         assert judge(PROBLEM, silent, short, "short").outcome is Outcome.ONLY_THOUGHT
         assert judge(PROBLEM, replace(silent, text=text + "</think> five"), same_answer, "a").outcome is not Outcome.ONLY_THOUGHT
     assert judge(PROBLEM, replace(silent, finish="refused"), same_answer, "a").outcome is Outcome.REFUSED
-    assert outcome_of(PROBLEM, solution(None, text=text)) is Outcome.UNPARSED
+    assert judge_solution(PROBLEM, solution(None, text=text)) is Outcome.UNPARSED
 
 
 @pytest.mark.parametrize("said", [True, "correct", None, Outcome.TRUNCATED])
@@ -106,8 +106,8 @@ def test_a_verdict_names_its_check_and_its_chain_and_says_what_it_saw():
 
 def test_votes_and_constant_answers_are_judged_by_the_same_check():
     samples = [solution("8", 0), solution("8", 1), solution("7", 2)]
-    assert outcome_of_answer(PROBLEM, samples, weighted=False, check=even) is Outcome.CORRECT
-    assert outcome_of_answer(PROBLEM, samples, weighted=False) is Outcome.WRONG
+    assert judge_answer(PROBLEM, samples, weighted=False, check=even) is Outcome.CORRECT
+    assert judge_answer(PROBLEM, samples, weighted=False) is Outcome.WRONG
     correct = find_correct({"p": PROBLEM}, {"p": samples}, even)
     assert votes_by_k({"p": samples}, correct, weighted=False, seed=0)[2] == 1.0
     assert any_correct_by_k({"p": samples}, correct)[2] == 1.0
@@ -119,7 +119,7 @@ def test_votes_and_constant_answers_are_judged_by_the_same_check():
 
 def test_a_vote_is_judged_as_the_first_of_its_voters_with_the_answer_that_won():
     samples = [solution("7", 0), solution("8", 1, "length"), solution("8", 2, text="longer"), solution("8", 3)]
-    assert outcome_of_answer(PROBLEM, samples, weighted=False, check=short) is Outcome.WRONG
+    assert judge_answer(PROBLEM, samples, weighted=False, check=short) is Outcome.WRONG
     assert votes_by_k({"p": samples}, find_correct({"p": PROBLEM}, {"p": samples}, short), weighted=False, seed=0)[3] == 0.0
     first_is_short = [samples[0], replace(samples[2], text="t"), replace(samples[3], text="longer")]
-    assert outcome_of_answer(PROBLEM, first_is_short, weighted=False, check=short) is Outcome.CORRECT
+    assert judge_answer(PROBLEM, first_is_short, weighted=False, check=short) is Outcome.CORRECT

@@ -68,7 +68,7 @@ def test_pairs_are_both_arms_answers_to_questions_drawn_by_the_studys_seed(run):
             arm: one.solutions[pair.problem.id][0].text.strip() for arm, one in zip(ARMS, (first, second), strict=True)
         }
     assert len(pairs) == sum(first.solutions[n][0].text.strip() != second.solutions[n][0].text.strip() for n in first.outcomes)
-    assert make_pairs(run, ARMS, most=7) == pairs[:7]
+    assert make_pairs(run, ARMS, n=7) == pairs[:7]
     assert [pair.problem.id for pair in pairs] != sorted(pair.problem.id for pair in pairs)
 
 

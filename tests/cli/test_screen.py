@@ -6,7 +6,7 @@ import pytest
 from rich.panel import Panel
 from rich.text import Text
 
-from understudy.cli.guard import guarded
+from understudy.cli.guard import run_verb
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
 from understudy.core.errors import DataError
@@ -50,7 +50,7 @@ def test_an_interruption_promises_only_what_the_verb_keeps(capsys, monkeypatch, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"understudy.cli.{where.replace(':', '.')}", interrupted)
-    assert guarded(where, "ls", []) == 130
+    assert run_verb(where, "ls", []) == 130
     err = capsys.readouterr().err
     assert err.startswith("understudy ls: interrupted")
     assert ("what was done is kept" in err) == keeps
@@ -61,7 +61,7 @@ def test_an_error_of_a_file_or_a_server_is_shown_so_too(capsys, monkeypatch):
         raise DataError(EVIL)
 
     monkeypatch.setattr("understudy.cli.look.ls", fails)
-    assert guarded("look:ls", "ls", []) == 2
+    assert run_verb("look:ls", "ls", []) == 2
     err = capsys.readouterr().err
     assert SHOWN in err
     assert "\x1b" not in err

@@ -263,15 +263,15 @@ def test_prompts_that_are_beginnings_of_others_are_read_in_any_order_and_few_are
         check(held, 50)
         check(held, 90, 51, 50)  # 50 is still there
         assert columns_read == [50, 1, 39]
-        assert set(held._where) == {text[:90]}, "the longest serves for all"
+        assert set(held._index) == {text[:90]}, "the longest serves for all"
         check(held, 20, 35, 50)
         assert columns_read[3:] == [3], "only the last tokens, which give the logits"
         kept = [text[:n] for n in (90, 20, 35, 50)]
-        assert list(held._where) == kept
-        monkeypatch.setattr(prompts, "SHARED_BYTES", sum({block: block.bytes for block, _ in held._where.values()}.values()))
-        held._most = prompts.SHARED_BYTES
+        assert list(held._index) == kept
+        monkeypatch.setattr(prompts, "SHARED_BYTES", sum({block: block.bytes for block, _ in held._index.values()}.values()))
+        held._limit = prompts.SHARED_BYTES
         check(held, 51)
-        assert list(held._where) == [*kept[1:], text[:51]], "the oldest block is forgotten"
+        assert list(held._index) == [*kept[1:], text[:51]], "the oldest block is forgotten"
 
 
 def test_a_short_prompt_is_not_read_beside_what_is_left_of_a_long_one(checkpoint, monkeypatch):

@@ -13,14 +13,14 @@ from understudy.core.vote import vote
 from understudy.evaluation.metrics import (
     COUNTED,
     any_correct_by_k,
-    by_perplexity,
     chance_rate,
     count_outcomes,
     find_correct,
+    group_by_perplexity,
+    judge_answer,
+    judge_solution,
     likeliest_by_k,
     majority_rate,
-    outcome_of,
-    outcome_of_answer,
     pass_at_k,
     stop_rate,
     votes_by_k,
@@ -34,12 +34,12 @@ def solution(answer, path=0, finish="stop", logprob=-1.0, problem="p"):
 
 
 def test_a_cut_off_reply_is_truncated_even_where_it_holds_the_gold():
-    assert outcome_of(PROBLEM, solution("7", finish="length")) is Outcome.TRUNCATED
-    assert outcome_of(PROBLEM, solution("7")) is Outcome.CORRECT
-    assert outcome_of(PROBLEM, solution("8")) is Outcome.CORRECT
-    assert outcome_of(PROBLEM, solution("9")) is Outcome.WRONG
-    assert outcome_of(PROBLEM, solution(None)) is Outcome.UNPARSED
-    assert outcome_of(PROBLEM, solution(None, finish="refused")) is Outcome.UNPARSED
+    assert judge_solution(PROBLEM, solution("7", finish="length")) is Outcome.TRUNCATED
+    assert judge_solution(PROBLEM, solution("7")) is Outcome.CORRECT
+    assert judge_solution(PROBLEM, solution("8")) is Outcome.CORRECT
+    assert judge_solution(PROBLEM, solution("9")) is Outcome.WRONG
+    assert judge_solution(PROBLEM, solution(None)) is Outcome.UNPARSED
+    assert judge_solution(PROBLEM, solution(None, finish="refused")) is Outcome.UNPARSED
 
 
 @given(st.lists(st.sampled_from(COUNTED)))
@@ -54,8 +54,8 @@ def test_the_vote_counts_equal_texts_in_other_forms_as_one_answer_in_the_form_th
 
 def test_a_vote_in_which_nobody_has_an_answer_is_abstained_where_one_says_so():
     problem, silent = Problem("p", "?", "number", "1"), replace(solution(None), layer="abstained")
-    assert outcome_of_answer(problem, [solution(None), silent], weighted=False) is Outcome.ABSTAINED
-    assert outcome_of_answer(problem, [silent, solution("1")], weighted=False) is Outcome.CORRECT
+    assert judge_answer(problem, [solution(None), silent], weighted=False) is Outcome.ABSTAINED
+    assert judge_answer(problem, [silent, solution("1")], weighted=False) is Outcome.CORRECT
 
 
 def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out_who_cannot_vote():
@@ -64,7 +64,7 @@ def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out
     assert (counted.answer, counted.share) == ("2", pytest.approx(2 / 3))
     assert vote([solution("3"), solution("1"), solution("1"), solution("3")]).answer == "3"
     assert vote([solution(None)]).answer is None
-    assert outcome_of_answer(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
+    assert judge_answer(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
 
 
 def test_the_weighted_vote_counts_mean_likelihoods():
@@ -91,7 +91,7 @@ def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
     found = votes_by_k({"p": samples}, correct, weighted=weighted, seed=0)
     for k in range(1, len(samples) + 1):
         subsets = list(itertools.combinations(samples, k))
-        right = sum(outcome_of_answer(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
+        right = sum(judge_answer(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
         assert found[k - 1] == pytest.approx(right / len(subsets))
     assert found[0] == pytest.approx(any_correct_by_k({"p": samples}, correct)[0])
 
@@ -105,12 +105,12 @@ def test_the_accuracy_of_the_likeliest_of_k_is_the_mean_over_all_subsets(given_s
     found = likeliest_by_k({"p": samples}, find_correct({"p": PROBLEM}, {"p": samples}))
     for k in range(1, len(samples) + 1):
         best = [max(subset, key=lambda s: (s.logprob, -s.path)) for subset in itertools.combinations(samples, k)]
-        assert found[k - 1] == pytest.approx(sum(outcome_of(PROBLEM, s) is Outcome.CORRECT for s in best) / len(best))
+        assert found[k - 1] == pytest.approx(sum(judge_solution(PROBLEM, s) is Outcome.CORRECT for s in best) / len(best))
 
 
 @given(st.lists(st.tuples(st.floats(-3, 0), st.booleans()), max_size=450))
 def test_bins_of_perplexity_are_ordered_equally_large_and_hold_every_reply(replies):
-    bins = by_perplexity(replies)
+    bins = group_by_perplexity(replies)
     assert len(bins) == min(10, len(replies) // 20)
     if bins:
         assert sum(b.n for b in bins) == len(replies)
@@ -122,9 +122,9 @@ def test_bins_of_perplexity_are_ordered_equally_large_and_hold_every_reply(repli
 
 
 def test_who_is_sure_and_right_has_its_correct_replies_in_the_first_bins():
-    bins = by_perplexity([(-0.01 * i, i < 30) for i in range(60)])
+    bins = group_by_perplexity([(-0.01 * i, i < 30) for i in range(60)])
     assert [(b.n, b.correct) for b in bins] == [(20, 20), (20, 10), (20, 0)]
-    assert by_perplexity([(-1e6, True)] * 20)[0].most < math.inf, "a sum that somebody recorded for a mean"
+    assert group_by_perplexity([(-1e6, True)] * 20)[0].most < math.inf, "a sum that somebody recorded for a mean"
 
 
 def test_many_samples_are_voted_on_by_seeded_subsets_that_repeat():

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from understudy.evaluation.statistics import (
-    above,
     accuracy_interval,
+    check_above,
+    compare,
     estimate_mean,
     exact_interval,
     holm,
     mcnemar,
-    paired,
     paired_interval,
-    seed_noise,
+    pool_noise,
 )
 
 
@@ -30,7 +30,7 @@ def test_the_interval_of_one_seed_is_the_exact_one_and_does_not_disagree_with_th
     answers_SN = np.array([[1.0] * correct + [0.0] * (n - correct)])
     assert accuracy_interval(answers_SN) == (low, high)
     for rate in (0.2, 0.5):
-        assert not (low > rate and above(answers_SN, rate) > 0.025)
+        assert not (low > rate and check_above(answers_SN, rate) > 0.025)
 
 
 @given(st.integers(0, 25), st.integers(0, 25))
@@ -67,22 +67,22 @@ def test_a_few_problems_say_little_however_many_seeds_and_arms_there_are():
 
 def test_the_noise_between_seeds_is_that_of_the_analysis_of_variance():
     arms_SN = np.random.default_rng(0).random((4, 3, 20))
-    means, noise = arms_SN.mean(axis=2), seed_noise([*arms_SN, arms_SN[0, :1]])  # an arm without seeds says nothing of them
+    means, noise = arms_SN.mean(axis=2), pool_noise([*arms_SN, arms_SN[0, :1]])  # an arm without seeds says nothing of them
     assert (noise.alone, noise.alone_freedom) == (pytest.approx(means.var(axis=1, ddof=1).mean()), 8)
     apart = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
     assert (noise.apart, noise.apart_freedom) == (pytest.approx((apart**2).sum() / 6), 6)
-    two = seed_noise(list(arms_SN[:2]))
+    two = pool_noise(list(arms_SN[:2]))
     assert 2 * two.apart == pytest.approx((means[0] - means[1]).var(ddof=1)), "of two arms: the variance of their difference"
 
 
 def test_arms_of_the_same_students_count_as_one_arm():
     first, second, third = np.random.default_rng(0).random((3, 3, 20))
-    alone = seed_noise([first, second, third])
-    decoded = seed_noise([first, second, first, third, first], ["a", "b", "a", "c", "a"])
+    alone = pool_noise([first, second, third])
+    decoded = pool_noise([first, second, first, third, first], ["a", "b", "a", "c", "a"])
     assert decoded == pytest.approx(alone), "three equal decodings of one student say no more than one"
-    other = seed_noise([first, second], ["a", "a"])
+    other = pool_noise([first, second], ["a", "a"])
     assert (other.alone_freedom, other.apart_freedom) == (2, 0)
-    assert paired(first, second, other) == paired(first, second), "of the only students there are: by this pair's own variance"
+    assert compare(first, second, other) == compare(first, second), "of the only students there are: by this pair's own variance"
 
 
 def simulate(rng, *, arms, seeds, n, spread, passages=0):
@@ -102,8 +102,8 @@ def test_of_equal_arms_hardly_a_study_says_that_any_two_differ(seeds, n, spread)
     rng, wrong, hits = np.random.default_rng(1), 0, 0
     for _ in range(120):
         arms = simulate(rng, arms=5, seeds=seeds, n=n, spread=spread)
-        noise = seed_noise(list(arms))
-        tests = [paired(arms[i], arms[j], noise) for i, j in itertools.combinations(range(5), 2)]
+        noise = pool_noise(list(arms))
+        tests = [compare(arms[i], arms[j], noise) for i, j in itertools.combinations(range(5), 2)]
         assert all((test.p < 0.05) == (not test.low <= 0 <= test.high) for test in tests)
         wrong += min(holm([test.p for test in tests])) < 0.05
         hits += sum(test.low <= 0 <= test.high for test in tests)
@@ -116,15 +116,15 @@ def test_questions_of_one_passage_do_not_count_as_independent():
     passages = [str(i // 30) for i in range(300)]
     for _ in range(150):
         first, second = simulate(rng, arms=2, seeds=1, n=300, spread=0.0, passages=10)
-        wrong["alone"] += paired(first, second).p < 0.05
-        wrong["together"] += paired(first, second, clusters=passages).p < 0.05
+        wrong["alone"] += compare(first, second).p < 0.05
+        wrong["together"] += compare(first, second, clusters=passages).p < 0.05
     assert wrong["alone"] > 0.15 * 150
     assert wrong["together"] < 0.085 * 150
 
 
 def test_clusters_of_one_problem_are_the_problems():
     values = np.random.default_rng(3).normal(0.1, 1, size=(1, 40))
-    alone = paired(values, np.zeros((1, 40)), clusters=[str(i) for i in range(40)])
+    alone = compare(values, np.zeros((1, 40)), clusters=[str(i) for i in range(40)])
     assert alone.p == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue)
 
 
@@ -140,8 +140,8 @@ def test_an_accuracy_interval_covers_over_problems_and_seeds():
 
 def test_a_student_against_what_was_not_trained_has_the_noise_of_one_arm():
     arms = np.random.default_rng(4).random((3, 3, 50)).round()
-    noise = seed_noise(list(arms))
-    found = paired(arms[0], arms[1, :1], noise)
+    noise = pool_noise(list(arms))
+    found = compare(arms[0], arms[1, :1], noise)
     assert found.p == estimate_mean(arms[0] - arms[1, :1], noise.alone, 6).test()
 
 
@@ -167,17 +167,17 @@ def test_the_interval_of_one_seed_covers():
 def test_a_paired_comparison_of_one_seed_is_mcnemar_on_discordant_problems():
     first, second = np.zeros((1, 100)), np.zeros((1, 100))
     first[0, :30], second[0, 20:40] = 1, 1
-    found = paired(first, second)
+    found = compare(first, second)
     assert (found.difference, found.p) == (pytest.approx(0.1), mcnemar(20, 10))
     assert found.low < 0.1 < found.high
     assert 0.1 < found.detectable < 0.3
-    assert paired(first, second, pairs=10).detectable > found.detectable, "ten pairs must be corrected"
+    assert compare(first, second, pairs=10).detectable > found.detectable, "ten pairs must be corrected"
 
 
 @pytest.mark.parametrize(("n", "pairs"), [(5, 1), (20, 1), (1000, 1), (1000, 45)])
 def test_no_difference_is_said_to_be_detectable_that_the_exact_test_would_not_find(n, pairs):
     alike = np.ones((1, n))
-    found = paired(alike, alike, pairs=pairs)
+    found = compare(alike, alike, pairs=pairs)
     least = next(k for k in range(1, 100) if mcnemar(k, 0) < 0.05 / pairs)
     if least > n:
         assert found.detectable == 1
@@ -194,14 +194,14 @@ def test_the_interval_of_an_accuracy_covers_where_all_answers_to_a_passage_are_a
         answers = np.tile(np.repeat(rng.random(passages) < rate, size).astype(float), (seeds, 1))
         low, high = accuracy_interval(answers, clusters=clusters)
         covers += low <= rate <= high
-        above_it += above(answers, rate, clusters=clusters) < 0.05
+        above_it += check_above(answers, rate, clusters=clusters) < 0.05
     assert covers >= 0.94 * 300 and above_it <= 0.06 * 300
 
 
 def test_clusters_of_one_problem_say_as_much_as_the_problems_where_some_are_wrong():
     answers, alone = np.array([[1.0] * 30 + [0.0] * 10]), [str(i) for i in range(40)]
     assert accuracy_interval(answers, clusters=alone) == pytest.approx(accuracy_interval(answers), abs=0.01)
-    assert above(answers, 0.6, clusters=alone) == pytest.approx(above(answers, 0.6), abs=0.01)
+    assert check_above(answers, 0.6, clusters=alone) == pytest.approx(check_above(answers, 0.6), abs=0.01)
     low, high = accuracy_interval(np.ones((1, 40)), clusters=["a"] * 20 + ["b"] * 20)
     assert (low < 0.2, high) == (True, 1.0), "two passages say next to nothing"
     assert accuracy_interval(np.ones((1, 40)), clusters=["a"] * 40)[0] == pytest.approx(0, abs=0.01)
@@ -237,7 +237,7 @@ def test_the_interval_covers_where_passages_differ_in_size(sizes, seeds):
         answers = np.tile(np.repeat(rng.random(len(sizes)) < 0.7, sizes).astype(float), (seeds, 1))
         low, high = accuracy_interval(answers, clusters=clusters)
         covers += low <= 0.7 <= high
-        above_it += above(answers, 0.7, clusters=clusters) < 0.05
+        above_it += check_above(answers, 0.7, clusters=clusters) < 0.05
     assert covers >= 0.94 * 200 and above_it <= 0.06 * 200
 
 
@@ -248,7 +248,7 @@ def test_the_interval_covers_where_passages_differ_in_size(sizes, seeds):
 def test_two_or_three_passages_do_not_show_that_arms_differ(sizes, shown, seeds):
     """Where all answers to a passage are alike, three of equal arms agree once in 32 pairs."""
     passages, n = [str(i) for i, size in enumerate(sizes) for _ in range(size)], sum(sizes)
-    found = paired(np.ones((seeds, n)), np.zeros((seeds, n)), clusters=passages)
+    found = compare(np.ones((seeds, n)), np.zeros((seeds, n)), clusters=passages)
     assert (found.p < 0.05) == (found.low > 0) == shown
 
 
@@ -256,7 +256,7 @@ def test_of_equal_arms_on_few_passages_hardly_a_study_says_that_any_two_differ()
     rng, wrong, passages = np.random.default_rng(6), 0, [str(i // 20) for i in range(60)]
     for _ in range(150):
         arms = [np.repeat(rng.random(3) < 0.5, 20).astype(float)[None] for _ in range(5)]
-        tests = [paired(one, other, clusters=passages) for one, other in itertools.combinations(arms, 2)]
+        tests = [compare(one, other, clusters=passages) for one, other in itertools.combinations(arms, 2)]
         wrong += min(holm([test.p for test in tests])) < 0.05
     assert wrong <= 0.05 * 150
 
@@ -267,7 +267,7 @@ def test_an_accuracy_is_never_surer_than_answers_drawn_one_by_one():
     for _ in range(300):
         drawn = (rng.random((3, 80)) < 0.42).astype(float)
         others = [np.tile((rng.random(80) < 0.5).astype(float), (3, 1)) for _ in range(4)]
-        low, high = accuracy_interval(drawn, seed_noise([drawn, *others]))
+        low, high = accuracy_interval(drawn, pool_noise([drawn, *others]))
         covers += low <= 0.42 <= high
     assert covers >= 0.94 * 300
 
@@ -280,14 +280,14 @@ def test_few_clusters_bound_what_several_seeds_say():
         rates_AC = 0.5 + 0.15 * rng.standard_normal((5, 3))
         rates_AN = np.clip(np.repeat(rates_AC, 40, axis=1), 0.02, 0.98)
         arms = [(rng.random((3, 120)) < rates_N).astype(float) for rates_N in rates_AN]
-        wrong += paired(arms[0], arms[1], seed_noise(arms), clusters=clusters).p < 0.05
+        wrong += compare(arms[0], arms[1], pool_noise(arms), clusters=clusters).p < 0.05
     assert wrong / 200 < 0.08
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_everything(seeds):
     same = np.ones((seeds, 50))
-    found = paired(same, same)
+    found = compare(same, same)
     assert (found.difference, found.p) == (0, 1)
     assert found.low < -0.01
     assert found.high > 0.01
@@ -296,5 +296,5 @@ def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_every
 
 def test_above_chance_is_the_exact_binomial_for_one_seed():
     correct = np.array([[1.0] * 60 + [0.0] * 40])
-    assert above(correct, 0.5) == pytest.approx(stats.binomtest(60, 100, 0.5, alternative="greater").pvalue)
-    assert above(np.repeat(correct, 3, axis=0), 0.9) > 0.95
+    assert check_above(correct, 0.5) == pytest.approx(stats.binomtest(60, 100, 0.5, alternative="greater").pvalue)
+    assert check_above(np.repeat(correct, 3, axis=0), 0.9) > 0.95

@@ -6,7 +6,7 @@ from playing import CHOICE, SUM, asked, chain, made, solved, texts
 from understudy.core.asks import Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.methods.answer_first import AnswerFirst
 
 TWO = [chain(SUM, "2 + 3\n\n= 5.", "5"), chain(SUM, "Six.", "6", path=1)]
@@ -39,7 +39,7 @@ def test_a_student_that_cannot_write_line_breaks_is_stopped_too():
 
 def test_an_answer_that_does_not_end_is_cut_off():
     solution, _ = solved(AnswerFirst(), SUM, Reply(" So the answer is: 5", finish="length"))
-    assert outcome_of(SUM, solution) is Outcome.TRUNCATED
+    assert judge_solution(SUM, solution) is Outcome.TRUNCATED
 
 
 def test_the_limit_is_in_the_call_and_nowhere_else():

@@ -10,7 +10,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import METHODS, find
 from understudy.core.values import Outcome, Problem
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.decompose import Decompose
 from understudy.methods.few_shot import FewShot
@@ -265,4 +265,4 @@ def test_a_system_message_stands_before_every_prompt_and_changes_nothing_else(na
 
 def test_a_thought_that_was_cut_off_is_counted_by_the_answer_after_it():
     solution, _ = solved(ZeroShot(), SUM, [Reply(" 2 +", finish="length"), " 5"], EMPTY)
-    assert outcome_of(SUM, solution) is Outcome.CORRECT
+    assert judge_solution(SUM, solution) is Outcome.CORRECT

@@ -9,7 +9,7 @@ from understudy.core.asks import Reply, SamplePath
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.flows.cast import fold_of
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
@@ -70,9 +70,9 @@ def test_a_rationale_that_was_cut_off_is_read_as_far_as_it_goes_and_the_answer_s
     cut, answer = Reply(" 2 + 3 =", finish="length"), Reply(" So the answer is: 5")
     solution, calls = solved(SciCoT(), SUM, [cut, answer])
     assert calls[1].prompt == f"{Q}\nRationale: 2 + 3 =\nA:"
-    assert outcome_of(SUM, solution) is Outcome.CORRECT
+    assert judge_solution(SUM, solution) is Outcome.CORRECT
     solution, _ = solved(SciCoT(), SUM, [Reply(" 5."), replace(answer, finish="length")])
-    assert outcome_of(SUM, solution) is Outcome.TRUNCATED
+    assert judge_solution(SUM, solution) is Outcome.TRUNCATED
 
 
 def test_a_rationale_that_leaves_no_room_for_an_answer_is_a_solution_that_was_cut_off():
@@ -82,7 +82,7 @@ def test_a_rationale_that_leaves_no_room_for_an_answer_is_a_solution_that_was_cu
         return " r"
 
     solution, _ = solved(SciCoT(), SUM, small)
-    assert (outcome_of(SUM, solution), solution.turns) == (Outcome.TRUNCATED, (("rationale", " r"),))
+    assert (judge_solution(SUM, solution), solution.turns) == (Outcome.TRUNCATED, (("rationale", " r"),))
     with pytest.raises(AssertionError, match="too long"):
         solved(SciCoT(source="none"), SUM, small)
 
@@ -188,7 +188,7 @@ def test_of_several_rationales_a_cut_off_answer_does_not_vote_and_where_none_vot
     voted, _ = solved(SciCoT(rationales=3), SUM, [" a", " b", " c", cut, cut, right])
     assert (voted.answer, voted.finish) == ("5", "stop")
     nobody, _ = solved(SciCoT(rationales=2), SUM, [" a", " b", " Hm.", cut])
-    assert outcome_of(SUM, nobody) is Outcome.TRUNCATED
+    assert judge_solution(SUM, nobody) is Outcome.TRUNCATED
 
 
 def test_out_of_fold_as_many_rationales_are_learned_from_as_will_be_sampled():

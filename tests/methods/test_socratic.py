@@ -12,7 +12,7 @@ from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Outcome, Problem, Step
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.methods.socratic import Socratic
 
 Q = "Q: Ana has 4 coins, finds 3 and loses 5. How many has she?"
@@ -74,8 +74,8 @@ def test_the_answer_is_what_the_conclusion_says_whatever_stands_in_the_steps():
 
 def test_the_solution_ends_as_its_conclusion_does():
     cut, right = Reply(" So the answer is: 2", finish="length"), " So the answer is: 2"
-    assert outcome_of(COINS, dialogue([" [end]", cut])[0]) is Outcome.TRUNCATED
-    assert outcome_of(COINS, dialogue([" How?", cut, cut, right])[0]) is Outcome.CORRECT
+    assert judge_solution(COINS, dialogue([" [end]", cut])[0]) is Outcome.TRUNCATED
+    assert judge_solution(COINS, dialogue([" How?", cut, cut, right])[0]) is Outcome.CORRECT
 
 
 # models
@@ -220,7 +220,7 @@ def test_a_dialogue_that_outgrows_the_context_is_cut_off_and_a_question_that_doe
         return f" {len(request.ask.prompt)}" + "?" * (request.ask.role == "decomposer")
 
     solution, _ = solved(Socratic(), COINS, small)
-    assert (outcome_of(COINS, solution), solution.answer) == (Outcome.TRUNCATED, None)
+    assert (judge_solution(COINS, solution), solution.answer) == (Outcome.TRUNCATED, None)
     assert solution.text == "\n".join(text.strip() for _, text in solution.turns)
     with pytest.raises(AssertionError, match="too long"):
         solved(Socratic(), COINS, lambda request: small(request, most=9))

@@ -13,10 +13,10 @@ from understudy.core.errors import CheckpointError, StudyError
 from understudy.pipeline.card import CARD, Card, read_card, write_card
 from understudy.pipeline.plan import make_plan, save_plan
 from understudy.pipeline.preview import list_first_prompts
-from understudy.runs.holdings import collect_garbage, holdings
+from understudy.runs.holdings import collect_garbage, list_holdings
 from understudy.studies.load import load_study
 from understudy.studies.options import Decode
-from understudy.studies.study import training_of_role
+from understudy.studies.study import build_training
 
 STUDY = """
 [study]
@@ -79,7 +79,7 @@ def test_a_file_among_the_stages_is_no_stage(tmp_path, plan):
     (tmp_path / "stages" / "chains-0").mkdir(parents=True)
     (tmp_path / "stages" / ".DS_Store").write_text("a file of another program")
     save_plan(plan(), tmp_path)
-    assert [(held.kind, held.complete) for held in holdings(tmp_path)] == [("chains", False)]
+    assert [(held.kind, held.complete) for held in list_holdings(tmp_path)] == [("chains", False)]
     assert [held.key for held in collect_garbage(tmp_path)] == ["0"]
     assert [path.name for path in (tmp_path / "stages").iterdir()] == [".DS_Store"]
 
@@ -204,12 +204,12 @@ def test_tokens_are_those_of_each_student_or_are_shared_by_those_of_an_arm(tmp_p
     (tmp_path / "s.toml").write_text(f'{STUDY}{two}{two.replace("two", "gold")}roles.rationale.model = "gold"\n')
     study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.tokens_of={whose}", "training.precision=float32"])
     asked = [(0, "student"), (3, "rationale"), (3, "answer"), (4, "answer")]
-    found = [training_of_role(study, study.arms[i], role) for i, role in asked]
+    found = [build_training(study, study.arms[i], role) for i, role in asked]
     assert [one.tokens for one in found] == tokens
     own = dataclasses.replace(study.training, tokens=1, device="cpu").settle(study.student)
     assert {dataclasses.replace(one, tokens=1) for one in found} == {own}
     unbound = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.tokens_of={whose}", "arms.3.training.steps=7"])
-    assert training_of_role(unbound, unbound.arms[3], "answer").steps == 7
+    assert build_training(unbound, unbound.arms[3], "answer").steps == 7
 
 
 def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_path):
@@ -217,7 +217,7 @@ def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_p
         text = STUDY.replace("[evaluation]", f"[training]\n{training}\n[evaluation]") + f"training = {{ {arm} }}\n"
         (tmp_path / "s.toml").write_text(text)
         study = load_study(tmp_path / "s.toml")
-        made = [training_of_role(study, one, "student") for one in (study.arms[0], study.arms[-1])]
+        made = [build_training(study, one, "student") for one in (study.arms[0], study.arms[-1])]
         return [(one.steps, one.tokens, one.batch_size) for one in made]
 
     assert options("steps = 7\nbatch_size = 3", "tokens = 900") == [(7, 0, 3), (None, 900, 3)]

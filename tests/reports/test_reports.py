@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from understudy.core.values import Chain, Outcome, Problem, Verdict
-from understudy.evaluation.metrics import by_perplexity
+from understudy.evaluation.metrics import group_by_perplexity
 from understudy.evaluation.worth import CorpusMeter
 from understudy.reports.cells import Cell, Column, Table
 from understudy.reports.data import (
@@ -34,9 +34,9 @@ from understudy.reports.data import (
     TeacherSummary,
     Votes,
 )
-from understudy.reports.documents import markdown, page
-from understudy.reports.plots import pictures
-from understudy.reports.tables import make_tables, splits_of, tabulate_accuracy, tabulate_consistency
+from understudy.reports.documents import render_markdown, render_page
+from understudy.reports.plots import draw_pictures
+from understudy.reports.tables import list_splits, make_tables, tabulate_accuracy, tabulate_consistency
 from understudy.reports.terminal import show, show_tables
 from understudy.reports.words import file_name, printable, say_detectable
 from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
@@ -44,7 +44,7 @@ from understudy.training.record import LearningCurve, ShownExample, TrainingReco
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
 
-BINS = tuple(by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
+BINS = tuple(group_by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
 
 SAW = TrainingRecord(
     examples=5,
@@ -236,7 +236,7 @@ class Tags(HTMLParser):
 
 def parsed(data):
     tags = Tags()
-    tags.feed(page(data))
+    tags.feed(render_page(data))
     return tags
 
 
@@ -273,7 +273,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown
-    drawn = {p.name for p in pictures(data)}
+    drawn = {p.name for p in draw_pictures(data)}
     assert drawn >= {
         "accuracy-test",
         "by-steps",
@@ -315,7 +315,7 @@ def test_originals_with_all_their_versions_are_compared_one_by_one(data):
 
 
 def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):
-    written = page(data)
+    written = render_page(data)
     order = [written.index(text) for text in ("The data support: ", "Accuracy on test", "Compared on test", "Notes on the numbers")]
     assert order == sorted(order)
     tags = parsed(data)
@@ -331,7 +331,7 @@ def test_a_picture_of_votes_stands_by_the_split_that_it_shows(data):
 
 
 def test_pictures_are_the_same_for_the_same_data(data):
-    assert [p.svg for p in pictures(data)] == [p.svg for p in pictures(data)]
+    assert [p.svg for p in draw_pictures(data)] == [p.svg for p in draw_pictures(data)]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_pictures_are_the_same_for_the_same_data(data):
 )
 def test_a_sweep_is_drawn_over_its_values_numbers_by_size_and_words_as_the_study_has_them(data, values, ticks, accuracies):
     swept = [SweptArm(arm, "curve", "x.y", value) for arm, value in zip(("plain", HOSTILE), values, strict=True)]
-    (picture,) = [p for p in pictures(dataclasses.replace(data, swept=tuple(swept))) if p.name == "sweep-x.y"]
+    (picture,) = [p for p in draw_pictures(dataclasses.replace(data, swept=tuple(swept))) if p.name == "sweep-x.y"]
     (axes,) = picture.figure.axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ticks
     assert [round(y) for y in axes.lines[0].get_ydata()] == accuracies
@@ -352,7 +352,7 @@ def test_a_sweep_is_drawn_over_its_values_numbers_by_size_and_words_as_the_study
 
 def test_the_costs_have_plain_numbers_on_their_axis(data):
     two = (data.summaries[0], dataclasses.replace(data.summaries[1], tokens_per_answer=300.0))
-    (picture,) = [p for p in pictures(dataclasses.replace(data, summaries=two)) if p.name == "cost"]
+    (picture,) = [p for p in draw_pictures(dataclasses.replace(data, summaries=two)) if p.name == "cost"]
     picture.figure.canvas.draw()
     ticks = [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()]
     assert {"20", "50", "100", "200"} <= set(ticks)
@@ -362,7 +362,7 @@ def test_the_costs_have_plain_numbers_on_their_axis(data):
 @pytest.mark.parametrize(("seconds", "drawn"), [((0.5, 20.0), True), ((0.5, 0.0), False)])
 def test_accuracy_is_drawn_over_the_time_of_an_answer_where_it_is_known(data, seconds, drawn):
     both = tuple(dataclasses.replace(s, seconds=each, n=100) for s, each in zip(data.summaries, seconds, strict=False))
-    times = [p for p in pictures(dataclasses.replace(data, summaries=both)) if p.name == "time"]
+    times = [p for p in draw_pictures(dataclasses.replace(data, summaries=both)) if p.name == "time"]
     assert [p.name for p in times] == ["time"] * drawn
     for picture in times:
         marks = [line.get_xdata()[0] for line in picture.figure.axes[0].lines if len(line.get_xdata()) == 1]
@@ -385,7 +385,7 @@ def test_a_cascade_shows_each_threshold_that_makes_a_difference(data):
 
 
 def test_votes_show_the_likeliest_sample_beside_the_others_and_what_they_cost_and_markdown_the_bins(data):
-    text = markdown(data)
+    text = render_markdown(data)
     assert "| tokens | 30 | 61 |" in text
     assert "| likeliest | 50.0 | 58.0 |" in text
     assert "| teacher | train | 40 | 100.0 (1.21), 55.0 (1.48) |" in text
@@ -410,7 +410,7 @@ def test_the_problems_and_seeds_are_the_most_of_any_arm_though_the_first_was_not
     trained = dataclasses.replace(trained, seeds=3, n=330, spread=(0.5, 0.52, 0.54))
     several = dataclasses.replace(data, summaries=(untrained, trained))
     assert "n = 110 problems x 3 training seeds" in tabulate_accuracy(several, "test").about
-    assert "n = 110 problems, 3 training seeds (circles)" in pictures(several)[0].caption
+    assert "n = 110 problems, 3 training seeds (circles)" in draw_pictures(several)[0].caption
 
 
 def test_one_value_of_by_alone_has_no_column(data):
@@ -427,11 +427,11 @@ def test_one_value_of_by_alone_has_no_column(data):
 
 def test_a_loss_below_zero_is_drawn(data):
     below = dataclasses.replace(data.curves[0], losses=((1, -2.0), (2, -3.0)))
-    assert "curves" in {p.name for p in pictures(dataclasses.replace(data, curves=(below,)))}
+    assert "curves" in {p.name for p in draw_pictures(dataclasses.replace(data, curves=(below,)))}
 
 
 def test_markdown_escapes_what_it_would_read_as_its_own(data):
-    text = markdown(data)
+    text = render_markdown(data)
     assert "<script>" not in text.replace("\\<script\\>", "").replace("at chance", "")
     rows = [line for line in text.splitlines() if line.startswith("| plain")]
     assert rows[0].count("|") == text.splitlines()[text.splitlines().index(rows[0]) - 1].count("|")
@@ -449,7 +449,7 @@ def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
 def test_a_wide_terminal_shows_every_column_and_a_narrow_one_says_which_it_leaves_out(data, width, whole):
     out = io.StringIO()
     show(data, Console(file=out, width=width, color_system=None))
-    table = tabulate_accuracy(data, splits_of(data)[0])
+    table = tabulate_accuracy(data, list_splits(data)[0])
     wide = [column.head for column in table.columns if column.wide]
     lines = out.getvalue().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("Accuracy on"))
@@ -467,7 +467,7 @@ def test_columns_with_one_name_each_show_their_own_values():
 
 
 def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
-    text, shown = markdown(data), parsed(data).text
+    text, shown = render_markdown(data), parsed(data).text
     for table in make_tables(data):
         for row in table.rows:
             assert len(row) == len(table.columns)
@@ -497,7 +497,7 @@ def test_what_the_chains_are_worth_stands_in_the_report(data):
     meter = CorpusMeter()
     meter.add(Problem("p", "1 + 1?", "number", "2"), [(chain, Outcome.CORRECT)])
     worth = meter.read()
-    told = markdown(dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, worth=worth)))
+    told = render_markdown(dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, worth=worth)))
     assert "What the teacher's chains are worth" in told
     for name, value in worth.describe().items():
         assert name in told and value in told, name

@@ -7,7 +7,7 @@ import pytest
 from command import understudy
 
 from understudy.core.errors import DataError
-from understudy.runs.holdings import collect_garbage, holdings
+from understudy.runs.holdings import collect_garbage, list_holdings
 from understudy.runs.report import open_run
 
 OLD = Path(__file__).parent / "old"
@@ -33,8 +33,8 @@ def test_its_ledger_goes_on_so_that_nothing_is_bought_again(where):
     assert done.code == 0, done.out + done.err
     assert "12 chains for 4 problems by a teacher" in done.out
     assert "correct 12" in done.out
-    held = holdings(where / "run")
+    held = list_holdings(where / "run")
     assert {stage.needed for stage in held if "earlier Understudy" in stage.label} == {False}
     assert sum(stage.needed for stage in held) == 3
     assert len(collect_garbage(where / "run")) == len(held) - 3
-    assert len(holdings(where / "run")) == 3
+    assert len(list_holdings(where / "run")) == 3

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from saved import make_saved
 
-from understudy.studies.guess import guess, study_text
+from understudy.studies.guess import guess, write_study
 from understudy.studies.load import load_study
 
 SETS = """addsub arc-easy asdiv bbh coin-flip commonsenseqa game24 gsm8k imdb-contrast last-letters openbookqa quarel scienceqa-text
@@ -40,7 +40,7 @@ def write(path, rows):
 def begin(path):
     """What `understudy init` guesses of ``path``, and the problems of the study that it writes."""
     found, to = guess(path), path.with_name("s.toml")
-    to.write_text(study_text(path, found, to=to, relative=path.name), encoding="utf-8")
+    to.write_text(write_study(path, found, target=to, relative=path.name), encoding="utf-8")
     return found, load_study(to).make_task().problems(seed=0)
 
 

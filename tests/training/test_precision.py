@@ -137,7 +137,7 @@ def test_the_optimizer_of_a_precision_and_the_state_it_goes_on_from(precision, m
     for broken in (False, True):
         model, _ = make_student(SMALL, WORDS, seed=0)
         optimizer = Optimizer(model, recipe, 6, precision=precision)
-        assert type(optimizer.parts[0]) is maker
+        assert type(optimizer.optimizers[0]) is maker
         for step in range(6):
             if broken and step == 3:
                 tensors = {name: tensor.clone() for name, tensor in optimizer.tensors().items()}

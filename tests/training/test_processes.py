@@ -163,7 +163,7 @@ def test_what_cannot_be_trained_together_is_refused(tmp_path, checkpoint):
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 7), st.booleans())
 def test_every_example_of_a_step_is_in_one_part_of_one_process(n, size, at_once, mixed):
     examples, scales = list(range(n)), [1.0 + i for i in range(n)]
-    parts = [Ranks(rank, size).parts(examples, scales, at_once, mixed=mixed) for rank in range(size)]
+    parts = [Ranks(rank, size).split(examples, scales, at_once, mixed=mixed) for rank in range(size)]
     assert len({tuple(map(len, own)) for own in parts}) == 1, "each exchanges as often as the others"
     assert all(1 <= len(part) <= at_once for own in parts for part in own)
     taken = [pair for own in parts for part in own for pair in part if pair[1]]

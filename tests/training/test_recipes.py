@@ -50,7 +50,7 @@ def test_warm_up_is_a_share_of_the_steps_or_their_number():
 def test_the_optimizer_is_made_as_the_recipe_says():
     model = torch.nn.Linear(3, 2)
     recipe = complete_recipe(TrainingOptions(preset="scotd", betas=(0.8, 0.99), weight_decay=0.1), PRETRAINED)
-    (part,) = Optimizer(model, recipe, 10, precision="float32").parts
+    (part,) = Optimizer(model, recipe, 10, precision="float32").optimizers
     (group,) = part.param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (2e-5, (0.8, 0.99), 1e-5, 0.1)
 

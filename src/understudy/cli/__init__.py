@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
 }
 
 
-def usage() -> str:
+def format_usage() -> str:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items())
     return f"""usage: understudy VERB ...
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage(), end="")
+        print(format_usage(), end="")
         return 0 if arguments else 2
     if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         from understudy.core.errors import nearest
 
-        print(f"understudy: there is no verb {verb!r}{nearest(verb, VERBS)}\n\n{usage()}", file=sys.stderr, end="")
+        print(f"understudy: there is no verb {verb!r}{nearest(verb, VERBS)}\n\n{format_usage()}", file=sys.stderr, end="")
         return 2
-    from understudy.cli.guard import guarded
+    from understudy.cli.guard import run_verb
 
-    return guarded(VERBS[verb][0], verb, arguments)
+    return run_verb(VERBS[verb][0], verb, arguments)

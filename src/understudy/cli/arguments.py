@@ -12,7 +12,7 @@ from understudy.core.values import AnswerKind
 def make_parser(verb: str) -> argparse.ArgumentParser:
     """Make the parser of ``verb``, with the one option that every verb has."""
     parser = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    # Only for --help: `guarded` removes the option before the arguments are parsed.
+    # Only for --help: `run_verb` removes the option before the arguments are parsed.
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="add the traceback to an error message")
     return parser
 
@@ -21,12 +21,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", type=Path, help="a run directory")
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "print JSON") -> None:
-    parser.add_argument("--json", action="store_true", help=what)
+def add_json(parser: argparse.ArgumentParser, help_: str = "print JSON") -> None:
+    parser.add_argument("--json", action="store_true", help=help_)
 
 
-def add_plugins(parser: argparse.ArgumentParser, what: str) -> None:
-    help_ = f"a Python file that adds {what}"
+def add_plugins(parser: argparse.ArgumentParser, purpose: str) -> None:
+    help_ = f"a Python file that adds {purpose}"
     parser.add_argument("--plugin", action=_LoadPlugin, default=argparse.SUPPRESS, metavar="FILE", help=help_)
 
 
@@ -50,7 +50,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="", help="the profile to run, if the study has profiles: smoke, real, paper")
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
+def add_location(parser: argparse.ArgumentParser) -> None:
     """Add the options for the run directory and for values that override the study file's."""
     parser.add_argument("--out", type=Path, help="the run directory (default: runs/NAME, after the study)")
     help_ = "set a key of the study, e.g. training.steps=200"
@@ -70,10 +70,10 @@ class FieldNames(argparse.Action):
     """Collect ``OURS=THEIRS`` pairs as our field -> theirs."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, pair: Any, option: str | None = None) -> None:
-        ours, equals, theirs = str(pair).partition("=")
-        if not (ours and equals and theirs):
+        field, equals, column = str(pair).partition("=")
+        if not (field and equals and column):
             raise UserError(f"{option} {pair!r}: must look like OURS=THEIRS, e.g. text=completion")
-        setattr(namespace, self.dest, {**getattr(namespace, self.dest), ours: theirs})
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), field: column})
 
 
 def positive(text: str) -> int:

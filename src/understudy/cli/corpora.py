@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from understudy.cli.arguments import FieldNames, add_json, add_questions
-from understudy.cli.table import tell
+from understudy.cli.table import show_facts
 from understudy.core.errors import UserError
 
 
@@ -22,12 +22,12 @@ def import_(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--licence", default="", help="licence of the questions, for the corpus's card")
     parser.add_argument("--skip-bad", action="store_true", help="skip rows that cannot be read; count and show them")
     add_json(parser, "print the report as JSON")
-    wanted = vars(parser.parse_args(argv))
-    as_json = wanted.pop("json")
+    options = vars(parser.parse_args(argv))
+    as_json = options.pop("json")
 
     from understudy.runs.corpora import import_corpus
 
-    tell(f"corpus: {wanted['to']}", import_corpus(**wanted), as_json=as_json)
+    show_facts(f"corpus: {options['to']}", import_corpus(**options), as_json=as_json)
 
 
 _OF_STUDENTS = ("source", "to", "format", "no_terms")
@@ -36,8 +36,8 @@ _OF_STUDENTS = ("source", "to", "format", "no_terms")
 def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     source = "a run directory or a corpus (.parquet); for gguf and ctranslate2 a student's directory (runs/NAME/students/ARM)"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
-    to = "the file to write (its card is written beside it); for a student, a new directory"
-    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=to)
+    target_help = "the file to write (its card is written beside it); for a student, a new directory"
+    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=target_help)
     format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf, ctranslate2"
     parser.add_argument("--format", metavar="NAME", required=True, help=format_)
     add_questions(parser, required=False)
@@ -46,18 +46,18 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--bare", action="store_true", help="write rows without metadata; what they lose is counted")
     parser.add_argument("--no-terms", action="store_true", help="export even if the terms or the licence are not known")
     add_json(parser, "print the report as JSON")
-    wanted = vars(parser.parse_args(argv))
-    as_json = wanted.pop("json")
+    options = vars(parser.parse_args(argv))
+    as_json = options.pop("json")
 
-    if wanted["format"] in ("gguf", "ctranslate2"):
+    if options["format"] in ("gguf", "ctranslate2"):
         from understudy.runs.export_student import export_student
 
-        if of_chains := [name for name in wanted if name not in _OF_STUDENTS and wanted[name] != parser.get_default(name)]:
-            option = of_chains[0].replace("_fields", "-field")
+        if misplaced := [name for name in options if name not in _OF_STUDENTS and options[name] != parser.get_default(name)]:
+            option = misplaced[0].replace("_fields", "-field")
             raise UserError(f"--{option}: applies only to exports of chains; leave it out for a student")
-        facts = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
+        facts = export_student(options["source"], options["to"], format=options["format"], no_terms=options["no_terms"])
     else:
         from understudy.runs.corpora import export_corpus
 
-        facts = export_corpus(**wanted)
-    tell(f"export: {wanted['to']}", facts, as_json=as_json)
+        facts = export_corpus(**options)
+    show_facts(f"export: {options['to']}", facts, as_json=as_json)

@@ -28,13 +28,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would be."""
 
 
-def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run the function ``where`` ("file:function" of this room) with a parser for ``verb`` and with ``arguments``. Return its exit
+def run_verb(target: str, verb: str, arguments: Sequence[str]) -> int:
+    """Run the function ``target`` ("file:function" of this room) with a parser for ``verb`` and with ``arguments``. Return its exit
     code (None: done); if it raises, print a message and return the exit code of the error."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
-    before = signal.signal(signal.SIGTERM, _terminate)
-    file, _, function = where.partition(":")
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    file, _, function = target.partition(":")
     try:
         code: int | None = getattr(importlib.import_module(f"understudy.cli.{file}"), function)(make_parser(verb), rest)
         sys.stdout.flush()
@@ -47,17 +47,17 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
             return DONE
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
             raise
-        code, message = _say(error, verb, keeps=file == "run" or function == "judge")
+        code, message = _explain(error, verb, resumable=file == "run" or function == "judge")
         print(printable(f"understudy {verb}: {message}"), file=sys.stderr)
         return code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _say(error: BaseException, verb: str, *, keeps: bool) -> tuple[int, str]:
+def _explain(error: BaseException, verb: str, *, resumable: bool) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
-        code, what = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
-        return code, f"{what}; what was done is kept, run the same command again to continue" if keeps else what
+        code, event = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
+        return code, f"{event}; what was done is kept, run the same command again to continue" if resumable else event
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         extra = "serve" if verb == "serve" else EXTRAS[name]

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError, counted, with_known
-from understudy.studies.guess import Guess, guess, study_text
+from understudy.studies.guess import Guess, guess, write_study
 from understudy.studies.load import load_study
 from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
-from understudy.studies.study import Study, student_of_role, swapped_parts, trained_roles, training_of_role
+from understudy.studies.study import Study, build_student, build_training, list_swapped, list_trained
 from understudy.tasks.rows import fields_in
 from understudy.training.options import STEPS
 
@@ -26,62 +26,62 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: named after FILE, here)")
     options = parser.parse_args(argv)
 
-    to = options.to or Path(f"{options.file.resolve().stem}.toml")
-    if to.exists():
-        raise UserError(f"{to}: already exists; choose another name with --to")
-    found = guess(options.file)
-    rows = found.rows.get("", found.rows.get("train", 0))
+    study = options.to or Path(f"{options.file.resolve().stem}.toml")
+    if study.exists():
+        raise UserError(f"{study}: already exists; choose another name with --to")
+    guessed = guess(options.file)
+    rows = guessed.rows.get("", guessed.rows.get("train", 0))
     if rows < 10:
         raise UserError(f"{options.file}: has {rows} rows; a split into train, dev and test needs at least 10")
-    relative = os.path.relpath(options.file.resolve(), to.resolve().parent)
-    to.write_text(study_text(options.file, found, to=to, relative=relative), encoding="utf-8")
+    relative = os.path.relpath(options.file.resolve(), study.resolve().parent)
+    study.write_text(write_study(options.file, guessed, target=study, relative=relative), encoding="utf-8")
     console = Screen()
-    _show(found, console)
+    _show(guessed, console)
     try:
-        load_study(to).make_task().problems(seed=0)
+        load_study(study).make_task().problems(seed=0)
     except UserError as error:
         console.print(Text(f"some rows cannot be read with this study yet: {error}", style="yellow"))
-    if found.layout.kind == "text" and (hint := _hint(found)):
+    if guessed.layout.kind == "text" and (hint := _advise(guessed)):
         console.print(Text(hint, style="yellow"))
-    console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))
+    console.print(Text(f"wrote {study}: look at it, then: understudy try {study} -n 3"))
 
 
-def _hint(found: Guess) -> str:
+def _advise(guessed: Guess) -> str:
     """Return advice about answers that are free text, "" if there is none to give."""
-    answer = str(found.example.get(str(found.fields.get("answer")), ""))
+    answer = str(guessed.example.get(str(guessed.fields.get("answer")), ""))
     if "####" in answer:
         return 'the answers look like GSM8K\'s, with their rationale before ####: set task.name = "gsm8k"'
     return "the answers are whole texts: comparing them says little; name a field with short answers" if len(answer) > 100 else ""
 
 
-def _show(found: Guess, console: Console) -> None:
+def _show(guessed: Guess, console: Console) -> None:
     """Print what was guessed, field by field, with the first row's values."""
-    kind = found.layout.kind
-    fits = "no answers: nothing can be scored" if found.fit is None else f"answers of kind {kind} ({found.fit:.0%} fit)"
-    splits = ", ".join(f"{name} {n:,}" for name, n in found.rows.items() if name)
-    console.print(f"{sum(found.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
-    if found.layout.choices_in == "question":
+    kind = guessed.layout.kind
+    fits = "no answers: nothing can be scored" if guessed.fit is None else f"answers of kind {kind} ({guessed.fit:.0%} fit)"
+    splits = ", ".join(f"{name} {n:,}" for name, n in guessed.rows.items() if name)
+    console.print(f"{sum(guessed.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
+    if guessed.layout.choices_in == "question":
         console.print("  the options are in the question's text")
-    for ours, theirs in found.fields.items():
-        names = (theirs,) if isinstance(theirs, str) else theirs
-        read = (fields_in(theirs) if isinstance(theirs, str) else ()) or names
-        value = " ".join(" | ".join(str(found.example.get(name, "")) for name in read).split())
-        shown = value if len(value) <= 70 else value[:69] + "…"
-        console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shown))
+    for field, column in guessed.fields.items():
+        names = (column,) if isinstance(column, str) else column
+        read = (fields_in(column) if isinstance(column, str) else ()) or names
+        value = " ".join(" | ".join(str(guessed.example.get(name, "")) for name in read).split())
+        shortened = value if len(value) <= 70 else value[:69] + "…"
+        console.print(Text.assemble((f"  {field:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shortened))
 
 
 def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("name", nargs="?", help="print this preset, with the source of every value")
     options = parser.parse_args(argv)
-    known = {preset.name: preset for preset in list_presets() if preset.profiles}
+    by_name = {preset.name: preset for preset in list_presets() if preset.profiles}
     if options.name:
-        if options.name not in known:
-            raise UserError(f"there is no preset {with_known(options.name, known)}")
-        for file in known[options.name].files():
+        if options.name not in by_name:
+            raise UserError(f"there is no preset {with_known(options.name, by_name)}")
+        for file in by_name[options.name].files():
             print(f"# ---- {file.name}\n{file.read_text(encoding='utf-8')}")
         return
     screen = Screen()
-    for preset in known.values():
+    for preset in by_name.values():
         screen.print(Text.assemble((preset.name, "bold"), f"  {preset.title}"), soft_wrap=True)
         for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
@@ -107,8 +107,8 @@ def count_answers(study: Study) -> int:
     total = 0
     for arm in study.arms:
         method = study.method(arm)
-        again = len(swapped_parts(arm, method)) if study.evaluation.attribution and study.evaluation.scored else 0
-        total += arm.decode.votes * (study.seeds if trained_roles(arm, method) else 1) * (1 + again)
+        repeats = len(list_swapped(arm, method)) if study.evaluation.attribution and study.evaluation.scored else 0
+        total += arm.decode.votes * (study.seeds if list_trained(arm, method) else 1) * (1 + repeats)
     return total
 
 
@@ -117,10 +117,10 @@ def count_training(study: Study) -> tuple[int, int]:
     students: dict[str, tuple[int, int]] = {}
     for arm in study.arms:
         method = study.method(arm)
-        for role in trained_roles(arm, method):
-            training = training_of_role(study, arm, role)
+        for role in list_trained(arm, method):
+            training = build_training(study, arm, role)
             folds = method.folds if any(role in needs for needs in method.needs.values()) else 0
             # Arms that agree in all of this share one student.
-            what = [method, arm.select, arm.fraction, role, student_of_role(study, arm, role), training]
-            students[repr(what)] = ((1 + folds) * study.seeds, training.steps or STEPS)
+            settings = [method, arm.select, arm.fraction, role, build_student(study, arm, role), training]
+            students[repr(settings)] = ((1 + folds) * study.seeds, training.steps or STEPS)
     return sum(n for n, _ in students.values()), sum(n * steps for n, steps in students.values())

@@ -41,8 +41,8 @@ class Live(Watcher):
 
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
-        kept = f", {cached} already done" if cached else ""
-        self._console.print(f"{counted(len(stages), 'stage')} to do{kept}", style="dim", highlight=False)
+        cached_note = f", {cached} already done" if cached else ""
+        self._console.print(f"{counted(len(stages), 'stage')} to do{cached_note}", style="dim", highlight=False)
 
     def damaged(self, reason: str) -> None:
         self._console.print(Text(reason, style="yellow"), soft_wrap=True)
@@ -73,7 +73,7 @@ class Live(Watcher):
             self.progress.remove_task(self._tasks.pop(stage.label)[0])
             done, took = f"[{self._finished}/{self._planned}]", f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
             head = (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label
-            self._console.print(Text.assemble(*head, (f"  {line_of(summary)}", "cyan"), (f"  {took}", "dim")))
+            self._console.print(Text.assemble(*head, (f"  {summarise_stage(summary)}", "cyan"), (f"  {took}", "dim")))
 
 
 class _Rate(ProgressColumn):
@@ -82,7 +82,7 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f} {_UNITS.get(task.fields['kind'], '')}/s" if speed else "", style="dim")
 
 
-def line_of(summary: StageSummary) -> str:
+def summarise_stage(summary: StageSummary) -> str:
     """Summarise a finished stage in one line."""
     match summary:
         case problems.ProblemsSummary():

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, add_run
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.table import Screen, print_json, say, tell
+from understudy.cli.table import Screen, print_json, say, show_facts
 from understudy.core.errors import counted
 from understudy.sampling.status import Status, status
 
@@ -27,7 +27,7 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
-    from understudy.reports.documents import markdown
+    from understudy.reports.documents import render_markdown
     from understudy.reports.terminal import show
     from understudy.runs.looks import record_look
     from understudy.runs.report import open_run, write_page, write_pictures
@@ -36,7 +36,7 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
     record_look(options.run)
     console = Screen()
     if options.markdown:
-        print(markdown(data))
+        print(render_markdown(data))
     else:
         show(data, console)
         console.print(f"\nreport: {write_page(data, options.run)}", soft_wrap=True)
@@ -112,22 +112,22 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_json(parser)
     options = parser.parse_args(argv)
 
-    from understudy.runs.holdings import find_runs, holdings
+    from understudy.runs.holdings import find_runs, list_holdings
 
     if options.run is None:
-        runs = {run: holdings(run) for run in find_runs(Path("runs"))}
+        runs = {run: list_holdings(run) for run in find_runs(Path("runs"))}
         body: object = [{"run": str(run), "stages": stages} for run, stages in runs.items()]
         table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
         for run, stages in runs.items():
-            size = decimal(sum(held.bytes for held in stages))
-            table.add_row(str(run), str(len(stages)), str(sum(held.needed for held in stages)), size)
+            size = decimal(sum(holding.bytes for holding in stages))
+            table.add_row(str(run), str(len(stages)), str(sum(holding.needed for holding in stages)), size)
     else:
-        body = stages = holdings(options.run)
+        body = stages = list_holdings(options.run)
         table = Table("stage", "of", "made", "seconds", "size", "", box=None, header_style="bold")
-        for held in stages:
-            note = "" if held.needed and held.complete else "not needed" if held.complete else "unfinished"
-            seconds, size = f"{held.seconds:.1f}", decimal(held.bytes)
-            table.add_row(held.kind, held.label, held.made, seconds, size, Text(note, style="yellow"))
+        for holding in stages:
+            note = "" if holding.needed and holding.complete else "not needed" if holding.complete else "unfinished"
+            seconds, size = f"{holding.seconds:.1f}", decimal(holding.bytes)
+            table.add_row(holding.kind, holding.label, holding.made, seconds, size, Text(note, style="yellow"))
     if options.json:
         print_json(body)
     else:
@@ -143,9 +143,9 @@ def gc(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
     removed = collect_garbage(options.run, dry_run=options.dry_run)
     word = "would remove" if options.dry_run else "removed"
-    for held in removed:
-        say(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
-    print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")
+    for holding in removed:
+        say(f"{word} {holding.kind} {holding.label} ({holding.bytes:,} bytes)")
+    print(f"{word} {len(removed)} stages, {sum(holding.bytes for holding in removed):,} bytes")
 
 
 def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
@@ -154,24 +154,24 @@ def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
 
     state = status(options.run)
-    tell(str(options.run), asdict(state) if options.json else _shown(state), as_json=options.json)
+    show_facts(str(options.run), asdict(state) if options.json else _describe_status(state), as_json=options.json)
 
 
-def _shown(state: Status) -> dict[str, object]:
+def _describe_status(state: Status) -> dict[str, object]:
     rows: dict[str, object] = {
         "sampling": f"by process {state.writer}" if state.writer else "no process is sampling",
-        "chains": f"{state.chains:,} of {state.total:,}{_also({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
+        "chains": f"{state.chains:,} of {state.total:,}{_list({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
     }
     if state.asked:
         waiting = {"in flight": state.in_flight, "in batches": state.in_batches}
         counts = {**waiting, "failed": state.failed, "refused": state.refused, "lost": state.lost}
         rows["requests"] = f"{state.requests:,} sent"
-        rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_also(counts)}"
+        rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_list(counts)}"
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        asked = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
-        rows[f"batch {batch.id or '(being created)'}"] = f"{asked} at {batch.url}"
+        requests = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
+        rows[f"batch {batch.id or '(being created)'}"] = f"{requests} at {batch.url}"
     rows["in the ledger"] = counted(state.replies, "reply")
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"
@@ -181,5 +181,5 @@ def _shown(state: Status) -> dict[str, object]:
     return rows
 
 
-def _also(counts: Mapping[str, int]) -> str:
+def _list(counts: Mapping[str, int]) -> str:
     return "".join(f", {count:,} {name}" for name, count in counts.items() if count)

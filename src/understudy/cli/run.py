@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from understudy.cli.arguments import add_place, add_study, positive
+from understudy.cli.arguments import add_location, add_study, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
@@ -41,7 +41,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
     verb = parser.prog.removeprefix("understudy ")
     if verb != "demo":
         add_study(parser)
-    add_place(parser)
+    add_location(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
     parser.add_argument("--workers", type=positive, default=0, help="how many stages to run at once (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is done already and the prompts; run nothing")
@@ -63,37 +63,37 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
         try:
             plan = run_study(study, directory, until=until, watcher=live, workers=options.workers)
         except KeyboardInterrupt:
-            tell_of_batches(verb, directory)
+            report_batches(verb, directory)
             raise
     if until != "answers":
         show_stages(plan, directory, until, console)
     else:
         finish(directory, console, page=verb != "evaluate")
-    failures = list(tell_failures(plan, directory, until))
+    failures = list(list_failures(plan, directory, until))
     for line in failures:
         say(f"understudy {verb}: {line}", file=sys.stderr)
     return WITH_ERRORS if failures else DONE
 
 
-def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
+def list_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
     """Yield why chains or answers are missing: one line for requests that failed, with the most common reason, and one for a
     sampling that stopped."""
     if errors := [error for stage in plan.list_until(until) for error in stage.read_errors(directory)]:
         # Numbers and quoted pieces of prompts differ from request to request: without them, equal reasons read alike.
-        alike = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
-        most = max(alike.values(), key=len)
-        yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(most):,}): {most[0]}"
+        groups = grouped((re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), error) for error in errors)
+        largest = max(groups.values(), key=len)
+        yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(largest):,}): {largest[0]}"
     if stopped := plan.chains.read_summary(directory).stopped:
         yield stopped
 
 
-def tell_of_batches(verb: str, directory: Path) -> None:
+def report_batches(verb: str, directory: Path) -> None:
     """Report the batches that keep running at the server after an interruption."""
     from understudy.sampling.status import status
 
-    if (directory / "ledger.sqlite").is_file() and (held := sum(batch.requests for batch in status(directory).batches)):
-        left = f"{held:,} requests are in batches that keep running at the server; the same command collects their replies"
-        say(f"understudy {verb}: {left}, and `understudy status {directory}` lists them", file=sys.stderr)
+    if (directory / "ledger.sqlite").is_file() and (running := sum(batch.requests for batch in status(directory).batches)):
+        message = f"{running:,} requests are in batches that keep running at the server; the same command collects their replies"
+        say(f"understudy {verb}: {message}, and `understudy status {directory}` lists them", file=sys.stderr)
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> None:
@@ -147,69 +147,69 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
 
 def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     """Print what is still to be asked of the teacher, and what that costs."""
-    counted = preview.count_requests(plan, directory)
-    if counted is None:
+    requests = preview.count_requests(plan, directory)
+    if requests is None:
         console.print("teacher: the chains are recorded, so nothing is asked")
         return
-    left = f"{counted.remaining:,} to ask for"
-    if counted.paid or counted.maximum.requests != counted.remaining:
-        shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
-        left += f" in {counted.maximum.requests:,} requests{shared}"
-    console.print(f"teacher: {counted.total:,} chains, {counted.in_ledger:,} already in the ledger, {left}")
-    if not counted.paid:
+    remaining = f"{requests.remaining:,} to ask for"
+    if requests.paid or requests.maximum.requests != requests.remaining:
+        shared = f", up to {requests.n} replies in each" if requests.n > 1 else ""
+        remaining += f" in {requests.maximum.requests:,} requests{shared}"
+    console.print(f"teacher: {requests.total:,} chains, {requests.in_ledger:,} already in the ledger, {remaining}")
+    if not requests.paid:
         return
-    teacher, (read, written) = plan.study.teacher, counted.expected
-    how = "going by its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
-    likely = "" if written is None else f"about {written:,.0f} to write, "
-    console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.maximum.written:,} to write (max_tokens)")
+    teacher, (read, written) = plan.study.teacher, requests.expected
+    how = "going by its replies so far" if requests.means else f"at {BYTES_PER_TOKEN} bytes a token"
+    about = "" if written is None else f"about {written:,.0f} to write, "
+    console.print(f"  tokens: about {read:,.0f} to read ({how}), {about}at most {requests.maximum.written:,} to write (max_tokens)")
     if teacher.price is not None:
-        likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
-        console.print(f"  money: {likely}at most {amount(counted.maximum.money)}")
-    single = counted.maximum_if_single
-    if not counted.probed and counted.maximum.requests < single.requests:
+        about = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
+        console.print(f"  money: {about}at most {amount(requests.maximum.money)}")
+    single = requests.maximum_if_single
+    if not requests.probed and requests.maximum.requests < single.requests:
         money = f", {amount(single.money)}" if teacher.price else ""
-        alone = f"{single.requests:,} requests, at most {single.tokens:,} tokens{money}"
-        console.print(f"  if the endpoint gives only one reply per request (it has not been probed yet): {alone}")
-    for other, count in counted.under_other_engines.most_common(1):
+        single_cost = f"{single.requests:,} requests, at most {single.tokens:,} tokens{money}"
+        console.print(f"  if the endpoint gives only one reply per request (it has not been probed yet): {single_cost}")
+    for identity, count in requests.under_other_engines.most_common(1):
         if count:
-            console.print(Text(f"  {count:,} of these are in the ledger under {other!r}: if that is the same model, set"))
+            console.print(Text(f"  {count:,} of these are in the ledger under {identity!r}: if that is the same model, set"))
             console.print("  teacher.identity to it, and they are not asked for again")
     if teacher.budget is not None:
-        console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")
+        console.print(f"  budget: {teacher.budget.describe(requests.spent)} are spent")
 
 
 def show_asking_arms(plan: Plan, directory: Path, console: Console) -> None:
     """Print what the arms themselves will still ask of the teacher."""
-    if most := preview.count_answers(plan, directory):
-        cost = f"at most {most.tokens:,} tokens" + (f", {amount(most.money)}" if plan.study.teacher.price else "")
-        console.print(f"  plus {most.requests:,} first requests by arms that ask the teacher: {cost}; later turns are not counted")
+    if limit := preview.count_answers(plan, directory):
+        cost = f"at most {limit.tokens:,} tokens" + (f", {amount(limit.money)}" if plan.study.teacher.price else "")
+        console.print(f"  plus {limit.requests:,} first requests by arms that ask the teacher: {cost}; later turns are not counted")
 
 
 def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_study(parser)
     parser.add_argument("-n", type=positive, default=3, metavar="N", help="questions to try (default 3)")
-    add_place(parser)
+    add_location(parser)
     options = parser.parse_args(argv)
 
     study = load_study(options.study, options.overrides, options.profile)
     directory = options.out or Path("runs") / study.name
     trial = preview.try_teacher(study, directory, options.n)
     console = Screen()
-    for i, one in enumerate(trial.tried, 1):
-        _show_try(i, one, study.teacher.price, console)
+    for i, question in enumerate(trial.tried, 1):
+        _show_try(i, question, study.teacher.price, console)
     _sum_up_try(trial, study.teacher.price, console)
     show_requests(trial.plan, directory, console)
     show_asking_arms(trial.plan, directory, console)
-    return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
+    return WITH_ERRORS if any(question.error for question in trial.tried) else DONE
 
 
-def _show_try(i: int, one: preview.TrialQuestion, price: Price | None, console: Console) -> None:
-    chain, verdict = one.chain, one.verdict
-    console.print(Text(f"{i}. {one.problem.id}", style="bold"))
+def _show_try(i: int, question: preview.TrialQuestion, price: Price | None, console: Console) -> None:
+    chain, verdict = question.chain, question.verdict
+    console.print(Text(f"{i}. {question.problem.id}", style="bold"))
     if chain is None or verdict is None:
-        console.print(Text(f"failed: {one.error}\n", style="yellow"))
+        console.print(Text(f"failed: {question.error}\n", style="yellow"))
         return
-    prompt = chain.prompt if chain.prompt is not None else f"(recorded without a prompt)\n{one.problem.question}"
+    prompt = chain.prompt if chain.prompt is not None else f"(recorded without a prompt)\n{question.problem.question}"
     console.print(Panel(Text(prompt), title="prompt", title_align="left", border_style="dim"))
     console.print(Panel(Text(chain.text), title="raw reply", title_align="left", border_style="dim"))
     console.print(Text.assemble(("rationale: ", "dim"), chain.rationale or "(none)"))
@@ -226,10 +226,10 @@ def _show_try(i: int, one: preview.TrialQuestion, price: Price | None, console: 
 
 
 def _sum_up_try(trial: preview.Trial, price: Price | None, console: Console) -> None:
-    outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
-    failed = sum(bool(one.error) for one in trial.tried)
+    outcomes = Counter(question.verdict.outcome.value for question in trial.tried if question.verdict)
+    failed = sum(bool(question.error) for question in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
-    tokens = [(one.chain.prompt_tokens, one.chain.tokens) for one in trial.tried if one.chain]
+    tokens = [(question.chain.prompt_tokens, question.chain.tokens) for question in trial.tried if question.chain]
     spent = [price.of(read, written) for read, written in tokens if price and read is not None and written is not None]
     cost = f"; cost {amount(sum(spent))}" if spent else ""
     console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{cost}")

@@ -29,12 +29,12 @@ def answer(parser: ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, help="seed of the sampled chains")
     add_plugins(parser, "the student's method")
     add_json(parser, "print the solutions and the answer as JSON")
-    wanted = vars(parser.parse_args(argv))
-    as_json = wanted.pop("json")
+    options = vars(parser.parse_args(argv))
+    as_json = options.pop("json")
 
     from understudy.runs.ask import ask_student
 
-    result = ask_student(**wanted)
+    result = ask_student(**options)
     if as_json:
         print_json(result)
     else:

@@ -34,7 +34,7 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False, default=asdict))
 
 
-def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
+def show_facts(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """Print what a verb did: as JSON, or as a table."""
     if as_json:
         print_json(facts)
@@ -48,14 +48,14 @@ def show_table(title: str, facts: Mapping[str, object], console: Console) -> Non
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(str(name)), Text(_short(value)))
+        table.add_row(Text(str(name)), Text(_shorten(value)))
     console.print(table)
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k}: {_short(v)}" if isinstance(v, dict) else f"{k} {_short(v)}" for k, v in value.items()) or "none"
+        return ", ".join(f"{k}: {_shorten(v)}" if isinstance(v, dict) else f"{k} {_shorten(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list | tuple):
-        shown = ", ".join(_short(v) for v in value[:5])
-        return f"{shown}, ... ({len(value)} in all)" if len(value) > 5 else shown or "none"
+        items = ", ".join(_shorten(v) for v in value[:5])
+        return f"{items}, ... ({len(value)} in all)" if len(value) > 5 else items or "none"
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_address, add_json, add_plugins, add_run, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.table import Screen, print_json, say, tell
+from understudy.cli.table import Screen, print_json, say, show_facts
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError, counted
 
@@ -64,14 +64,14 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from understudy.runs.run import Run
 
     questions = QuestionIndex(Run(options.run))
-    named = questions.entries.get(options.question)
-    found = [named] if named else questions.find(Filters(text=options.question))
-    if len(found) != 1:
-        several = f"{len(found):,} questions, with their chains and answers, contain {options.question!r}; name one by its id"
-        none, more = f"no question, chain or answer contains {options.question!r}", "; the first 10 are:" * (len(found) > 10)
-        ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-        raise DataError(f"{options.run}: {several + more + ids if found else none}")
-    (entry,) = found
+    exact = questions.entries.get(options.question)
+    matches = [exact] if exact else questions.find(Filters(text=options.question))
+    if len(matches) != 1:
+        too_many = f"{len(matches):,} questions, with their chains and answers, contain {options.question!r}; name one by its id"
+        empty, hint = f"no question, chain or answer contains {options.question!r}", "; the first 10 are:" * (len(matches) > 10)
+        ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in matches[:10])
+        raise DataError(f"{options.run}: {too_many + hint + ids if matches else empty}")
+    (entry,) = matches
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
         learned = [{"arm": name, **vars(example)} for name, example in examples]
@@ -100,12 +100,12 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     add_run(parser)
     parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two (default: show what was judged)")
     parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
-    by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
-    parser.add_argument("--by", metavar="FILE", help=by)
+    engine_help = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
+    parser.add_argument("--by", metavar="FILE", help=engine_help)
     parser.add_argument("--chains", action="store_true", help="with --by: judge the teacher's chains, for the check `judged`")
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
-    drawn = "how many questions, or chains, to draw at random (default: 300 questions, all chains)"
-    parser.add_argument("-n", type=positive, metavar="N", help=drawn)
+    count_help = "how many questions, or chains, to draw at random (default: 300 questions, all chains)"
+    parser.add_argument("-n", type=positive, metavar="N", help=count_help)
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
     parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add its judgements")
     add_address(parser, port=8080)
@@ -129,13 +129,13 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     run, file = Run(options.run), options.run / judgements.FILE
     if options.chains:
         return _judge_chains(run, options.by, options.n, as_json=options.json)
-    given = [one for path in options.files for one in judgements.read_judgements(path)]
-    for arm in (arm for one in given for arm in one.arms):
+    imported = [judgement for path in options.files for judgement in judgements.read_judgements(path)]
+    for arm in (arm for judgement in imported for arm in judgement.arms):
         run.arm(arm)
-    if given:
-        judgements.write_judgements(file, given)
+    if imported:
+        judgements.write_judgements(file, imported)
     if options.arms:
-        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n or 300)
+        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, n=options.n or 300)
         say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
         if options.by:
             code = _judge_pairs(run, pairs, options.by, file)
@@ -155,45 +155,45 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     return code
 
 
-def _judge_pairs(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
+def _judge_pairs(run: Run, pairs: Sequence[Pair], engine: str, file: Path) -> int:
     from understudy.runs.judge_engine import judge_pairs
     from understudy.runs.judgements import read_latest, write_judgements
 
-    known = read_latest(file)  # before anything is paid for
-    judged, replies = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
-    write_judgements(file, (j for j in judged if j.key not in known or known[j.key].choice != j.choice))
-    return _tell_left(replies, "pairs")
+    latest = read_latest(file)  # before anything is paid for
+    judged, replies = judge_pairs(run, pairs, *_load_engine(run, engine), _report_replies)
+    write_judgements(file, (j for j in judged if j.key not in latest or latest[j.key].choice != j.choice))
+    return _report_unjudged(replies, "pairs")
 
 
-def _judge_chains(run: Run, by: str, most: int | None, *, as_json: bool) -> int:
+def _judge_chains(run: Run, engine: str, limit: int | None, *, as_json: bool) -> int:
     from understudy.runs.judge_engine import compare_with_check, judge_chains
 
-    judged, replies = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
+    judged, replies = judge_chains(run, *_load_engine(run, engine), _report_replies, limit)
     title = f"{len(judged):,} chains: the model's verdict, and what the check {run.study.checks[0]} says of the same"
-    tell(title, compare_with_check(run, judged), as_json=as_json)
-    return _tell_left(replies, "chains")
+    show_facts(title, compare_with_check(run, judged), as_json=as_json)
+    return _report_unjudged(replies, "chains")
 
 
-def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
+def _load_engine(run: Run, engine: str) -> tuple[Teacher, Path]:
     from understudy.studies.load import load_teacher
 
-    return (run.study.teacher, run.study.root) if by == "teacher" else (load_teacher(Path(by)), Path(by).parent)
+    return (run.study.teacher, run.study.root) if engine == "teacher" else (load_teacher(Path(engine)), Path(engine).parent)
 
 
-def _tell_replies(stage: str, done: int, total: int, note: str = "") -> None:
+def _report_replies(stage: str, done: int, total: int, note: str = "") -> None:
     if total == 0 or done % 100 == 0:
         say(note or f"{stage}: {done:,} of {counted(total, 'reply')}", sys.stderr)
 
 
-def _tell_left(replies: Replies, what: str) -> int:
+def _report_unjudged(replies: Replies, kind: str) -> int:
     """Print what was not judged and why, and return the exit code."""
-    of, errors = f"of {len(replies.asked):,} {what}", list(replies.errors.values())
+    total, errors = f"of {len(replies.asked):,} {kind}", list(replies.errors.values())
     if unread := replies.unread - replies.errors.keys():
-        why = "a reply names no choice, is refused, or is cut off (teacher.options.max_tokens)"
-        say(f"not judged: {len(unread):,} {of}; {why}", sys.stderr)
+        reason = "a reply names no choice, is refused, or is cut off (teacher.options.max_tokens)"
+        say(f"not judged: {len(unread):,} {total}; {reason}", sys.stderr)
     if errors:
         first = "raise teacher.budget and " if replies.budget_spent else ""
-        say(f"not judged: {len(errors):,} {of}: {errors[0]}; {first}run it again to ask for them", sys.stderr)
+        say(f"not judged: {len(errors):,} {total}: {errors[0]}; {first}run it again to ask for them", sys.stderr)
     return WITH_ERRORS if errors else DONE
 
 
@@ -216,11 +216,11 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     students = run.name_students(run.arms if options.arm is None else [run.arm(options.arm).name])
     if options.arm and not students:
         raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
-    seen = [(name, read_seen(stage)) for stage, name in students.items()]
+    records = [(name, read_seen(stage)) for stage, name in students.items()]
     if options.json:
-        print_json([{"arm": name, **vars(saw)} for name, saw in seen])
+        print_json([{"arm": name, **vars(saw)} for name, saw in records])
         return
-    for name, saw in seen:
+    for name, saw in records:
         _show_student(name, saw, options.n, Screen())
 
 
@@ -236,10 +236,10 @@ def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> N
     weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in saw.weights.items())
     console.print(Text(f"{ends}; loss weights: {weights}"))
     console.print(f"tokens per example, longest {saw.longest}, context {saw.context}:")
-    most = max(count for _, _, count in saw.lengths)
+    largest = max(count for _, _, count in saw.lengths)
     for low, high, count in saw.lengths:
-        over = "  too long" if low > saw.context else ""
-        console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
+        warning = "  too long" if low > saw.context else ""
+        console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / largest):<40} {count:,}{warning}"))
     for example in saw.shown[:n]:
         console.print(_draw_tokens(example))
     console.print(LEGEND)
@@ -247,13 +247,13 @@ def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> N
 
 def _draw_tokens(example: ShownExample) -> Text:
     """Draw an example token by token. Brackets mark what bears loss, for terminals without colours."""
-    line, bears = Text("\n"), False
+    line, bearing = Text("\n"), False
     for text, weight in example.tokens:
-        if bears != (weight != 0):
+        if bearing != (weight != 0):
             line.append("⟦" if weight else "⟧", style="bold")
-        bears = weight != 0
+        bearing = weight != 0
         line.append(text.replace("\n", "⏎"), style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
         if weight not in (0, 1):
             line.append(f"({weight:g})", style="yellow")
         line.append("·", style="dim")
-    return line.append("⟧" if bears else "", style="bold")
+    return line.append("⟧" if bearing else "", style="bold")

@@ -20,21 +20,21 @@ _LINE = re.compile(r"(?m)^([QA][0-9]+:)?(.*)$")
 """The mark of a turn ("Q1:"), which stays unchanged, and the rest of its line."""
 
 
-def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
+def alter(rationales: Rationales, alteration: Alteration, *, seed: int) -> dict[str, str]:
     """Alter all ``rationales``. ``empty``: to no text. ``half``: to the first half of the sentences, or of the words of a single
     sentence. ``corrupted``: with other numbers, or without numbers, with each line's words in another order. ``other``: to the
     rationale of the next problem in a seeded order that has another answer; if all have the same answer, of the next problem."""
-    if how == "other":
+    if alteration == "other":
         order = sorted(rationales)
         random.Random(f"other\x1f{seed}").shuffle(order)
 
-        def find_donor(place: int) -> str:
-            others = (order[place - back] for back in range(1, len(order)))
-            return next((name for name in others if rationales[name][1] != rationales[order[place]][1]), order[place - 1])
+        def find_donor(index: int) -> str:
+            candidates = (order[index - offset] for offset in range(1, len(order)))
+            return next((name for name in candidates if rationales[name][1] != rationales[order[index]][1]), order[index - 1])
 
-        return {name: rationales[find_donor(place)][0] for place, name in enumerate(order)}
-    change: Callable[[str, random.Random], str] = {"empty": lambda *_: "", "half": _halve, "corrupted": _corrupt}[how]
-    return {name: change(text, random.Random(f"{how}\x1f{seed}\x1f{name}")) for name, (text, _) in rationales.items()}
+        return {name: rationales[find_donor(index)][0] for index, name in enumerate(order)}
+    change: Callable[[str, random.Random], str] = {"empty": lambda *_: "", "half": _halve, "corrupted": _corrupt}[alteration]
+    return {name: change(text, random.Random(f"{alteration}\x1f{seed}\x1f{name}")) for name, (text, _) in rationales.items()}
 
 
 def _halve(text: str, _: random.Random) -> str:
@@ -48,9 +48,9 @@ def _corrupt(text: str, rng: random.Random) -> str:
 
     def change(line: str) -> str:
         if numbers:
-            return _NUMBER.sub(lambda found: str(int(found[0][:18]) + rng.randint(1, 9)), line)
+            return _NUMBER.sub(lambda match: str(int(match[0][:18]) + rng.randint(1, 9)), line)
         words = line.split()
         rng.shuffle(words)
         return " ".join(words)
 
-    return _LINE.sub(lambda found: f"{found[1]} {change(found[2]).strip()}" if found[1] else change(found[2]), text)
+    return _LINE.sub(lambda match: f"{match[1]} {change(match[2]).strip()}" if match[1] else change(match[2]), text)

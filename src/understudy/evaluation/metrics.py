@@ -23,7 +23,7 @@ COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED
 """The outcomes that an evaluation counts. A reply that was refused, or that only thought, counts as unparsed."""
 
 
-def outcome_of(problem: Problem, solution: Solution, check: Check = same_answer) -> Outcome:
+def judge_solution(problem: Problem, solution: Solution, check: Check = same_answer) -> Outcome:
     """Say what one solution counts as, by ``check``. A cut-off reply is truncated, whatever it says."""
     if solution.finish == "length":
         return Outcome.TRUNCATED
@@ -31,12 +31,12 @@ def outcome_of(problem: Problem, solution: Solution, check: Check = same_answer)
     return Outcome.UNPARSED if outcome in (Outcome.REFUSED, Outcome.ONLY_THOUGHT) else outcome
 
 
-def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
+def judge_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
     """Say what an arm's answer to ``problem`` counts as: its one solution, or the vote of several. A vote is truncated, abstained
     or unparsed only if no solution could vote."""
-    counted = solutions[0] if len(solutions) == 1 else vote(solutions, weighted=weighted).winner
-    if counted is not None:
-        return outcome_of(problem, counted, check)
+    winner = solutions[0] if len(solutions) == 1 else vote(solutions, weighted=weighted).winner
+    if winner is not None:
+        return judge_solution(problem, winner, check)
     if any(s.finish == "length" for s in solutions):
         return Outcome.TRUNCATED
     return Outcome.ABSTAINED if any(s.layer == ABSTAINED for s in solutions) else Outcome.UNPARSED
@@ -55,7 +55,7 @@ Correct = Mapping[str, Set[int]]
 
 SUBSETS = 70
 """The most subsets of k samples to vote on. Up to 8 samples have no more than these, so their rates are exact."""
-BINS, LEAST = 10, 20
+BINS, MIN_REPLIES = 10, 20
 """The most bins of perplexity, and the fewest replies in each."""
 
 
@@ -68,7 +68,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 def find_correct(problems: Mapping[str, Problem], samples: Samples, check: Check = same_answer) -> Correct:
     """Find the correct ones of ``samples`` by ``check``."""
     return {
-        problem: {s.path for s in drawn if outcome_of(problems[problem], s, check) is Outcome.CORRECT}
+        problem: {s.path for s in drawn if judge_solution(problems[problem], s, check) is Outcome.CORRECT}
         for problem, drawn in samples.items()
     }
 
@@ -78,15 +78,15 @@ def votes_by_k(samples: Samples, correct: Correct, *, weighted: bool, seed: int)
     `SUBSETS` seeded ones if there are more."""
 
     def rate(problem: str, k: int) -> float:
-        elected = (vote(subset, weighted=weighted).winner for subset in subsets(problem, samples[problem], k, seed))
+        elected = (vote(subset, weighted=weighted).winner for subset in draw_subsets(problem, samples[problem], k, seed))
         return fmean(solution is not None and solution.path in correct[problem] for solution in elected)
 
-    return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]
+    return [fmean(rate(problem, k) for problem in samples) for k in range(1, _count_samples(samples) + 1)]
 
 
 def any_correct_by_k(samples: Samples, correct: Correct) -> list[float]:
     """Compute pass@k for every k from 1 to the number of samples."""
-    size = _size(samples)
+    size = _count_samples(samples)
     return [fmean(pass_at_k(size, len(paths), k) for paths in correct.values()) for k in range(1, size + 1)]
 
 
@@ -94,7 +94,7 @@ def likeliest_by_k(samples: Samples, correct: Correct) -> list[float]:
     """Compute the accuracy of the one sample of k with the highest mean log-probability, for every k from 1 to the number of
     samples, over all subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability;
     of equally likely ones the first counts."""
-    size = _size(samples)
+    size = _count_samples(samples)
     ranked = {problem: sorted(drawn, key=lambda s: -_logprob(s)) for problem, drawn in samples.items()}
     right = [fmean(drawn[rank].path in correct[problem] for problem, drawn in ranked.items()) for rank in range(size)]
     # The sample of this rank is the likeliest of a subset if all the others have later ranks.
@@ -104,7 +104,7 @@ def likeliest_by_k(samples: Samples, correct: Correct) -> list[float]:
     ]
 
 
-def subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Sequence[T]]:
+def draw_subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Sequence[T]]:
     """Yield all subsets of k of ``drawn``, or `SUBSETS` seeded ones if there are more."""
     if math.comb(len(drawn), k) <= SUBSETS:
         yield from combinations(drawn, k)
@@ -114,7 +114,7 @@ def subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Seq
         yield [drawn[i] for i in sorted(rng.sample(range(len(drawn)), k))]
 
 
-def _size(samples: Samples) -> int:
+def _count_samples(samples: Samples) -> int:
     return len(next(iter(samples.values())))
 
 
@@ -134,14 +134,14 @@ class Bin:
     accuracy: float
 
 
-def by_perplexity(replies: Iterable[tuple[float, bool]]) -> list[Bin]:
+def group_by_perplexity(replies: Iterable[tuple[float, bool]]) -> list[Bin]:
     """Put ``replies``, (mean log-probability per token, correct or not), in at most `BINS` bins of equal size, from the least
     perplexed to the most. Perplexity is exp(-mean log-probability) (models/stats_collector.py of SCoTD's code)."""
     # A recorded number beyond 700 is not a mean per token, and its exponential overflows.
     ordered = sorted(((math.exp(min(-logprob, 700)), correct) for logprob, correct in replies), key=lambda reply: reply[0])
-    bins = min(BINS, len(ordered) // LEAST)
-    parts = [ordered[low:high] for low, high in pairwise(round(i * len(ordered) / bins) for i in range(bins + 1))] if bins else []
-    return [Bin(p[0][0], p[-1][0], len(p), sum(c for _, c in p), fmean(c for _, c in p)) for p in parts]
+    bins = min(BINS, len(ordered) // MIN_REPLIES)
+    groups = [ordered[low:high] for low, high in pairwise(round(i * len(ordered) / bins) for i in range(bins + 1))] if bins else []
+    return [Bin(group[0][0], group[-1][0], len(group), sum(c for _, c in group), fmean(c for _, c in group)) for group in groups]
 
 
 def chance_rate(problems: Sequence[Problem]) -> float:
@@ -153,7 +153,7 @@ def majority_rate(problems: Sequence[Problem], check: Check = same_answer) -> fl
     """Compute the accuracy of the best constant answer by ``check``: the most frequent gold answer of these same problems, as a
     reply that consists of nothing else."""
     constant = Counter(p.answer for p in problems if p.answer is not None).most_common(1)[0][0]
-    return fmean(outcome_of(p, Solution(p.id, 0, constant, constant, "constant"), check) is Outcome.CORRECT for p in problems)
+    return fmean(judge_solution(p, Solution(p.id, 0, constant, constant, "constant"), check) is Outcome.CORRECT for p in problems)
 
 
 def stop_rate(solutions: Sequence[Solution]) -> float:

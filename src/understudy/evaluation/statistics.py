@@ -31,9 +31,9 @@ def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) 
 def exact_interval(correct: float, n: float) -> tuple[float, float]:
     """Compute the exact 95 % interval of a proportion (Clopper and Pearson 1934); (0, 1) for n = 0. It lies above a rate only if
     the exact binomial test does, too. The counts may be effective numbers of independent answers, and so need not be whole."""
-    outside = (1 - CONFIDENCE) / 2
-    low = float(stats.beta.ppf(outside, correct, n - correct + 1)) if correct > 0 else 0.0
-    return low, float(stats.beta.ppf(1 - outside, correct + 1, n - correct)) if correct < n else 1.0
+    tail = (1 - CONFIDENCE) / 2
+    low = float(stats.beta.ppf(tail, correct, n - correct + 1)) if correct > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - tail, correct + 1, n - correct)) if correct < n else 1.0
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -76,22 +76,22 @@ class SeedNoise(NamedTuple):
     apart_freedom: float
 
 
-def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> SeedNoise | None:
+def pool_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> SeedNoise | None:
     """Estimate the noise from the arms that have several seeds, which must be the same seeds; None if no arm has. ``students``:
     whose answers each arm has. Arms with the same students, which differ only in decoding, count as one, since they vary
     together."""
-    named = list(zip(arms_SN, students or range(len(arms_SN)), strict=True))
-    seeded = [(rows.mean(axis=1), who) for rows, who in named if len(rows) > 1]
+    labelled = list(zip(arms_SN, students or range(len(arms_SN)), strict=True))
+    seeded = [(rows.mean(axis=1), student) for rows, student in labelled if len(rows) > 1]
     if not seeded:
         return None
-    alike = Counter(who for _, who in seeded)
-    means_AS, weights_A = np.array([means for means, _ in seeded]), np.array([1 / alike[who] for _, who in seeded])
+    alike = Counter(student for _, student in seeded)
+    means_AS, weights_A = np.array([means for means, _ in seeded]), np.array([1 / alike[student] for _, student in seeded])
     arms, seeds = len(alike), means_AS.shape[1]
-    own_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
-    apart_AS = own_AS - weights_A @ own_AS / arms
+    centred_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
+    apart_AS = centred_AS - weights_A @ centred_AS / arms
     alone_freedom, apart_freedom = arms * (seeds - 1), (arms - 1) * (seeds - 1)
     apart = float((weights_A @ apart_AS**2).sum()) / apart_freedom if apart_freedom else 0.0
-    return SeedNoise(float((weights_A @ own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
+    return SeedNoise(float((weights_A @ centred_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
 
 
 class MeanEstimate(NamedTuple):
@@ -101,27 +101,27 @@ class MeanEstimate(NamedTuple):
     error: float
     freedom: float
 
-    def interval(self, least: float) -> tuple[float, float]:
-        """Compute the 95 % interval by Student's t, for a quantity that is never below ``least`` or above 1."""
+    def interval(self, minimum: float) -> tuple[float, float]:
+        """Compute the 95 % interval by Student's t, for a quantity that is never below ``minimum`` or above 1."""
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.freedom)) * self.error
-        return max(least, self.mean - half), min(1.0, self.mean + half)
+        return max(minimum, self.mean - half), min(1.0, self.mean + half)
 
-    def test(self, against: float = 0.0, *, greater: bool = False) -> float:
-        """Compute p of Student's t for the hypothesis that the mean is ``against`` (two-sided), or with ``greater`` that it is not
+    def test(self, value: float = 0.0, *, greater: bool = False) -> float:
+        """Compute p of Student's t for the hypothesis that the mean is ``value`` (two-sided), or with ``greater`` that it is not
         above it."""
-        t = (self.mean - against) / self.error
+        t = (self.mean - value) / self.error
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
 
 def estimate_mean(
-    values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None, *, more: Sequence[float] = (0.0,)
+    values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None, *, extra: Sequence[float] = (0.0,)
 ) -> MeanEstimate:
     """Estimate the mean of ``values_SN``, S > 1, with both problems and seeds drawn at random.
 
     Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled variance
     with ``freedom`` degrees of freedom. Three seeds alone say little about how seeds vary: if they happened to agree, the test
     would err far above its level (docs/statistics.md has the simulation). The part of the problems is that of the analysis of
-    variance, not below zero. The error is never below that of one wrong answer of each seed. ``more``: as in
+    variance, not below zero. The error is never below that of one wrong answer of each seed. ``extra``: as in
     `_estimate_over_problems`.
     """
     seeds, n = values_SN.shape
@@ -131,27 +131,27 @@ def estimate_mean(
         return MeanEstimate(mean, math.inf, 1)
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
-    found = _estimate_over_problems(by_problem, clusters, more)
-    problems = max(0.0, found.error**2 - ms_rest / seeds / n)
+    result = _estimate_over_problems(by_problem, clusters, extra)
+    problems = max(0.0, result.error**2 - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     # Few problems or passages say little, however many seeds there are.
-    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, found.freedom))
+    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), min(freedom, result.freedom))
 
 
-def _estimate_over_problems(values_N: Array, clusters: Clusters, more: Sequence[float] = (0.0,)) -> MeanEstimate:
+def _estimate_over_problems(values_N: Array, clusters: Clusters, extra: Sequence[float] = (0.0,)) -> MeanEstimate:
     """Estimate the mean over problems, ignoring seeds. If clusters have several problems, mean and error are as if there were
-    further clusters with the values ``more``, as large as the largest: that a few clusters are alike says little about others.
+    further clusters with the values ``extra``, as large as the largest: that a few clusters are alike says little about others.
 
     Clusters of unequal size count as fewer: (sum of sizes)^2 / sum of squares (Kish 1965, Survey Sampling).
     """
     n = len(values_N)
-    of_N = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    sums, sizes = np.bincount(of_N, weights=values_N), np.bincount(of_N, weights=np.ones(n))
+    cluster_N = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    sums, sizes = np.bincount(cluster_N, weights=values_N), np.bincount(cluster_N, weights=np.ones(n))
     if len(sums) < 2:
         return MeanEstimate(float(values_N.mean()), math.inf, 1)
     freedom = n**2 / float((sizes**2).sum()) - 1
     if sizes.max() > 1:
-        sums, sizes = np.append(sums, sizes.max() * np.array(more)), np.append(sizes, [sizes.max()] * len(more))
+        sums, sizes = np.append(sums, sizes.max() * np.array(extra)), np.append(sizes, [sizes.max()] * len(extra))
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
     squared = float(((sums - sizes * mean) ** 2).sum()) * count / (count - 1) / (sizes.sum() * n)
     return MeanEstimate(mean, math.sqrt(squared), freedom)
@@ -165,7 +165,7 @@ def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, cluster
     return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 
-def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
+def check_above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
     """Compute the one-sided p that the accuracy is not above ``rate``: exact binomial for one seed, else t over problems and
     seeds."""
     if len(correct_SN) == 1:
@@ -178,19 +178,19 @@ def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, flo
     """Count the right answers among the equivalent number of independent answers: all of them, or fewer if the answers of a cluster
     are alike (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike they are is estimated as if one more cluster had
     been all right and one all wrong."""
-    n, worth = len(correct_N), float(len(correct_N))
+    n, effective = len(correct_N), float(len(correct_N))
     if clusters:
-        found = _estimate_over_problems(correct_N, clusters, _RIGHT_AND_WRONG)
-        worth = min(worth, found.mean * (1 - found.mean) / found.error**2)
-    return float(correct_N.sum()) * worth / max(1, n), worth
+        estimate = _estimate_over_problems(correct_N, clusters, _RIGHT_AND_WRONG)
+        effective = min(effective, estimate.mean * (1 - estimate.mean) / estimate.error**2)
+    return float(correct_N.sum()) * effective / max(1, n), effective
 
 
 def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clusters) -> MeanEstimate:
-    noise = noise or seed_noise([correct_SN])
+    noise = noise or pool_noise([correct_SN])
     assert noise is not None, "there are several seeds"
-    found = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters, more=_RIGHT_AND_WRONG)
+    estimate = estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters, extra=_RIGHT_AND_WRONG)
     # The estimate is never surer than with answers drawn one by one.
-    return found._replace(error=max(found.error, math.sqrt(found.mean * (1 - found.mean) / max(1, correct_SN.size))))
+    return estimate._replace(error=max(estimate.error, math.sqrt(estimate.mean * (1 - estimate.mean) / max(1, correct_SN.size))))
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class PairedTest:
     detectable: float
 
 
-def paired(
+def compare(
     first_SN: Array, second_SN: Array, noise: SeedNoise | None = None, *, clusters: Clusters = None, pairs: int = 1
 ) -> PairedTest:
     """Compare two arms on the same problems, each with one answer per problem or with those of the same S seeds.
@@ -219,20 +219,20 @@ def paired(
     seeds, n = difference_SN.shape
     level = LEVEL / pairs
     if seeds == 1:
-        found = _estimate_over_problems(difference_SN[0], clusters)
-        found = found._replace(mean=float(difference_SN.mean()), error=max(found.error, 1 / n))
+        estimate = _estimate_over_problems(difference_SN[0], clusters)
+        estimate = estimate._replace(mean=float(difference_SN.mean()), error=max(estimate.error, 1 / n))
         if clusters is None:
             wins, losses = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
-            detectable = max(_detectable(found, level), _exactly_detectable(n, level))
-            return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), detectable)
+            detectable = max(_find_detectable(estimate, level), _find_exact(n, level))
+            return PairedTest(estimate.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), detectable)
     else:
-        both = len(first_SN) == len(second_SN)
-        if noise is None or (both and not noise.apart_freedom):  # these two arms, perhaps with the only students there are
-            noise = seed_noise([first_SN, second_SN])
+        same_seeds = len(first_SN) == len(second_SN)
+        if noise is None or (same_seeds and not noise.apart_freedom):  # these two arms, perhaps with the only students there are
+            noise = pool_noise([first_SN, second_SN])
         assert noise is not None, "there are several seeds"
-        pooled, freedom = (2 * noise.apart, noise.apart_freedom) if both else (noise.alone, noise.alone_freedom)
-        found = estimate_mean(difference_SN, pooled, freedom, clusters)
-    return PairedTest(found.mean, *found.interval(-1.0), found.test(), _detectable(found, level))
+        pooled, freedom = (2 * noise.apart, noise.apart_freedom) if same_seeds else (noise.alone, noise.alone_freedom)
+        estimate = estimate_mean(difference_SN, pooled, freedom, clusters)
+    return PairedTest(estimate.mean, *estimate.interval(-1.0), estimate.test(), _find_detectable(estimate, level))
 
 
 def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
@@ -248,16 +248,16 @@ def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
     return max(-1.0, low), min(1.0, high)
 
 
-def _exactly_detectable(n: int, level: float) -> float:
+def _find_exact(n: int, level: float) -> float:
     """Compute the smallest true difference that McNemar's exact test at ``level`` finds with power .8, if one arm is never better:
-    at least ``least`` of ``n`` problems must then differ, because p is 2 / 2^least."""
-    least = math.floor(math.log2(2 / level)) + 1
-    return float(stats.beta.ppf(POWER, least, n - least + 1)) if least <= n else 1.0
+    at least ``minimum`` of ``n`` problems must then differ, because p is 2 / 2^least."""
+    minimum = math.floor(math.log2(2 / level)) + 1
+    return float(stats.beta.ppf(POWER, minimum, n - minimum + 1)) if minimum <= n else 1.0
 
 
-def _detectable(found: MeanEstimate, level: float) -> float:
+def _find_detectable(estimate: MeanEstimate, level: float) -> float:
     """Compute the smallest true difference that the test at ``level`` finds with power .8, given the observed variance."""
-    if not math.isfinite(found.error):
+    if not math.isfinite(estimate.error):
         return 1.0
-    quantiles = float(stats.t.ppf(1 - level / 2, found.freedom)) + float(stats.t.ppf(POWER, found.freedom))
-    return float(min(1.0, quantiles * found.error))
+    quantiles = float(stats.t.ppf(1 - level / 2, estimate.freedom)) + float(stats.t.ppf(POWER, estimate.freedom))
+    return float(min(1.0, quantiles * estimate.error))

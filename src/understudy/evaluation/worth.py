@@ -54,13 +54,13 @@ class CorpusWorth:
 
     def describe(self) -> dict[str, str]:
         """Write the measures as texts, under readable names."""
-        right, n = self.greedy
-        shown = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
-        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {of:,} problems" for k, of, maj, some in shown}
-        lengths = (f"{long:,} ({q} %)" for q, long in zip(QUANTILES, self.lengths, strict=True))
+        correct, n = self.greedy
+        rows = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
+        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {any_right:.1%} of {count:,} problems" for k, count, maj, any_right in rows}
+        lengths = (f"{length:,} ({q} %)" for q, length in zip(QUANTILES, self.lengths, strict=True))
         return {
             "accuracy of the chains": "no gold" if self.accuracy is None else f"{self.accuracy:.1%}",
-            **({"accuracy of the greedy chains": f"{right / n:.1%} of {n:,}"} if n else {}),
+            **({"accuracy of the greedy chains": f"{correct / n:.1%} of {n:,}"} if n else {}),
             **rates,
             "effective chains per problem": f"{self.distinct:.1f} without copies, {self.different:.1f} without near copies, "
             f"of {self.chains / max(1, self.problems):.1f}",
@@ -85,7 +85,7 @@ class CorpusMeter:
         self._graded: list[tuple[int, array[float]]] = []
         """(right chains, maj@k for every k) of each problem with gold."""
         self._greedy: list[bool] = []
-        self._found: dict[str, list[str]] = {why: [] for why in _LOOKS}
+        self._faults: dict[str, list[str]] = {kind: [] for kind in _LOOKS}
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
         """Measure all chains of ``problem``, each with its outcome by a check."""
@@ -99,26 +99,26 @@ class CorpusMeter:
         self._known &= all(chain.tokens is not None for chain in chains)
         self._tokens.extend(chain.tokens or 0 for chain in chains)
         self._words.extend(len(chain.text.split()) for chain in chains)
-        plain = {_plain(chain.text) for chain in chains}
+        normalised = {_normalise(chain.text) for chain in chains}
         self._distinct.append(len({chain.text for chain in chains}))
-        self._different.append(len(plain))
+        self._different.append(len(normalised))
         without = sum(not chain.rationale.strip() for chain in chains)
         self._without_rationale += without
-        right = sum(outcome is Outcome.CORRECT for _, outcome in judged)
+        correct = sum(outcome is Outcome.CORRECT for _, outcome in judged)
         if problem.answer is not None:
-            votes = [(_voice(chain), outcome is Outcome.CORRECT) for chain, outcome in judged]
-            self._graded.append((right, array("d", _wins_by_k(votes, random.Random(f"maj@k\x1f0\x1f{problem.id}")))))
-            said = {chain.answer for chain in chains}
-            if not right and len(chains) > 2 and len(said) == 1 and None not in said:
-                self._found[GOLD].append(f"{problem.id} (all say {said.pop()!r:.40}, gold {problem.answer!r:.40})")
-            elif not right:
-                self._found[NONE_RIGHT].append(problem.id)
+            votes = [(_read_vote(chain), outcome is Outcome.CORRECT) for chain, outcome in judged]
+            self._graded.append((correct, array("d", _wins_by_k(votes, random.Random(f"maj@k\x1f0\x1f{problem.id}")))))
+            answers = {chain.answer for chain in chains}
+            if not correct and len(chains) > 2 and len(answers) == 1 and None not in answers:
+                self._faults[GOLD].append(f"{problem.id} (all say {answers.pop()!r:.40}, gold {problem.answer!r:.40})")
+            elif not correct:
+                self._faults[NONE_RIGHT].append(problem.id)
         if all(chain.answer is None for chain in chains):
-            self._found[NO_ANSWER].append(problem.id)
+            self._faults[NO_ANSWER].append(problem.id)
         if without == len(chains):
-            self._found[NO_RATIONALE].append(problem.id)
-        if len(chains) > 1 and len(plain) == 1:
-            self._found[COPIES].append(problem.id)
+            self._faults[NO_RATIONALE].append(problem.id)
+        if len(chains) > 1 and len(normalised) == 1:
+            self._faults[COPIES].append(problem.id)
 
     def read(self) -> CorpusWorth:
         """Return the worth of all that was added."""
@@ -128,38 +128,38 @@ class CorpusMeter:
             chains=chains,
             problems=len(self._distinct),
             outcomes=dict(self._outcomes.most_common()),
-            accuracy=sum(right for right, _ in self._graded) / graded if graded else None,
-            at_k=tuple(self._rates()),
+            accuracy=sum(correct for correct, _ in self._graded) / graded if graded else None,
+            at_k=tuple(self._compute_rates()),
             distinct=fmean(self._distinct) if chains else 0.0,
             different=fmean(self._different) if chains else 0.0,
             without_rationale=self._without_rationale,
             lengths=tuple(lengths[(chains - 1) * q // 100] for q in QUANTILES) if chains else (0,) * len(QUANTILES),
             unit="tokens" if self._known else "words",
-            look=tuple(self._looks()),
+            look=tuple(self._list_looks()),
             greedy=(sum(self._greedy), len(self._greedy)),
         )
 
-    def _rates(self) -> Iterator[tuple[int, int, float, float]]:
+    def _compute_rates(self) -> Iterator[tuple[int, int, float, float]]:
         """Yield (k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
         for k in range(1, max((len(wins) for _, wins in self._graded), default=0) + 1):
-            drawn = [(right, wins) for right, wins in self._graded if len(wins) >= k]
-            some = fmean(pass_at_k(len(wins), right, k) for right, wins in drawn)
-            yield k, len(drawn), fmean(wins[k - 1] for _, wins in drawn), some
+            graded = [(correct, wins) for correct, wins in self._graded if len(wins) >= k]
+            any_right = fmean(pass_at_k(len(wins), correct, k) for correct, wins in graded)
+            yield k, len(graded), fmean(wins[k - 1] for _, wins in graded), any_right
 
-    def _looks(self) -> Iterator[str]:
+    def _list_looks(self) -> Iterator[str]:
         """Yield first the faults that many chains have, then the problems to look at."""
         shares = Counter(self._outcomes)
         shares["without a rationale"] = self._without_rationale
-        for why, n in shares.most_common():
-            if n and n >= _SHARE * len(self._tokens) and why not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
-                yield f"{n:,} of {len(self._tokens):,} chains are {why}"
-        for why, found in self._found.items():
-            if found:
-                things = why.replace("problems", "problem", 1) if len(found) == 1 else why
-                yield f"{len(found):,} {things}: {', '.join(found[:_NAMED])}{', ...' * (len(found) > _NAMED)}"
+        for kind, n in shares.most_common():
+            if n and n >= _SHARE * len(self._tokens) and kind not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
+                yield f"{n:,} of {len(self._tokens):,} chains are {kind}"
+        for kind, entries in self._faults.items():
+            if entries:
+                label = kind.replace("problems", "problem", 1) if len(entries) == 1 else kind
+                yield f"{len(entries):,} {label}: {', '.join(entries[:_NAMED])}{', ...' * (len(entries) > _NAMED)}"
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     """Remove from ``text`` what near copies may differ in."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
@@ -168,7 +168,7 @@ Vote = tuple[str | None, bool]
 """A chain's answer, None if it gives none, and whether it is right."""
 
 
-def _voice(chain: Chain) -> str | None:
+def _read_vote(chain: Chain) -> str | None:
     return answer_key(chain.answer) if chain.answer is not None and chain.finish == "stop" else None
 
 
@@ -178,7 +178,7 @@ def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:
     if math.comb(n, n // 2) <= SUBSETS:
         return [fmean(_wins(subset)[-1] for subset in combinations(votes, k)) for k in range(1, n + 1)]
     orders = [_wins(rng.sample(votes, n)) for _ in range(SUBSETS)]
-    return [fmean(of_k) for of_k in zip(*orders, strict=True)]
+    return [fmean(rates) for rates in zip(*orders, strict=True)]
 
 
 def _wins(votes: Sequence[Vote]) -> list[float]:
@@ -186,13 +186,13 @@ def _wins(votes: Sequence[Vote]) -> list[float]:
     order of a corpus means nothing."""
     counts: dict[str, int] = {}
     rights: set[str | None] = set()
-    most, wins = 0, []
+    maximum, wins = 0, []
     for answer, is_right in votes:
         if answer is not None:
             counts[answer] = counts.get(answer, 0) + 1
-            most = max(most, counts[answer])
+            maximum = max(maximum, counts[answer])
         if is_right:
             rights.add(answer)
-        first = [said in rights for said, n in counts.items() if n == most]
-        wins.append(sum(first) / len(first) if first else 0.0)
+        winners = [key in rights for key, n in counts.items() if n == maximum]
+        wins.append(sum(winners) / len(winners) if winners else 0.0)
     return wins

@@ -26,7 +26,7 @@ from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.choose import find_encoder
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import Study, models_of, parts_of, student_of_role, swapped_parts, trained_roles, training_of_role
+from understudy.studies.study import Study, build_student, build_training, list_swapped, list_trained, map_models, map_parts
 from understudy.training.options import StudentOptions
 from understudy.training.targets import check_lora
 
@@ -65,7 +65,7 @@ class SharedStages:
     def vocabulary(self) -> Vocabulary:
         """Collect what students from scratch have words for: the raw formats of the arms that train, and all methods' words."""
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
-        trained = [method.format for arm, method in methods if trained_roles(arm, method)]
+        trained = [method.format for arm, method in methods if list_trained(arm, method)]
         formats = {digest(describe(layout)): layout for layout in trained if layout.style == "raw"}
         words = {text for _, method in methods for text in getattr(method, "words", ())}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
@@ -77,7 +77,7 @@ class ArmPlanner:
     def __init__(self, shared: SharedStages, arm: Arm) -> None:
         self.shared, self.arm, self.study = shared, arm, shared.study
         self.method = shared.study.method(arm)
-        trains = trained_roles(arm, self.method)
+        trains = list_trained(arm, self.method)
         order = TopologicalSorter({role: self.method.needs.get(role, ()) for role in trains}).static_order()
         self.trains = [role for role in order if role in trains]
         """The roles that it trains, each after those that it needs."""
@@ -103,7 +103,7 @@ class ArmPlanner:
                 if evaluation.faithfulness and split == evaluation.splits[0]:
                     yield from self._plan_probes(label, stage)
             if evaluation.attribution and evaluation.scored:
-                for part in swapped_parts(self.arm, self.method):
+                for part in list_swapped(self.arm, self.method):
                     title, gold = f"{label}, {evaluation.splits[0]}, gold {part}", {**cast, part: answers.GoldPlayer()}
                     yield self._name("gold", seed, part, self._plan_answers(title, evaluation.splits[0], seed, gold, swapped=True))
 
@@ -145,7 +145,7 @@ class ArmPlanner:
             role=role,
             fold=None if fold is None else (fold, method.folds),
             student=student,
-            training=training_of_role(study, arm, role),
+            training=build_training(study, arm, role),
             files=files,
             seed=seed,
             study_seed=study.seed,
@@ -156,7 +156,7 @@ class ArmPlanner:
 
     def _open_start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """Return the student before training, with its checkpoint as a checked directory, and the files that decide it."""
-        student, location = student_of_role(self.study, self.arm, role), self.arm.where("student", role)
+        student, location = build_student(self.study, self.arm, role), self.arm.locate("student", role)
         if student.checkpoint is None:
             return student, {}
         if student.lora is not None and importlib.util.find_spec("peft") is None:
@@ -176,9 +176,9 @@ class ArmPlanner:
 
     def _cast_parts(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
         """Say who plays each part."""
-        parts = parts_of(self.method)
+        parts = map_parts(self.method)
         cast: dict[str, answers.Player] = {}
-        for part, model in models_of(self.arm, self.method).items():
+        for part, model in map_models(self.arm, self.method).items():
             if model == "trained":
                 cast[part] = answers.TrainedPlayer(students[parts[part]])
             elif model == "untrained":

@@ -77,10 +77,10 @@ def hash_code(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
         if module not in digests:
             digests[module], imports = _read_imports(module)
             todo.extend(imports)
-    return digest([sorted(digests.items()), [[name, installed_version(name)] for name in sorted(libraries)]])
+    return digest([sorted(digests.items()), [[name, find_version(name)] for name in sorted(libraries)]])
 
 
-def installed_version(library: str) -> str:
+def find_version(library: str) -> str:
     """Return the version of an installed library; "" if it is not installed, so that earlier stages can be planned and run."""
     try:
         return importlib.metadata.version(library)
@@ -143,10 +143,10 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Mark the stage in ``directory`` as done, adding to ``manifest`` the digests of the stage's files and its own."""
     paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
     manifest = replace(manifest, files={str(path.relative_to(directory)): _digest_file(path) for path in paths})
-    write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _seal(manifest)})))
+    write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _digest_manifest(manifest)})))
 
 
-def _seal(manifest: Manifest) -> str:
+def _digest_manifest(manifest: Manifest) -> str:
     return digest(asdict(manifest))
 
 
@@ -158,7 +158,7 @@ def find_damage(directory: Path, *, deep: bool) -> str:
     except DataError as error:
         return "" if OLD_RUN in str(error) else str(error).partition(";")[0]
     files = dict(manifest.files)
-    if files.pop(MANIFEST, "") not in ("", _seal(replace(manifest, files=files))):
+    if files.pop(MANIFEST, "") not in ("", _digest_manifest(replace(manifest, files=files))):
         return f"{directory / MANIFEST}: is damaged: its bytes are not those that were written"
     for name, content in files.items():
         path = directory / name

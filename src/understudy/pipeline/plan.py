@@ -81,7 +81,7 @@ def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -
     outcomes = {name: {chain: row.outcome for (check, chain), row in relabels.items() if check == name} for name in study.checks}
     outcomes = {name: changed for name, changed in outcomes.items() if changed}
     label = ", ".join(study.checks)
-    return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=relabels)
+    return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, details=relabels)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:

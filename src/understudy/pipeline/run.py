@@ -61,8 +61,8 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
         if is_done(chains.directory(directory)) and not chains.done(directory):
             # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
             run.perform([chains], cached=len(stages) - 1)
-        asked = [chains.key] if is_done(chains.directory(directory)) else []
-        todo = [stage for stage in stages if stage.key not in asked and not stage.done(directory)]
+        finished = [chains.key] if is_done(chains.directory(directory)) else []
+        todo = [stage for stage in stages if stage.key not in finished and not stage.done(directory)]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
         run.perform(todo, cached=len(stages) - len(todo))

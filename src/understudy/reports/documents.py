@@ -13,7 +13,7 @@ from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
 
 
-def markdown(data: ReportData) -> str:
+def render_markdown(data: ReportData) -> str:
     """Render the notes and every table as Markdown."""
     return open_template("report.txt").render(data=data, tables=list(make_tables(data)))
 
@@ -23,15 +23,15 @@ def _escape(text: str) -> str:
     return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(text).replace("\n", " "))
 
 
-def page(data: ReportData) -> str:
+def render_page(data: ReportData) -> str:
     """Render ``data`` as HTML."""
-    from understudy.reports.plots import pictures
+    from understudy.reports.plots import draw_pictures
 
-    drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
+    images = {p.name: (p.caption, Markup(p.svg)) for p in draw_pictures(data)}  # noqa: S704 - drawn by us, text as outlines
     tables = list(make_tables(data))
     # The results come first, then the notes to read with them.
     first = sum(table.title.startswith(("Accuracy on ", "Compared on ")) for table in tables)
-    return open_template("page.html").render(data=data, tables=tables, pictures=drawn, first=first)
+    return open_template("page.html").render(data=data, tables=tables, pictures=images, first=first)
 
 
 def open_template(name: str) -> Template:

@@ -12,10 +12,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ArmSummary, Group, ReportData
-from understudy.reports.tables import splits_of
+from understudy.reports.tables import list_splits
 from understudy.reports.words import file_name, printable
 
-BESIDE: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+LEGEND: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
 """Where a legend is put."""
 INK, PALE = "#27313b", "#8795a1"
 COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
@@ -52,45 +52,45 @@ def _style() -> Iterator[None]:
         yield
 
 
-def pictures(data: ReportData) -> list[Picture]:
+def draw_pictures(data: ReportData) -> list[Picture]:
     """Draw every picture for which ``data`` has something to show."""
-    makers = (_accuracy, _costs, _sweeps, _by_group, _votes, _cascades, _selection, _curves)
+    makers = (_draw_accuracy, _draw_costs, _draw_sweeps, _draw_groups, _draw_votes, _draw_cascades, _draw_selection, _draw_curves)
     with _style():
-        return [picture for make in (makers if data.summaries else [_selection, _curves]) for picture in make(data)]
+        return [picture for make in (makers if data.summaries else [_draw_selection, _draw_curves]) for picture in make(data)]
 
 
-def _label(text: str) -> str:
+def _clean(text: str) -> str:
     """Make a name safe for matplotlib to draw: no mathematics, no control characters, not longer than a line."""
     label = " ".join(printable(text).split()).replace("$", r"\$")
     return label if len(label) <= 44 else label[:43] + "…"
 
 
-def _colours(names: Sequence[str]) -> Mapping[str, str]:
+def _pick_colours(names: Sequence[str]) -> Mapping[str, str]:
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Any]:
+def _make_axes(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height))
     return figure, figure.add_subplot()
 
 
-def _gaps(shown: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
+def _measure_gaps(scores: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
     """Return how far the intervals reach below and above the accuracies, in percent."""
-    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in shown], [max(0.0, 100 * (s.high - s.accuracy)) for s in shown]]
+    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in scores], [max(0.0, 100 * (s.high - s.accuracy)) for s in scores]]
 
 
-def _number(axis: Any) -> None:
+def _number_axis(axis: Any) -> None:
     """Label the logarithmic ``axis`` with plain numbers, at 1, 2 and 5 times powers of ten."""
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(mpl.ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _accuracy(data: ReportData) -> Iterator[Picture]:
-    colours = _colours([s.arm for s in data.summaries])
-    for split in splits_of(data):
+def _draw_accuracy(data: ReportData) -> Iterator[Picture]:
+    colours = _pick_colours([s.arm for s in data.summaries])
+    for split in list_splits(data):
         summaries = [s for s in data.summaries if s.split == split][::-1]
-        figure, axes = _axes(7, 0.9 + 0.42 * len(summaries))
+        figure, axes = _make_axes(7, 0.9 + 0.42 * len(summaries))
         for y, s in enumerate(summaries):
             axes.barh(y, 100 * s.accuracy, color=colours[s.arm], height=0.62, alpha=0.45 if s.says else 0.9)
             axes.plot([100 * s.low, 100 * s.high], [y, y], color=INK, lw=1.4, solid_capstyle="butt")
@@ -102,67 +102,67 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
         floor = max(summaries[0].chance, summaries[0].majority)
         axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
         axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
-        axes.set_yticks(range(len(summaries)), [_label(s.arm) for s in summaries])
+        axes.set_yticks(range(len(summaries)), [_clean(s.arm) for s in summaries])
         axes.set(xlim=(0, 112), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
         axes.tick_params(axis="y", length=0)
-        n, most = max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
-        seeds = f", {most} training seeds (circles)" if most > 1 else ""
+        n, seed_count = max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
+        seeds = f", {seed_count} training seeds (circles)" if seed_count > 1 else ""
         caption = f"Accuracy on {split} with 95 % intervals, n = {n:,} problems{seeds}."
         yield Picture(f"accuracy-{split}", caption, figure)
 
 
-def _costs(data: ReportData) -> Iterator[Picture]:
+def _draw_costs(data: ReportData) -> Iterator[Picture]:
     """Draw accuracy against the cost of an answer: choose from the arms at the upper left."""
     costs: dict[str, tuple[str, Callable[[ArmSummary], float]]] = {
         "cost": ("tokens written", lambda s: s.tokens_per_answer),
         "time": ("milliseconds", lambda s: 1000 * s.seconds / max(1, s.n)),  # 0 where all were in the ledger
     }
-    split, colours = data.summaries[0].split, _colours([s.arm for s in data.summaries])
-    for name, (what, cost) in costs.items():
+    split, colours = data.summaries[0].split, _pick_colours([s.arm for s in data.summaries])
+    for name, (unit, cost) in costs.items():
         summaries = [s for s in data.summaries if s.split == split and cost(s) > 0]
         if len(summaries) < 2:
             continue
-        figure, axes = _axes(5.2, 3)
+        figure, axes = _make_axes(5.2, 3)
         for s in summaries:
             axes.plot([cost(s)] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
             mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # with many arms, colours repeat
-            axes.plot([cost(s)], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_label(s.arm))
-        axes.set(xscale="log", xlabel=f"{what} per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
-        _number(axes.xaxis)
-        axes.legend(**BESIDE)
-        yield Picture(name, f"Accuracy on {split} with 95 % intervals, against {what} per answer, all calls and votes.", figure)
+            axes.plot([cost(s)], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_clean(s.arm))
+        axes.set(xscale="log", xlabel=f"{unit} per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
+        _number_axis(axes.xaxis)
+        axes.legend(**LEGEND)
+        yield Picture(name, f"Accuracy on {split} with 95 % intervals, against {unit} per answer, all calls and votes.", figure)
 
 
-def _sweeps(data: ReportData) -> Iterator[Picture]:
+def _draw_sweeps(data: ReportData) -> Iterator[Picture]:
     split = data.summaries[0].split
     by_arm = {s.arm: s for s in data.summaries if s.split == split}
     for key in dict.fromkeys(point.key for point in data.swept):
         points = [point for point in data.swept if point.key == key]
         words = any(isinstance(p.value, str) for p in points)
         values = [*dict.fromkeys(p.value for p in points)] if words else sorted({p.value for p in points})
-        places = {value: place for place, value in enumerate(values)}  # evenly spaced: values grow by factors, or are no numbers
+        positions = {value: n for n, value in enumerate(values)}  # evenly spaced: values grow by factors, or are no numbers
         lines = [*dict.fromkeys(point.of for point in points)]
-        figure, axes = _axes(5.2, 3)
-        for i, of in enumerate(lines):
-            aside = (i - (len(lines) - 1) / 2) * 0.06  # so that intervals do not hide each other
-            curve = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            gaps = _gaps([s for _, s in curve])
-            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
-            axes.errorbar([at for at, _ in curve], [100 * s.accuracy for _, s in curve], yerr=gaps, label=_label(of), **look)
+        figure, axes = _make_axes(5.2, 3)
+        for i, line in enumerate(lines):
+            offset = (i - (len(lines) - 1) / 2) * 0.06  # so that intervals do not hide each other
+            curve = sorted(((positions[p.value] + offset, by_arm[p.arm]) for p in points if p.of == line), key=lambda pair: pair[0])
+            gaps = _measure_gaps([s for _, s in curve])
+            style = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
+            axes.errorbar([x for x, _ in curve], [100 * s.accuracy for _, s in curve], yerr=gaps, label=_clean(line), **style)
         names = [str(value).rpartition("/")[2] if words else f"{value:g}" for value in values]
-        axes.set_xticks(range(len(values)), [_label(name) for name in names], rotation=20 if words else 0)
-        axes.set(xlabel=_label(key), ylabel="accuracy, %", ylim=(0, 103))
-        axes.legend(**BESIDE)
+        axes.set_xticks(range(len(values)), [_clean(name) for name in names], rotation=20 if words else 0)
+        axes.set(xlabel=_clean(key), ylabel="accuracy, %", ylim=(0, 103))
+        axes.legend(**LEGEND)
         yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} against {key}, with 95 % intervals.", figure)
 
 
-def _by_group(data: ReportData) -> Iterator[Picture]:
+def _draw_groups(data: ReportData) -> Iterator[Picture]:
     values = sorted({g.value for g in data.groups}, key=lambda v: (len(v), v))
     if len(values) < 2:
         return
-    colours = _colours([s.arm for s in data.summaries])
+    colours = _pick_colours([s.arm for s in data.summaries])
     trained = {g.value for g in data.groups if g.trained}
-    figure, axes = _axes(7, 3.4)
+    figure, axes = _make_axes(7, 3.4)
     arms = list(dict.fromkeys(g.arm for g in data.groups))
     for i, arm in enumerate(arms):
         points = {g.value: g for g in data.groups if g.arm == arm}
@@ -170,20 +170,20 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
         # With many arms, colours repeat: dashes and squares tell the arms apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
-        look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
-        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_gaps(groups), label=_label(arm), **look)
+        style = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
+        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_measure_gaps(groups), label=_clean(arm), **style)
     if (first_new := next((i for i, v in enumerate(values) if v not in trained), None)) is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
-    axes.set_xticks(range(len(values)), [_label(v) for v in values])
-    axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=_label(data.by), ylabel="accuracy, %")
-    axes.legend(**BESIDE)
+    axes.set_xticks(range(len(values)), [_clean(v) for v in values])
+    axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=_clean(data.by), ylabel="accuracy, %")
+    axes.legend(**LEGEND)
     yield Picture(f"by-{data.by}", f"Accuracy by {data.by}, with 95 % intervals.", figure)
 
 
-def _votes(data: ReportData) -> Iterator[Picture]:
+def _draw_votes(data: ReportData) -> Iterator[Picture]:
     for v in (v for v in data.votes if v.split == data.summaries[0].split):
-        figure, axes = _axes(5.2, 3)
+        figure, axes = _make_axes(5.2, 3)
         for rates, mark, colour, label in (
             (v.majority, "o", 1, "majority (maj@k)"),
             (v.weighted, "s", 3, "likelihood-weighted"),
@@ -199,60 +199,60 @@ def _votes(data: ReportData) -> Iterator[Picture]:
                 break
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
-        axes.legend(**BESIDE)
+        axes.legend(**LEGEND)
         yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote on {v.split}, by number of samples.", figure)
 
 
-def _cascades(data: ReportData) -> Iterator[Picture]:
+def _draw_cascades(data: ReportData) -> Iterator[Picture]:
     """Draw accuracy, and how often the teacher is asked, against the share of votes that must agree."""
     for c in (c for c in data.cascades if c.split == data.summaries[0].split):
-        alone = next(s for s in data.summaries if (s.arm, s.split) == (c.teacher, c.split))
-        figure, axes = _axes(5.2, 3)
-        at = [100 * a for a in c.agreement]
-        axes.plot(at, [100 * a for a in c.accuracy], marker="o", ms=3, color=COLOURS[1], label="accuracy")
-        axes.plot(at, [100 * a for a in c.asked], ls=":", color=COLOURS[0], label="teacher asked")
-        axes.axhline(100 * alone.accuracy, color=COLOURS[3], ls="--", lw=1, label=_label(f"{c.teacher} alone"))
+        teacher = next(s for s in data.summaries if (s.arm, s.split) == (c.teacher, c.split))
+        figure, axes = _make_axes(5.2, 3)
+        shares = [100 * a for a in c.agreement]
+        axes.plot(shares, [100 * a for a in c.accuracy], marker="o", ms=3, color=COLOURS[1], label="accuracy")
+        axes.plot(shares, [100 * a for a in c.asked], ls=":", color=COLOURS[0], label="teacher asked")
+        axes.axhline(100 * teacher.accuracy, color=COLOURS[3], ls="--", lw=1, label=_clean(f"{c.teacher} alone"))
         axes.set(xlabel="votes that must agree, %", ylabel="questions, %", xlim=(-2, 102), ylim=(0, 103))
-        axes.legend(**BESIDE)
+        axes.legend(**LEGEND)
         caption = f"{c.arm}, or {c.teacher} if too few votes agree: accuracy on {c.split}, and how often the teacher is asked."
         yield Picture(f"cascade-{file_name(c.arm)}-{file_name(c.teacher)}", caption, figure)
 
 
-def _selection(data: ReportData) -> Iterator[Picture]:
+def _draw_selection(data: ReportData) -> Iterator[Picture]:
     rows = [s for s in data.selected if s.used][::-1]
     if not rows:
         return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
-    figure, axes = _axes(7, 0.9 + 0.4 * len(rows))
-    places, ends = range(len(rows)), [s.kept for s in rows]
-    axes.barh(places, ends, color=COLOURS[2], height=0.6, label="kept")
+    figure, axes = _make_axes(7, 0.9 + 0.4 * len(rows))
+    positions, ends = range(len(rows)), [s.kept for s in rows]
+    axes.barh(positions, ends, color=COLOURS[2], height=0.6, label="kept")
     for reason, colour in zip(reasons, DROPPED * 3, strict=False):
         dropped = [s.dropped.get(reason, 0) for s in rows]
-        axes.barh(places, dropped, left=ends, color=colour, height=0.6, alpha=0.75, label=_label(f"dropped: {reason}"))
+        axes.barh(positions, dropped, left=ends, color=colour, height=0.6, alpha=0.75, label=_clean(f"dropped: {reason}"))
         ends = [end + n for end, n in zip(ends, dropped, strict=True)]
     for y, (s, end) in enumerate(zip(rows, ends, strict=True)):
         axes.text(end * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)
-    axes.set_yticks(range(len(rows)), [_label(s.arm) for s in rows])
+    axes.set_yticks(range(len(rows)), [_clean(s.arm) for s in rows])
     axes.set(xlabel="chains", xlim=(0, 1.28 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
-    axes.legend(**BESIDE)
+    axes.legend(**LEGEND)
     yield Picture("chains", "Chains that each arm's selection kept, and those it dropped, by reason.", figure)
 
 
-def _curves(data: ReportData) -> Iterator[Picture]:
+def _draw_curves(data: ReportData) -> Iterator[Picture]:
     if not data.curves:
         return
-    colours = _colours([s.arm for s in data.summaries] or [curve.arm for curve in data.curves])
+    colours = _pick_colours([s.arm for s in data.summaries] or [curve.arm for curve in data.curves])
     figure = Figure(figsize=(8.4, 3))
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
     lines: dict[str, str] = {}  # of an arm with two students, the second is dotted
     for curve in data.curves:
         arm = curve.arm if curve.arm in colours else curve.arm.rpartition(" (")[0]  # "arm (role)"
         colour = colours.get(arm, COLOURS[-1])
-        label = None if curve.arm in lines else _label(curve.arm)
+        label = None if curve.arm in lines else _clean(curve.arm)
         line = lines.setdefault(curve.arm, "-" if arm not in {name.rpartition(" (")[0] for name in lines} else ":")
-        at, loss = _smooth(curve.losses)
-        left.plot(at, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
+        steps, loss = _smooth(curve.losses)
+        left.plot(steps, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
         dev = [100 * v for _, v in curve.dev]
         right.plot([s for s, _ in curve.dev], dev, color=colour, lw=1.3, ls=line, marker="o", ms=3, label=label)
         if (best := dict(curve.dev).get(curve.best)) is not None:
@@ -261,10 +261,10 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"
     left.set(xlabel="step", yscale=scale, title="training loss")
     if scale == "log":
-        _number(left.yaxis)
-    asked = "dev accuracy, % (ring: kept)" if any(curve.dev for curve in data.curves) else "dev: not scored"
-    right.set(xlabel="step", xlim=left.get_xlim(), ylim=(0, 103), title=asked)
-    right.legend(**BESIDE)
+        _number_axis(left.yaxis)
+    title = "dev accuracy, % (ring: kept)" if any(curve.dev for curve in data.curves) else "dev: not scored"
+    right.set(xlabel="step", xlim=left.get_xlim(), ylim=(0, 103), title=title)
+    right.legend(**LEGEND)
     figure.tight_layout()
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)
 
@@ -272,5 +272,5 @@ def _curves(data: ReportData) -> Iterator[Picture]:
 def _smooth(losses: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
     """Average the curve over some 60 stretches."""
     size = max(1, len(losses) // 60)
-    parts = [losses[i : i + size] for i in range(0, len(losses), size)]
-    return [sum(s for s, _ in p) / len(p) for p in parts], [sum(v for _, v in p) / len(p) for p in parts]
+    chunks = [losses[i : i + size] for i in range(0, len(losses), size)]
+    return [sum(s for s, _ in c) / len(c) for c in chunks], [sum(v for _, v in c) / len(c) for c in chunks]

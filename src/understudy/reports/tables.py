@@ -11,25 +11,25 @@ from understudy.reports.words import file_name, percent, short_p, signed
 def make_tables(report: data.ReportData) -> Iterator[Table]:
     """Yield every table of ``report`` that has rows, in reading order."""
     tables = [
-        *(tabulate_accuracy(report, split) for split in splits_of(report)),
-        *(tabulate_comparisons(report, split) for split in splits_of(report)),
+        *(tabulate_accuracy(report, split) for split in list_splits(report)),
+        *(tabulate_comparisons(report, split) for split in list_splits(report)),
         tabulate_consistency(report.consistency),
         tabulate_comparisons(report, data.ALL_VERSIONS),
-        *(_votes(votes, drawn=votes.split == report.summaries[0].split) for votes in report.votes),
-        *map(_cascade, report.cascades),
-        _attributions(report.attributions),
+        *(_tabulate_votes(votes, drawn=votes.split == report.summaries[0].split) for votes in report.votes),
+        *map(_tabulate_cascade, report.cascades),
+        _tabulate_parts(report.attributions),
         tabulate_faithfulness(report.faithfulness),
-        _first_wrong(report.first_wrong),
+        _tabulate_steps(report.first_wrong),
         tabulate_judged(report.judged),
-        _perplexity(report.perplexity),
-        _worth(report),
-        _chains(report),
-        _training(report.curves),
+        _tabulate_bins(report.perplexity),
+        _tabulate_worth(report),
+        _tabulate_chains(report),
+        _tabulate_training(report.curves),
     ]
     return (table for table in tables if table.rows)
 
 
-def splits_of(report: data.ReportData) -> list[str]:
+def list_splits(report: data.ReportData) -> list[str]:
     return list(dict.fromkeys(s.split for s in report.summaries))
 
 
@@ -43,7 +43,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     if len(values) == 1 and not untrained and {g.n for g in of_split} == {s.n for s in summaries}:
         values = []  # its column would repeat the accuracy
 
-    def of_group(value: str) -> Callable[[data.ArmSummary], str]:
+    def show_group(value: str) -> Callable[[data.ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")
 
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
@@ -54,7 +54,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
         (Column("each seed", needed=any(s.seeds > 1 for s in summaries)), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")),
-        *((head, of_group(value)) for value, head in heads.items()),
+        *((head, show_group(value)) for value, head in heads.items()),
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
         (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
         (Column("abstained", number=True, wide=True, needed=any(s.abstained for s in summaries)), lambda s: f"{s.abstained:,}"),
@@ -67,8 +67,8 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
         (Column("errors", number=True, needed=errors), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")),
         (Column("", needed=any(s.says for s in summaries)), lambda s: Cell("at chance" if s.says else "", "bad")),
     ]
-    first, n, most = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
-    seeds = f" x {most} training seeds" if most > 1 else ""
+    first, n, seed_count = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
+    seeds = f" x {seed_count} training seeds" if seed_count > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
     about = f"n = {n:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
     notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
@@ -84,23 +84,23 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     """Tabulate the paired tests between the arms on one split."""
     cluster = report.cluster or ("" if split == data.ALL_VERSIONS else report.contrast)
-    together = f"questions with the same {cluster} count together"
-    test = f"Student's t, where {together}" if cluster else "exact McNemar test"
+    grouping = f"questions with the same {cluster} count together"
+    test = f"Student's t, where {grouping}" if cluster else "exact McNemar test"
     tests = f"p: {test}. It compares these students only: one training seed cannot show which method is better"
     if any(s.seeds > 1 for s in report.summaries):
         tests = "Intervals and p: Student's t over problems and training seeds, with the variance of seeds pooled over all arms"
-        tests += f"; {together}" if cluster else ""
+        tests += f"; {grouping}" if cluster else ""
         if sum(s.seeds == 1 for s in report.summaries if s.split == split) > 1:
             tests += f"; between two arms that are not trained: {test}"
-    which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
+    subject = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
     columns: list[Content[data.Comparison]] = [(Column("arms"), lambda c: f"{c.arm} − {c.other}"), *_TESTED]
     if any(c.unlike for c in report.comparisons):
         columns.append((Column("differ in", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
-    about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
+    about = f"{subject}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
     return tabulate(f"Compared on {split}", [c for c in report.comparisons if c.split == split], columns, about=about)
 
 
-def _say(c: data.Comparison) -> Cell:
+def _show_verdict(c: data.Comparison) -> Cell:
     return Cell(c.says, "bad" if c.at_chance else "dim" if c.p_holm >= 0.05 else "good" if c.difference > 0 else "bad")
 
 
@@ -109,7 +109,7 @@ _TESTED: Sequence[Content[data.Comparison]] = [
     (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
     (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
     (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
-    (Column("what can be said"), _say),
+    (Column("what can be said"), _show_verdict),
 ]
 """The result of a paired test."""
 
@@ -149,13 +149,13 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
     """Tabulate how often arms answer all versions of a question right."""
     splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
 
-    def on(split: str) -> Callable[[data.Consistency], str]:
+    def show_split(split: str) -> Callable[[data.Consistency], str]:
         return lambda c: percent(c.accuracies[split]) if split in c.accuracies else ""
 
     columns: list[Content[data.Consistency]] = [
         (Column("arm"), lambda c: Cell(c.arm, "name")),
         (Column("n", number=True), lambda c: f"{c.n:,}"),
-        *((Column(f"accuracy on {split}", number=True), on(split)) for split in splits),
+        *((Column(f"accuracy on {split}", number=True), show_split(split)) for split in splits),
         (Column("consistent", number=True), lambda c: percent(c.consistent)),
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
         (Column(""), lambda c: Cell("at chance" if c.says else "", "bad")),
@@ -165,18 +165,18 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
     return tabulate("Contrast sets", rows, columns, about=about)
 
 
-def _votes(votes: data.Votes, *, drawn: bool) -> Table:
+def _tabulate_votes(votes: data.Votes, *, drawn: bool) -> Table:
     rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
     rows = [[name, *map(percent, rate)] for name, rate in rates.items() if rate]
     rows.append(["tokens", *(f"{votes.tokens * k:.0f}" for k in votes.k)])
     columns: list[Content[list[str]]] = [(Column("k"), lambda row: Cell(row[0], "name"))]
-    columns += [(Column(str(k), number=True), itemgetter(at)) for at, k in enumerate(votes.k, 1)]
+    columns += [(Column(str(k), number=True), itemgetter(index)) for index, k in enumerate(votes.k, 1)]
     pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
     about = "Percent; tokens: read and written per answer."
     return tabulate(f"Votes: {votes.arm}, {votes.split}", rows, columns, *pictures, about=about)
 
 
-def _cascade(cascade: data.Cascade) -> Table:
+def _tabulate_cascade(cascade: data.Cascade) -> Table:
     steps = [i for i in range(len(cascade.agreement)) if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
     columns: list[Content[int]] = [
         (Column("votes that agree, at least", number=True), lambda i: percent(cascade.agreement[i])),
@@ -191,7 +191,7 @@ def _cascade(cascade: data.Cascade) -> Table:
     return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", steps, columns, *pictures, about=about)
 
 
-def _attributions(attributions: Sequence[data.Attribution]) -> Table:
+def _tabulate_parts(attributions: Sequence[data.Attribution]) -> Table:
     columns: list[Content[data.Attribution]] = [
         (Column("arm"), lambda a: Cell(a.arm, "name")),
         (Column("gold part"), lambda a: a.part),
@@ -205,7 +205,7 @@ def _attributions(attributions: Sequence[data.Attribution]) -> Table:
     ]
     about = "Answered again with the data set's own working in place of one part. Wrong answers that become right were errors of "
     about += "that part. p after Holm's correction over the rows."
-    return tabulate(f"Errors by part{_on(attributions)}", attributions, columns, about=about)
+    return tabulate(f"Errors by part{_name_split(attributions)}", attributions, columns, about=about)
 
 
 _ALTERED = {
@@ -231,27 +231,27 @@ def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
         "Answered again after the student's own rationale was altered. An answer that stays the same after another problem's "
         "rationale does not follow from the rationale. Percent."
     )
-    return tabulate(f"Faithfulness{_on(rows)}", rows, columns, about=about)
+    return tabulate(f"Faithfulness{_name_split(rows)}", rows, columns, about=about)
 
 
-def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
-    named = {f"{f.arm} on {f.split}" if f.arm else "the teacher's chains": f for f in rows}
+def _tabulate_steps(rows: Sequence[data.FirstWrong]) -> Table:
+    facts = {f"{f.arm} on {f.split}" if f.arm else "the teacher's chains": f for f in rows}
     columns: list[Content[str]] = [
         (Column("answers of"), lambda name: Cell(name, "name")),
-        (Column("wrong", number=True), lambda name: f"{named[name].wrong:,}"),
-        (Column("first calculation that does not hold"), lambda name: _listed({f"step {k}:": n for k, n in named[name].at})),
-        (Column("all hold", number=True), lambda name: f"{named[name].holds:,}"),
-        (Column("none written", number=True), lambda name: f"{named[name].without:,}"),
-        (Column("right, but one does not hold"), lambda name: f"{named[name].unsound:,} of {named[name].worked:,}"),
-        (Column("steps that hold"), lambda name: f"{percent(named[name].hold / named[name].steps)} % of {named[name].steps:,}"),
+        (Column("wrong", number=True), lambda name: f"{facts[name].wrong:,}"),
+        (Column("first calculation that does not hold"), lambda name: _list_counts({f"step {k}:": n for k, n in facts[name].at})),
+        (Column("all hold", number=True), lambda name: f"{facts[name].holds:,}"),
+        (Column("none written", number=True), lambda name: f"{facts[name].without:,}"),
+        (Column("right, but one does not hold"), lambda name: f"{facts[name].unsound:,} of {facts[name].worked:,}"),
+        (Column("steps that hold"), lambda name: f"{percent(facts[name].hold / facts[name].steps)} % of {facts[name].steps:,}"),
     ]
     about = (
         "Wrong answers whose calculations all hold follow another working. Right answers: of those that write down a calculation. "
         "Steps: all with a calculation, in right and wrong answers."
     )
-    silent = [name for name, f in named.items() if f.wrong == f.without and not f.worked]
+    silent = [name for name, f in facts.items() if f.wrong == f.without and not f.worked]
     note = f"Not shown, since they write down no calculation: {', '.join(silent)}." if silent else ""
-    return tabulate("First wrong step", [name for name in named if name not in silent], columns, about=about, note=note)
+    return tabulate("First wrong step", [name for name in facts if name not in silent], columns, about=about, note=note)
 
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
@@ -266,7 +266,7 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
         (Column("p", number=True), lambda j: f"{j.p:.4f}"),
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
         (Column("alpha", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
-        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _steady(j)),
+        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _show_steady(j)),
     ]
     about = (
         "People chose between two answers without the arms' names, with sides drawn at random. With several raters, the majority "
@@ -279,11 +279,11 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
     return tabulate("Answers side by side", rows, columns, about=about, note=note)
 
 
-def _steady(judged: data.Judged) -> str:
+def _show_steady(judged: data.Judged) -> str:
     return "" if judged.steady is None else f"; {percent(judged.steady)} alike"
 
 
-def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
+def _tabulate_bins(rows: Sequence[data.Perplexity]) -> Table:
     columns: list[Content[data.Perplexity]] = [
         (Column("replies of"), lambda p: Cell(p.who or "teacher", "name")),
         (Column("to"), lambda p: p.split),
@@ -298,7 +298,7 @@ def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
     return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=about)
 
 
-def _worth(report: data.ReportData) -> Table:
+def _tabulate_worth(report: data.ReportData) -> Table:
     facts = report.teacher.worth.describe()
     columns: list[Content[str]] = [
         (Column("measure"), lambda name: Cell(name, "name")),
@@ -309,11 +309,11 @@ def _worth(report: data.ReportData) -> Table:
     return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
 
 
-def _chains(report: data.ReportData) -> Table:
+def _tabulate_chains(report: data.ReportData) -> Table:
     columns: list[Content[data.ArmSelection]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("chains kept", number=True), lambda s: f"{s.kept:,} of {s.chains:,}" if s.used else Cell("uses none", "dim")),
-        (Column("dropped"), lambda s: _listed(s.dropped) if s.used else ""),
+        (Column("dropped"), lambda s: _list_counts(s.dropped) if s.used else ""),
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
@@ -322,14 +322,14 @@ def _chains(report: data.ReportData) -> Table:
 
 def describe_teacher(report: data.ReportData) -> str:
     """Say in sentences what the teacher wrote, and what each check found."""
-    who = f" by {', '.join(report.teacher.teachers)}" if report.teacher.teachers else ""
-    wrote = f"{report.teacher.chains:,} chains for {report.teacher.problems:,} problems{who}"
-    checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in report.teacher.outcomes.items())
+    authors = f" by {', '.join(report.teacher.teachers)}" if report.teacher.teachers else ""
+    wrote = f"{report.teacher.chains:,} chains for {report.teacher.problems:,} problems{authors}"
+    checked = " ".join(f"The check {check} found: {_list_counts(counts)}." for check, counts in report.teacher.outcomes.items())
     people = f" For {report.teacher.relabelled:,} chains, people's verdicts count instead." if report.teacher.relabelled else ""
     return f"The teacher ({report.teacher.engine}) wrote {wrote}. {checked}{people}"
 
 
-def _training(curves: Sequence[data.Curve]) -> Table:
+def _tabulate_training(curves: Sequence[data.Curve]) -> Table:
     columns: list[Content[data.Curve]] = [
         (Column("student"), lambda c: Cell(c.arm, "name")),
         (Column("seed", number=True), lambda c: str(c.seed)),
@@ -350,10 +350,10 @@ def _training(curves: Sequence[data.Curve]) -> Table:
     return tabulate("Training", curves, columns, "curves", note=note)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _list_counts(counts: Mapping[str, int]) -> str:
     """List counts: ``wrong 3, duplicate 1``."""
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
-def _on(rows: Sequence[data.Attribution | data.Faithfulness]) -> str:
+def _name_split(rows: Sequence[data.Attribution | data.Faithfulness]) -> str:
     return f" on {rows[0].split}" if rows else ""

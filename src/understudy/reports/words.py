@@ -15,8 +15,8 @@ def signed(difference: float) -> str:
 
 def say_detectable(difference: float) -> str:
     """Say what difference of accuracies a test would have found."""
-    only = f"only a difference of {100 * difference:.1f}" if difference < 1 else "not even a difference of 100"
-    return f"{only} points would have shown"
+    limit = f"only a difference of {100 * difference:.1f}" if difference < 1 else "not even a difference of 100"
+    return f"{limit} points would have shown"
 
 
 def join_names(names: Sequence[str], last: str = ", ") -> str:

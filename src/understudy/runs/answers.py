@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from understudy.core.errors import UserError
 from understudy.core.values import Solution
 from understudy.corpus.store import write_whole
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.pipeline.stage import ERRORS
 from understudy.runs.run import ArmOutcomes, Run, score
 
@@ -28,19 +28,19 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     (``by``, ``cluster``, ``contrast``) are columns of their own, ``problem.FIELD``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
-    for changed, stage, one in _answered(run):
-        problems, students = run.problems_of(one.split), run.students(one.arm).get(one.seed, {})
-        replies = ((solution, "") for solution in one.replies)
-        asks = [ask for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")) if ask["problem"] in problems]
-        failed = ((Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]) for ask in asks)
+    for changed, stage, answers in _iter_answers(run):
+        problems, students = run.problems_of(answers.split), run.students(answers.arm).get(answers.seed, {})
+        replies = ((solution, "") for solution in answers.replies)
+        rows = [row for row in json.loads((stage / ERRORS).read_text(encoding="utf-8")) if row["problem"] in problems]
+        failed = ((Solution(row["problem"], row["path"], "", None, "none", "error"), row["error"]) for row in rows)
         for solution, error in chain(replies, failed):
             problem = problems[solution.problem]
             yield {
-                "arm": one.arm,
-                "decoding": run.arms[one.arm].decode.label,
+                "arm": answers.arm,
+                "decoding": run.arms[answers.arm].decode.label,
                 "students": " ".join(stage.name for stage in students.values()),
-                "split": one.split,
-                "seed": one.seed,
+                "split": answers.split,
+                "seed": answers.seed,
                 "changed": changed,
                 "problem": problem.id,
                 "kind": problem.kind,
@@ -48,10 +48,10 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "context": problem.context,
                 "choices": " | ".join(problem.choices),
                 "gold": " | ".join(problem.golds),
-                "outcome": one.outcomes[problem.id].value if problem.id in one.outcomes else "error",
+                "outcome": answers.outcomes[problem.id].value if problem.id in answers.outcomes else "error",
                 "path": solution.path,
                 "answer": solution.answer,
-                "verdict": "error" if error else outcome_of(problem, solution, run.check).value,
+                "verdict": "error" if error else judge_solution(problem, solution, run.check).value,
                 "text": solution.text,
                 "error": error,
                 "finish": solution.finish,
@@ -63,16 +63,16 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
             }
 
 
-def _answered(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
+def _iter_answers(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
     """Yield what was changed, the stage, and the answers there."""
     for split, arm in product(run.study.evaluation.splits, run.arms):
         stages = run.answers(arm, split)
-        yield from (("", stages[one.seed], one) for one in score(run, arm, split))
+        yield from (("", stages[answers.seed], answers) for answers in score(run, arm, split))
     split = run.study.evaluation.splits[0]
     kinds: tuple[Literal["gold", "probe"], ...] = ("gold", "probe")
-    for arm, what in product(run.arms, kinds):
-        for how, stages in run.reanswered(arm, what).items():
-            yield from ((f"{what} {how}", stages[one.seed], one) for one in score(run, arm, split, stages))
+    for arm, kind in product(run.arms, kinds):
+        for change, stages in run.reanswered(arm, kind).items():
+            yield from ((f"{kind} {change}", stages[answers.seed], answers) for answers in score(run, arm, split, stages))
 
 
 def write_answers(run: Run, path: Path) -> int:

@@ -18,7 +18,7 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
-from understudy.studies.study import parts_of
+from understudy.studies.study import map_parts
 
 if TYPE_CHECKING:
     from understudy.engines.local.engine import TransformersEngine
@@ -57,11 +57,11 @@ def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, see
     method = card.make_method()
     if getattr(method, "in_context", 0):
         raise StudyError(f"{student}: its prompts show training chains (in_context), which are not stored with it; give another")
-    own = [directory / name for name in card.students] or [directory]
-    cast = _cast(card, {path: read_card(path) for path in [*own, *map(Path, partners)]}, method)
-    how: dict[str, Any] = {"dtype": card.precision, "device": settle_device("auto"), "seed": card.seed if seed is None else seed}
-    engines = {role: TransformersEngine(path, **how) for role, path in cast.items()}
-    return Bundle(card, method, {part: engines[role] for part, role in parts_of(method).items()})
+    directories = [directory / name for name in card.students] or [directory]
+    cast = _cast_roles(card, {path: read_card(path) for path in [*directories, *map(Path, partners)]}, method)
+    shared: dict[str, Any] = {"dtype": card.precision, "device": settle_device("auto"), "seed": card.seed if seed is None else seed}
+    engines = {role: TransformersEngine(path, **shared) for role, path in cast.items()}
+    return Bundle(card, method, {part: engines[role] for part, role in map_parts(method).items()})
 
 
 def ask_student(
@@ -94,11 +94,11 @@ def ask_student(
     answers = answer([problem], bundle.method, bundle.engines, votes=decode.votes, decoding=decode.decoding, seed=seed)
     if answers.errors:
         raise EngineError(answers.errors[0].error)
-    counted = vote(answers.solutions, weighted=decode.weighted)
-    return VotedAnswer(counted.answer, counted.share, answers.solutions)
+    voted = vote(answers.solutions, weighted=decode.weighted)
+    return VotedAnswer(voted.answer, voted.share, answers.solutions)
 
 
-def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:
+def _cast_roles(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:
     """Map each role to the student that plays it. Raises StudyError if one is missing, given twice, or of another method."""
     directories: dict[str, Path] = {}
     for path, card in cards.items():
@@ -108,6 +108,6 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
             raise StudyError(f"{path}: plays {card.role!r}, as {directories[card.role]} does; give one student for each role")
         directories[card.role] = path
     if missing := [role for role in method.roles if role not in directories]:
-        turns = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
-        raise StudyError(f"{turns}; also give the student of {', '.join(missing)} (--with)")
+        reason = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
+        raise StudyError(f"{reason}; also give the student of {', '.join(missing)} (--with)")
     return directories

@@ -16,28 +16,28 @@ from understudy.checks.arithmetic import find_calculations
 from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Solution, grouped
-from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import Array, accuracy_interval, correctness, holm, paired, seed_noise
+from understudy.evaluation.metrics import judge_solution
+from understudy.evaluation.statistics import Array, accuracy_interval, compare, correctness, holm, pool_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, score
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, find_clusters, list_common, score
 from understudy.runs.summaries import group_by_students
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Yield the test of every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
-    again = list(_answered_again(run, scored, split, "gold"))
-    pairs = len(again)
-    tests = [paired(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in again]
+    rerun = list(_iter_repeated(run, scored, split, "gold"))
+    pairs = len(rerun)
+    tests = [compare(after, before, clusters=find_clusters(run, split, names), pairs=pairs) for *_, names, before, after in rerun]
     corrected = holm([test.p for test in tests])
-    for (arm, part, own, _, _, before_SN, after_SN), test, p in zip(again, tests, corrected, strict=True):
+    for (arm, part, original, _, _, before_SN, after_SN), test, p in zip(rerun, tests, corrected, strict=True):
         wrong = before_SN == 0
         yield Attribution(
             **vars(replace(test, p=p)),
             arm=arm,
             part=part,
             split=split,
-            seeds=len(own),
+            seeds=len(original),
             n=before_SN.size,
             accuracy=float(before_SN.mean()),
             with_gold=float(after_SN.mean()),
@@ -50,51 +50,51 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
     """Measure how often the answers of every probed arm stay the same after each alteration of its rationales."""
     split, probed = run.study.evaluation.splits[0], []
     same: dict[str, dict[str, Array]] = defaultdict(dict)
-    for arm, how, own, again, names, before_SN, after_SN in _answered_again(run, scored, split, "probe"):
-        seeds = [(before.solutions, after.solutions) for before, after in zip(own, again, strict=True)]
-        same[how][arm] = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
-        probed.append((arm, how, names, float(before_SN.mean()), float(after_SN.mean())))
-    noise = {how: seed_noise(list(of.values()), group_by_students([(run, arm) for arm in of])) for how, of in same.items()}
-    for arm, how, names, before, after in probed:
-        same_SN, clusters = same[how][arm], find_clusters(run, split, names)
-        low, high = accuracy_interval(same_SN, noise[how], clusters)
-        yield Faithfulness(arm, how, split, same_SN.size, float(same_SN.mean()), low, high, before, after)
+    for arm, kind, original, repeated, names, before_SN, after_SN in _iter_repeated(run, scored, split, "probe"):
+        seeds = [(before.solutions, after.solutions) for before, after in zip(original, repeated, strict=True)]
+        same[kind][arm] = np.array([[_is_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
+        probed.append((arm, kind, names, float(before_SN.mean()), float(after_SN.mean())))
+    noise = {kind: pool_noise(list(arms.values()), group_by_students([(run, arm) for arm in arms])) for kind, arms in same.items()}
+    for arm, kind, names, before, after in probed:
+        same_SN, clusters = same[kind][arm], find_clusters(run, split, names)
+        low, high = accuracy_interval(same_SN, noise[kind], clusters)
+        yield Faithfulness(arm, kind, split, same_SN.size, float(same_SN.mean()), low, high, before, after)
 
 
-_Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[ArmOutcomes], Sequence[str], Array, Array]
+_Repeated = tuple[str, str, Sequence[ArmOutcomes], Sequence[ArmOutcomes], Sequence[str], Array, Array]
 
 
-def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["gold", "probe"]) -> Iterator[_Again]:
+def _iter_repeated(run: Run, scored: ScoredAnswers, split: str, kind: Literal["gold", "probe"]) -> Iterator[_Repeated]:
     """Yield an arm, what was changed (`Run.reanswered`), its answers before and after the change, seed by seed, the problems that
     have both, and which of these are right before and after."""
     for arm in run.arms:
-        own = sorted(scored[arm, split], key=lambda one: one.seed)
-        for changed, stages in run.reanswered(arm, what).items():
-            again = sorted(score(run, arm, split, stages), key=lambda one: one.seed)
-            if names := common_problems([*own, *again]):
-                before_SN, after_SN = (correctness([one.outcomes for one in seeds], names) for seeds in (own, again))
-                yield arm, changed, own, again, names, before_SN, after_SN
+        before = sorted(scored[arm, split], key=lambda answers: answers.seed)
+        for changed, stages in run.reanswered(arm, kind).items():
+            after = sorted(score(run, arm, split, stages), key=lambda answers: answers.seed)
+            if names := list_common([*before, *after]):
+                before_SN, after_SN = (correctness([answers.outcomes for answers in seeds], names) for seeds in (before, after))
+                yield arm, changed, before, after, names, before_SN, after_SN
 
 
-def _same(before: Solution, after: Solution) -> bool:
+def _is_same(before: Solution, after: Solution) -> bool:
     """Whether both state the same answer; two replies without an answer have none in common."""
     return None not in (before.answer, after.answer) and answer_key(before.answer or "") == answer_key(after.answer or "")
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """Find where calculations first go wrong: in the teacher's chains, and in the answers of every arm to the first split."""
-    asked = {problem.id: problem for problem in run.problems}
-    chains = ((v.outcome, check_steps(asked[c.problem], c)) for c, v in run.judged_chains() if v.outcome in _JUDGED)
-    yield from _count_places("", "train", Counter(chains))
+    problems = {problem.id: problem for problem in run.problems}
+    chains = ((v.outcome, check_steps(problems[c.problem], c)) for c, v in run.judged_chains() if v.outcome in _JUDGED)
+    yield from _count_wrong_steps("", "train", Counter(chains))
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
         answers = (
-            (outcome, check_steps(asked[name], find_with(outcome, asked[name], one.solutions[name], run.check)))
-            for one in scored[arm, split]
-            for name, outcome in one.outcomes.items()
+            (outcome, check_steps(problems[name], find_solution(outcome, problems[name], scored_arm.solutions[name], run.check)))
+            for scored_arm in scored[arm, split]
+            for name, outcome in scored_arm.outcomes.items()
             if outcome in _JUDGED
         )
-        yield from _count_places(arm, split, Counter(answers))
+        yield from _count_wrong_steps(arm, split, Counter(answers))
 
 
 _JUDGED = (Outcome.WRONG, Outcome.CORRECT)
@@ -109,26 +109,26 @@ class CheckedSteps(NamedTuple):
     hold: int
 
 
-def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, CheckedSteps], int]) -> Iterator[FirstWrong]:
-    """Count where calculations go wrong. ``found``: (outcome, its checked steps) -> how often."""
-    wrong, right = Counter[int | None](), Counter[int | None]()
-    for (outcome, checked), n in found.items():
-        (wrong if outcome is Outcome.WRONG else right)[checked.first_wrong] += n
-    if found:
-        at = tuple(sorted((place, n) for place, n in wrong.items() if place))
-        unsound, worked = sum(n for place, n in right.items() if place), right.total() - right[None]
-        steps, hold = (sum(getattr(checked, which) * n for (_, checked), n in found.items()) for which in ("steps", "hold"))
-        yield FirstWrong(arm, split, wrong.total(), at, wrong[0], wrong[None], worked, unsound, steps, hold)
+def _count_wrong_steps(arm: str, split: str, counts: Mapping[tuple[Outcome, CheckedSteps], int]) -> Iterator[FirstWrong]:
+    """Count where calculations go wrong. ``counts``: (outcome, its checked steps) -> how often."""
+    wrong, correct = Counter[int | None](), Counter[int | None]()
+    for (outcome, checked), n in counts.items():
+        (wrong if outcome is Outcome.WRONG else correct)[checked.first_wrong] += n
+    if counts:
+        first_steps = tuple(sorted((step, n) for step, n in wrong.items() if step))
+        unsound, worked = sum(n for step, n in correct.items() if step), correct.total() - correct[None]
+        steps, hold = (sum(getattr(checked, name) * n for (_, checked), n in counts.items()) for name in ("steps", "hold"))
+        yield FirstWrong(arm, split, wrong.total(), first_steps, wrong[0], wrong[None], worked, unsound, steps, hold)
 
 
-def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
+def find_solution(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
     """Return the first of an answer's ``solutions`` whose own outcome is the answer's ``outcome``."""
-    return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is outcome)
+    return next(s.as_chain() for s in solutions if judge_solution(problem, s, check) is outcome)
 
 
 def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:
     """Check the calculations in the steps of ``chain``."""
-    by_step = grouped((one.number, one.holds) for one in find_calculations(problem, chain))
-    holds = {number: all(of_step) for number, of_step in by_step.items()}
+    by_step = grouped((calculation.number, calculation.holds) for calculation in find_calculations(problem, chain))
+    holds = {number: all(results) for number, results in by_step.items()}
     first = next((number for number, all_hold in holds.items() if not all_hold), 0) if holds else None
     return CheckedSteps(first, len(holds), sum(holds.values()))

@@ -20,10 +20,10 @@ def bundle_students(directory: Path) -> None:
     run = Run(directory)
     bundles = directory / "students"
     bundles.mkdir(exist_ok=True)
-    for old in bundles.iterdir():
-        _remove(old)
-    own = run.study.corpus
-    terms, licence = inherit_terms([run.chains_file], own.terms, own.licence)
+    for path in bundles.iterdir():
+        _remove_bundle(path)
+    corpus = run.study.corpus
+    terms, licence = inherit_terms([run.chains_file], corpus.terms, corpus.licence)
     for name, arm in run.arms.items():
         by_seed = run.students(name)
         for seed, stages in by_seed.items():
@@ -37,25 +37,25 @@ def bundle_students(directory: Path) -> None:
             for link, target in links.items():
                 if not (bundle / link).exists():  # else the user has put a file of their own there
                     (bundle / link).symlink_to(os.path.relpath(target, bundle))
-            write_card(bundle, replace(_join(students), decode=arm.decode, terms=terms, licence=licence))
+            write_card(bundle, replace(_join_cards(students), decode=arm.decode, terms=terms, licence=licence))
 
 
-def _join(students: Mapping[str, Path]) -> Card:
+def _join_cards(students: Mapping[str, Path]) -> Card:
     """Make the card of one student, or of the students of several roles."""
-    first, *others = [read_card(student) for student in students.values()]
-    if not others:
+    first, *rest = [read_card(student) for student in students.values()]
+    if not rest:
         return first
-    lineage = {name: folder for card in (first, *others) for name, folder in card.lineage.items()}
+    lineage = {name: folder for card in (first, *rest) for name, folder in card.lineage.items()}
     return replace(first, role="", weights="", lineage=lineage, students=tuple(students))
 
 
-def _remove(old: Path) -> None:
+def _remove_bundle(path: Path) -> None:
     """Remove a bundle, or the link that an earlier Understudy made. Anything else there is the user's and stays."""
-    if old.is_symlink():
-        old.unlink()
-    elif (old / CARD).is_file():
-        for file in old.iterdir():
+    if path.is_symlink():
+        path.unlink()
+    elif (path / CARD).is_file():
+        for file in path.iterdir():
             if file.is_symlink() or file.name == CARD:
                 file.unlink()
-        if not any(old.iterdir()):
-            old.rmdir()
+        if not any(path.iterdir()):
+            path.rmdir()

@@ -15,10 +15,10 @@ STEPS = 20
 
 def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
     """Yield a cascade for each voting arm with each arm that only the teacher answers, on each split."""
-    asked = [arm.name for arm in run.study.arms if arm.model == "teacher" and not arm.roles]
+    teachers = [arm.name for arm in run.study.arms if arm.model == "teacher" and not arm.roles]
     for (arm, split), seeds in scored.items():
-        if run.arms[arm].decode.votes > 1 and arm not in asked:
-            for teacher in asked:
+        if run.arms[arm].decode.votes > 1 and arm not in teachers:
+            for teacher in teachers:
                 yield from _trace(run, seeds, scored[teacher, split])
 
 
@@ -41,7 +41,7 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
         n=len(answers),
         agreement=tuple(thresholds),
         asked=tuple(fmean(share < t for share, *_ in answers) for t in thresholds),
-        accuracy=tuple(fmean(theirs if share < t else own for share, own, theirs, *_ in answers) for t in thresholds),
+        accuracy=tuple(fmean(teacher_right if share < t else own for share, own, teacher_right, *_ in answers) for t in thresholds),
         tokens=tuple(fmean(tokens if share < t else 0 for share, *_, tokens in answers) for t in thresholds),
         own=fmean(own for *_, own, _ in answers),
     )

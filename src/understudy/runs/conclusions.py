@@ -25,19 +25,19 @@ def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[
 
 def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], single: Set[str]) -> str:
     n = ranked[0].n // ranked[0].seeds
-    shown = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
-    sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in shown]
+    significant = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
+    sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in significant]
     # One seed shows that answers differ, not that methods do.
     beaten = grouped(((a, "answered more questions correctly than" if {a, b} <= single else "is better than"), b) for a, b in sides)
-    winners = [(arm, than, others) for s in ranked for (arm, than), others in beaten.items() if arm == s.arm]
+    winners = [(arm, verb, losers) for s in ranked for (arm, verb), losers in beaten.items() if arm == s.arm]
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
-    about = f" over {seeds} training seeds" if seeds > 1 else " with one seed"
-    listed = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, than, others in winners[:LISTED])
-    more = sum(len(others) for *_, others in winners[LISTED:])
-    further = f"; also shown: {counted(more, 'other difference')}" if more else ""
-    return f"The data support, on {n:,} questions{about}: {listed}{further}."
+    seeds_text = f" over {seeds} training seeds" if seeds > 1 else " with one seed"
+    listed = "; ".join(f"{join_names([arm])} {verb} {join_names(losers, ' and ')}" for arm, verb, losers in winners[:LISTED])
+    remaining = sum(len(losers) for *_, losers in winners[LISTED:])
+    further = f"; also shown: {counted(remaining, 'other difference')}" if remaining else ""
+    return f"The data support, on {n:,} questions{seeds_text}: {listed}{further}."
 
 
 def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
@@ -45,13 +45,13 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
     first = next((s.arm for s in ranked if any(s.arm in (pair.arm, pair.other) for pair in unclear)), "")
     if not first:
         return "They do not show that the same holds for other kinds of questions, for other students or for another teacher."
-    of_first = [pair for pair in unclear if first in (pair.arm, pair.other)]
-    others = [pair.other if pair.arm == first else pair.arm for pair in of_first]
-    shown = say_detectable(max(pair.detectable for pair in of_first))
-    alike = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({shown})"
-    cost = {s.arm: s.tokens_per_answer for s in ranked}
-    cheapest = min([first, *others], key=lambda name: cost[name])
-    if cost[cheapest] >= cost[first]:
-        return f"{alike}."
-    least = f"{cost[cheapest]:,.0f} ({join_names([first])}: {cost[first]:,.0f})"
-    return f"{alike}; of these, {join_names([cheapest])} writes the fewest tokens per answer, {least}."
+    its_pairs = [pair for pair in unclear if first in (pair.arm, pair.other)]
+    other_arms = [pair.other if pair.arm == first else pair.arm for pair in its_pairs]
+    detectable = say_detectable(max(pair.detectable for pair in its_pairs))
+    sentence = f"They do not tell {join_names([first])} from {join_names(other_arms, ' and ')} ({detectable})"
+    costs = {s.arm: s.tokens_per_answer for s in ranked}
+    cheapest = min([first, *other_arms], key=lambda name: costs[name])
+    if costs[cheapest] >= costs[first]:
+        return f"{sentence}."
+    fewest = f"{costs[cheapest]:,.0f} ({join_names([first])}: {costs[first]:,.0f})"
+    return f"{sentence}; of these, {join_names([cheapest])} writes the fewest tokens per answer, {fewest}."

@@ -54,8 +54,8 @@ def import_corpus(
     """
     bad: list[str] | None = [] if skip_bad else None
     try:
-        known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
-        corpus, report = import_chains(chains, problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad)
+        questions = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
+        corpus, report = import_chains(chains, problems=questions, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad)
     except RowError as error:
         raise DataError(f"{error} (--skip-bad leaves out rows that cannot be read)") from None
     for message in bad or ():
@@ -63,10 +63,10 @@ def import_corpus(
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
     outcomes, meter = Counter[str](), CorpusMeter()
-    for name, of_problem in groupby(corpus, lambda chain: chain.problem):
-        judged = [(chain, judge(known[name], chain, same_answer).outcome) for chain in of_problem]
+    for name, group in groupby(corpus, lambda chain: chain.problem):
+        judged = [(chain, judge(questions[name], chain, same_answer).outcome) for chain in group]
         outcomes.update(outcome.value for _, outcome in judged)
-        meter.add(known[name], judged)
+        meter.add(questions[name], judged)
     card = card_of(corpus, CorpusCard(terms, licence, sources=sources, outcomes=dict(outcomes.most_common())))
     write_rows(to, Chain, corpus, card=asdict(card))
     return report.to_json() | meter.read().describe()
@@ -101,23 +101,23 @@ def export_corpus(
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
     if source.is_dir():
-        chains, known, base, examples = _of_run(Run(source), arm, what)
+        chains, questions, base, examples = _read_run(Run(source), arm, what)
     else:
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
-        chains, known, base, examples = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
+        chains, questions, base, examples = _read_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
     card = card_of(chains, base)
     if not no_terms:
         require_terms(source, card)
     if what == "examples":
         written = export_examples(examples, format=format, to=to, card=card, bare=bare)
     else:
-        written = export_chains(chains, known, format=format, to=to, card=card, bare=bare)
-    where = str(to if format == UNDERSTUDY else card_path(to))
-    return written | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
+        written = export_chains(chains, questions, format=format, to=to, card=card, bare=bare)
+    card_file = str(to if format == UNDERSTUDY else card_path(to))
+    return written | {"format": format, "terms": card.terms, "licence": card.licence, "card": card_file}
 
 
-def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
+def _read_run(run: Run, arm: str | None, what: str) -> _Exported:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm: {', '.join(map(repr, run.arms))}")
     problems, chains = {p.id: p for p in run.problems}, list(read_rows(run.chains_file, Chain))
@@ -128,32 +128,32 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
         outcomes = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
     except DataError:  # the run stopped after its chains
         outcomes = {}
-    own, base = run.study.corpus, read_corpus_card(run.chains_file) or CorpusCard()
-    base = replace(base, outcomes=_count(chains, outcomes), terms=own.terms or base.terms, licence=own.licence or base.licence)
-    return chains, problems, base, _examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
+    card, base = run.study.corpus, read_corpus_card(run.chains_file) or CorpusCard()
+    base = replace(base, outcomes=_tally(chains, outcomes), terms=card.terms or base.terms, licence=card.licence or base.licence)
+    return chains, problems, base, _collect_examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
 
 
-def _examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
+def _collect_examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students; export its chains instead")
-    learn = filter_learned(run.problems, run.selection(arm))
-    pool = StudyPool(learn=learn, chains=chains, outcomes=outcomes, seed=run.study.seed)
-    return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=run.study.seed)]
+    problems = filter_learned(run.problems, run.selection(arm))
+    pool = StudyPool(learn=problems, chains=chains, outcomes=outcomes, seed=run.study.seed)
+    return [example for role in method.roles for example in make_examples(method, role, pool, {}, seed=run.study.seed)]
 
 
-def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _Exported:
+def _read_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _Exported:
     if not read_header(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; make a corpus of chains with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
         raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
     chains = list(read_rows(source, Chain))
-    known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
+    questions = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
-    judged = {c.id: judge(known[c.problem], c, same_answer).outcome for c in chains if c.problem in known}
-    outcomes = _count(chains, judged) if known else base.outcomes
-    return chains, known, replace(base, sources=sources, outcomes=outcomes), ()
+    judged = {c.id: judge(questions[c.problem], c, same_answer).outcome for c in chains if c.problem in questions}
+    outcomes = _tally(chains, judged) if questions else base.outcomes
+    return chains, questions, replace(base, sources=sources, outcomes=outcomes), ()
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:
@@ -163,6 +163,6 @@ def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, b
     return {p.id: p for p in problems}
 
 
-def _count(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+def _tally(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> dict[str, int]:
     """Count how many of ``chains`` are correct, wrong, ..."""
     return dict(Counter(outcomes[chain.id].value for chain in chains if chain.id in outcomes).most_common())

@@ -35,8 +35,8 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     card = read_card(student)
     method = card.make_method()
     if card.students or len(method.roles) > 1 or card.decode.calculator:
-        what = "has a calculator" if card.decode.calculator else f"answers in turns with others ({', '.join(method.roles)})"
-        raise UserError(f"{student}: {what}, which a model file cannot express; serve it instead: understudy serve {student}")
+        reason = "has a calculator" if card.decode.calculator else f"answers in turns with others ({', '.join(method.roles)})"
+        raise UserError(f"{student}: {reason}, which a model file cannot express; serve it instead: understudy serve {student}")
     if to.exists():
         raise UserError(f"--to {to}: already exists; give a new directory")
     if not no_terms:
@@ -48,29 +48,29 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
     end = assistant_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
     stops = [json.dumps(stop, ensure_ascii=False) for stop in call.stop]
-    said: dict[str, Any] = {"name": student.name, "card": card, "call": call, "how": card.decode.decoding, "stops": stops}
-    said |= {"format": format, "prompt": prompt.replace(_QUESTION, "your question"), "model": MODEL}
+    values: dict[str, Any] = {"name": student.name, "card": card, "call": call, "how": card.decode.decoding, "stops": stops}
+    values |= {"format": format, "prompt": prompt.replace(_QUESTION, "your question"), "model": MODEL}
     to.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
-        written = Path(folder) / to.name
-        written.mkdir()
+        directory = Path(folder) / to.name
+        directory.mkdir()
         if format == "gguf":
-            write_gguf(student, written / MODEL, end=end)
+            write_gguf(student, directory / MODEL, end=end)
             # https://docs.ollama.com/modelfile: lets Ollama ask it as its evaluation did.
-            said["template"] = prompt.replace("{{", '{{ "{{" }}').replace(_QUESTION, "{{ .Prompt }}")
-            said["context"] = read_context(read_config(student))
-            write_text(written / MODELFILE, open_template("modelfile.txt").render(said))
+            values["template"] = prompt.replace("{{", '{{ "{{" }}').replace(_QUESTION, "{{ .Prompt }}")
+            values["context"] = read_context(read_config(student))
+            write_text(directory / MODELFILE, open_template("modelfile.txt").render(values))
         else:
-            ends = write_ctranslate2(student, written)
+            ends = write_ctranslate2(student, directory)
             # The program in the card needs this to make the same tokens as the evaluation.
             raw, seq2seq = isinstance(call.prompt, str), load_config(student).is_encoder_decoder
-            begins = raw and not seq2seq and encode_source(tokenizer, "", seq2seq=False) == [tokenizer.bos_token_id]
-            said |= {"raw": raw, "seq2seq": seq2seq, "first": repr(tokenizer.bos_token) if begins else "", "ends": ends}
-            said["expression"] = " + question + ".join(map(repr, prompt.split(_QUESTION)))
-        write_text(written / README, open_template("student.txt").render(said))
+            has_start = raw and not seq2seq and encode_source(tokenizer, "", seq2seq=False) == [tokenizer.bos_token_id]
+            values |= {"raw": raw, "seq2seq": seq2seq, "first": repr(tokenizer.bos_token) if has_start else "", "ends": ends}
+            values["expression"] = " + question + ".join(map(repr, prompt.split(_QUESTION)))
+        write_text(directory / README, open_template("student.txt").render(values))
         if format == "gguf" and (student / LEARNED).is_file():  # a study may start from the file, and asks what it learned from
-            shutil.copy(student / LEARNED, written)
-        written.rename(to)
+            shutil.copy(student / LEARNED, directory)
+        directory.rename(to)
     model = to / (MODEL if format == "gguf" else "model")
     size = sum(path.stat().st_size for path in (model, *model.rglob("*")) if path.is_file())
     modelfile = {"Modelfile": to / MODELFILE} if format == "gguf" else {}

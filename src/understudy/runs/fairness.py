@@ -41,17 +41,17 @@ class Conditions(NamedTuple):
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     """Find the conditions of one arm on one split, over the seeds that were ``scored``."""
-    arm, counted = scored[0].arm, {one.seed for one in scored}
-    stages = [stage for seed, _, stage in run.each_student(arm) if seed in counted]
+    arm, scored_seeds = scored[0].arm, {answers.seed for answers in scored}
+    stages = [stage for seed, _, stage in run.iter_students(arm) if seed in scored_seeds]
     students = [read_summary(stage, StudentSummary) for stage in stages]
-    seeds = max(1, len(counted & run.students(arm).keys()))
+    seeds = max(1, len(scored_seeds & run.students(arm).keys()))
     return Conditions(
         training_steps=sum(student.steps for student in students) / seeds,
         training_problems=max((student.problems for student in students), default=0),
         learned_tokens=sum(read_seen(stage).tokens for stage in stages) / seeds,
         parameters=sum(student.parameters for student in students) / seeds,
         decoding=run.arms[arm].decode.label,
-        cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
+        cut_off=fmean([reply.finish == "length" for answers in scored for reply in answers.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
             **read_limits(run, arm, scored[0].split),
@@ -63,8 +63,8 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
 
 def read_limits(run: Run, arm: str, split: str) -> dict[str, str]:
     """Read the limits of the replies that answer ``split``, by option: {"socratic.max_tokens": "96"}."""
-    asked = read_manifest(next(iter(run.answers(arm, split).values()))).inputs
-    return {f"{asked['name']}.{option}": str(value) for option, value in asked["method"].items() if option.endswith(_LIMITS)}
+    inputs = read_manifest(next(iter(run.answers(arm, split).values()))).inputs
+    return {f"{inputs['name']}.{option}": str(value) for option, value in inputs["method"].items() if option.endswith(_LIMITS)}
 
 
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _read_settings(students: Iterable[Path]) -> dict[str, str]:
     pairs = [(f"{table}.{name}", str(value)) for table, options in tables for name, value in options.items()]
     pairs += [("the start's files", digest(of["files"]) if of["files"] else "none") for of in inputs]
     values = grouped(pair for pair in pairs if pair[0] not in _NO_CONDITION)
-    return {name: " and ".join(sorted(set(of_name))) for name, of_name in values.items()}
+    return {name: " and ".join(sorted(set(texts))) for name, texts in values.items()}
 
 
 _LIMITS = ("_tokens", "max_steps")
@@ -87,54 +87,54 @@ _NUMBERS = {"training_steps": 0.0, "training_problems": ALIKE, "learned_tokens":
 """A number among the conditions -> the share by which it may differ."""
 
 
-def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
+def name_differences(arm: Conditions, other: Conditions) -> Iterator[str]:
     """Yield the names of the conditions that differ: "learned tokens", "decoding"."""
-    yield from (name for name, _ in _find_unlike({"one": one, "other": other}))
-    if max(one.cut_off, other.cut_off) > CUT_OFF:
+    yield from (name for name, _ in _find_unlike({"one": arm, "other": other}))
+    if max(arm.cut_off, other.cut_off) > CUT_OFF:
         yield "cut off"
 
 
 def describe_differences(arms: Mapping[str, Conditions]) -> Iterator[str]:
     """Yield a sentence for each condition that differs between ``arms``, with the values."""
-    yield from (f"Arms differ in {name}: {_listed(values)}." for name, values in _find_unlike(arms))
+    yield from (f"Arms differ in {name}: {_join(values)}." for name, values in _find_unlike(arms))
 
 
 def describe_cut_off(arms: Mapping[str, Conditions], split: str) -> Iterator[str]:
     """Yield a sentence if more than `CUT_OFF` of the answers of some of ``arms`` to ``split`` were cut off."""
-    if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
-        yield f"More than one answer in twenty on {split} was cut off at the token limit: {_listed(cut)}; raise max_tokens first."
+    if cut := {arm: f"{percent(conditions.cut_off)} %" for arm, conditions in arms.items() if conditions.cut_off > CUT_OFF}:
+        yield f"More than one answer in twenty on {split} was cut off at the token limit: {_join(cut)}; raise max_tokens first."
 
 
 def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Yield the name of each condition that differs between ``arms``, with its value by arm."""
-    trained = {arm: one for arm, one in arms.items() if one.training_steps}
+    trained = {arm: conditions for arm, conditions in arms.items() if conditions.training_steps}
     for name, share in _NUMBERS.items():
-        values = {arm: getattr(one, name) for arm, one in trained.items()}
+        values = {arm: getattr(conditions, name) for arm, conditions in trained.items()}
         if values and not isclose(min(values.values()), max(values.values()), rel_tol=share):
             yield name.replace("_", " "), {arm: f"{value:,.0f}" for arm, value in values.items()}
-    settings = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
-    for key in sorted({key for one in arms.values() for key in one.settings}):
-        within = arms if key.endswith(_LIMITS) else trained
-        settings[key] = {arm: one.settings[key] for arm, one in within.items() if key in one.settings}
+    settings = {"decoding": {arm: conditions.decoding for arm, conditions in arms.items()}}
+    for key in sorted({key for conditions in arms.values() for key in conditions.settings}):
+        compared = arms if key.endswith(_LIMITS) else trained
+        settings[key] = {arm: conditions.settings[key] for arm, conditions in compared.items() if key in conditions.settings}
     yield from ((name, by_arm) for name, by_arm in settings.items() if len(set(by_arm.values())) > 1)
 
 
-def _listed(values: Mapping[str, str]) -> str:
+def _join(values: Mapping[str, str]) -> str:
     """List the arms of each value: ``400 (SCoTD, answer-only), 300 (Sci-CoT)``."""
     names = grouped((value, arm) for arm, value in values.items())
-    return ", ".join(f"{value} ({join_names(some)})" for value, some in names.items())
+    return ", ".join(f"{value} ({join_names(group)})" for value, group in names.items())
 
 
 def note_unfair(run: Run) -> Iterator[str]:
     """Yield a sentence for each thing that makes comparisons within a run unfair, besides its arms' conditions."""
     yield from describe_looks(read_looks(run.directory), run.study)
-    made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
+    by_arm = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     splits = run.study.evaluation.splits
     for arm in run.arms:
         answered = [read_summary(stage, AnswersSummary) for split in splits for stage in run.answers(arm, split).values()]
-        if saw := max((one.saw for one in (*made_with.get(arm, ()), *answered)), default=0):
-            yield f"Unfair: {arm} is, or starts from, a student that learned from, or was chosen by, {saw:,} of these questions."
-    chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
+        if seen := max((summary.saw for summary in (*by_arm.get(arm, ()), *answered)), default=0):
+            yield f"Unfair: {arm} is, or starts from, a student that learned from, or was chosen by, {seen:,} of these questions."
+    chosen = [arm for arm, students in by_arm.items() if all(student.chosen for student in students)]
     if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")
         yield f"No gold answer judged what these arms are taught, but gold answers chose their checkpoints: {names}."

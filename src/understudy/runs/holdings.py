@@ -22,14 +22,14 @@ class Holding:
     complete: bool
 
 
-def find_runs(where: Path) -> list[Path]:
-    """Find the run directories directly under ``where``."""
-    return sorted(path.parent for path in where.glob(f"*/{PLAN}"))
+def find_runs(root: Path) -> list[Path]:
+    """Find the run directories directly under ``root``."""
+    return sorted(path.parent for path in root.glob(f"*/{PLAN}"))
 
 
-def holdings(run: Path) -> list[Holding]:
+def list_holdings(run: Path) -> list[Holding]:
     """List every stage in ``run``, oldest first."""
-    needed, held = set(read_plan(run).stages), []
+    needed, stored = set(read_plan(run).stages), []
     for path in filter(Path.is_dir, (run / "stages").iterdir()):
         kind, _, key = path.name.partition("-")
         complete, manifest = is_done(path), find_manifest(path)
@@ -37,16 +37,16 @@ def holdings(run: Path) -> list[Holding]:
         if manifest is not None:
             label, made, seconds = manifest.label, manifest.made, manifest.seconds
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        held.append(Holding(kind, label, key, made, seconds, size, path.name in needed, complete))
-    return sorted(held, key=lambda one: (one.made or "~", one.kind, one.label))
+        stored.append(Holding(kind, label, key, made, seconds, size, path.name in needed, complete))
+    return sorted(stored, key=lambda holding: (holding.made or "~", holding.kind, holding.label))
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:
     """Remove the stages that the last plan of ``run`` does not need, and return them. Unfinished stages that it needs are kept."""
     read_plan(run)
     with hold_run(run):
-        garbage = [held for held in holdings(run) if not held.needed]
+        garbage = [holding for holding in list_holdings(run) if not holding.needed]
         if not dry_run:
-            for held in garbage:
-                remove(run / "stages" / f"{held.kind}-{held.key}")
+            for holding in garbage:
+                remove(run / "stages" / f"{holding.kind}-{holding.key}")
     return garbage

@@ -31,10 +31,10 @@ from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
 from understudy.studies.options import Teacher
-from understudy.studies.relabels import FILE, JUDGED, Relabel, Said, read_relabels
+from understudy.studies.relabels import FILE, JUDGED, Relabel, Ruling, read_relabels
 
 LEDGER = "judge.sqlite"
-LEAST_TOKENS = 512
+MIN_TOKENS = 512
 """The tokens that a reply may have, even if the method's options allow fewer."""
 _MARKUP = re.compile(r"[*_`$#>{}\"'“”‘’]|\\boxed|\\text")
 BETTER = re.compile(
@@ -43,27 +43,27 @@ BETTER = re.compile(
 VERDICT = re.compile(
     r"\s*(?:[-•] )?(?:the |my |final )*verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I
 )
-_OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
+_OUTCOMES: Mapping[str, Ruling] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
 """The word of a verdict -> the chain's outcome; any other word means wrong."""
 
 
 @dataclass
 class Replies:
-    """The replies of the engine ``rater`` about the pairs or chains that were ``asked``, by name. ``said``: (name, order) -> the
-    word that decides, and how the reply begins. Those in ``unread`` had a reply that names no choice or was cut off; ``errors``:
-    name -> why a request for it failed; ``budget_spent``: whether one failed because the budget is spent."""
+    """The replies of the engine ``rater`` about the pairs or chains that were ``asked``, by name. ``decisions``: (name, order) ->
+    the word that decides, and how the reply begins. Those in ``unread`` had a reply that names no choice or was cut off;
+    ``errors``: name -> why a request for it failed; ``budget_spent``: whether one failed because the budget is spent."""
 
     rater: str
     asked: set[str] = field(default_factory=set)
-    said: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    decisions: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
     budget_spent: bool = False
 
-    def require_judged(self, what: str) -> None:
+    def require_judged(self, kind: str) -> None:
         if self.asked and not self.asked - self.unread - self.errors.keys():
-            why = next(iter(self.errors.values()), "") or "no reply names a choice, or all were cut off"
-            raise EngineError(f"none of {len(self.asked)} {what} was judged: {why}")
+            reason = next(iter(self.errors.values()), "") or "no reply names a choice, or all were cut off"
+            raise EngineError(f"none of {len(self.asked)} {kind} was judged: {reason}")
 
 
 def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> tuple[list[Judgement], Replies]:
@@ -78,41 +78,41 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
         for pair, order, (left, right) in ordered
     )
     replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
-    judged, lost = [], replies.unread | replies.errors.keys()
+    judged, unjudged = [], replies.unread | replies.errors.keys()
     for pair, order, (left, right) in ordered:
-        if (name := pair.problem.id) not in lost:
-            choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
+        if (name := pair.problem.id) not in unjudged:
+            choice, (first, second) = {"1": left, "2": right}.get(replies.decisions[name, order][0], ""), pair.answers
             judged.append(Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True))
     replies.require_judged("pairs")
     return judged, replies
 
 
-def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> tuple[list[Relabel], Replies]:
+def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, limit: int | None = None) -> tuple[list[Relabel], Replies]:
     """Let the engine judge which of the teacher's chains are right, for the check `judged`: of those that are whole, at most
-    ``most``, drawn by the study's seed. It does not see the gold answer. New verdicts are added to the run's `FILE`. Otherwise as
+    ``limit``, drawn by the study's seed. It does not see the gold answer. New verdicts are added to the run's `FILE`. Otherwise as
     `judge_pairs`."""
     file, problems = run.directory / FILE, {problem.id: problem for problem in run.problems}
-    known = read_relabels(file) if file.exists() else {}  # before anything is paid for
-    whole = (c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not only_thought(c.text))
-    drawn = whole if most is None else nsmallest(most, whole, key=lambda chain: digest([run.study.seed, chain.id]))
-    asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in drawn)
-    n = min(run.chains_summary.chains, most or sys.maxsize)
+    saved = read_relabels(file) if file.exists() else {}  # before anything is paid for
+    complete = (c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not only_thought(c.text))
+    chosen = complete if limit is None else nsmallest(limit, complete, key=lambda chain: digest([run.study.seed, chain.id]))
+    asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in chosen)
+    n = min(run.chains_summary.chains, limit or sys.maxsize)
     replies = _ask_all(run, teacher, root, asks, n=n, words=VERDICT, tell=tell)
-    said = {
-        (JUDGED, name): Relabel(name, _OUTCOMES.get(word, "wrong"), replies.rater, why, check=JUDGED)
-        for (name, _), (word, why) in replies.said.items()
+    relabels = {
+        (JUDGED, name): Relabel(name, _OUTCOMES.get(word, "wrong"), replies.rater, reason, check=JUDGED)
+        for (name, _), (word, reason) in replies.decisions.items()
     }
-    append_objects(file, (asdict(new) for key, new in said.items() if key not in known or replace(known[key], at="") != new))
+    append_objects(file, (asdict(row) for key, row in relabels.items() if key not in saved or replace(saved[key], at="") != row))
     replies.require_judged("chains")
-    return [*said.values()], replies
+    return [*relabels.values()], replies
 
 
 def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Counter[str]]:
     """Count: outcome by the engine -> outcome by the study's first check -> how many chains."""
-    judged, problems = {one.chain: one.outcome for one in relabels}, {problem.id: problem for problem in run.problems}
+    judged, problems = {relabel.chain: relabel.outcome for relabel in relabels}, {problem.id: problem for problem in run.problems}
     chains = (chain for chain in read_rows(run.chains_file, Chain) if chain.id in judged)
-    both = grouped((judged[chain.id], judge(problems[chain.problem], chain, run.check).outcome.value) for chain in chains)
-    return {outcome: Counter(by_check) for outcome, by_check in both.items()}
+    pairs = grouped((judged[chain.id], judge(problems[chain.problem], chain, run.check).outcome.value) for chain in chains)
+    return {outcome: Counter(by_check) for outcome, by_check in pairs.items()}
 
 
 def _fill(file: str, problem: Problem, **texts: str) -> str:
@@ -125,9 +125,9 @@ def _ask_all(
 ) -> Replies:
     """Collect the replies to ``asks`` (name, order, prompt), of which there are at most ``n``; see `read_word`."""
     study, task = run.study, run.study.make_task()
-    most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
+    limit = max(MIN_TOKENS, teacher.make_method().max_tokens)
     engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
-    flows = ((SamplePath(name, order, study.seed), _ask(prompt, most, chats=teacher.chats)) for name, order, prompt in asks)
+    flows = ((SamplePath(name, order, study.seed), _ask(prompt, limit, chats=teacher.chats)) for name, order, prompt in asks)
     replies = Replies(engine.identity)
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, store, seed=study.seed, paths=1, report=tell)
@@ -139,20 +139,20 @@ def _ask_all(
                 replies.errors[name] = done.error or ""
                 replies.budget_spent |= done.unasked
             elif word := read_word(done.value, words):
-                replies.said[name, done.path.index] = word, " ".join(done.value.split())[:200]
+                replies.decisions[name, done.path.index] = word, " ".join(done.value.split())[:200]
             else:
                 replies.unread.add(name)
     return replies
 
 
-def _ask(prompt: str, most: int, *, chats: bool) -> Flow[str]:
-    reply = yield Call("judge", (Message("user", prompt),) if chats else prompt, (), most)
+def _ask(prompt: str, limit: int, *, chats: bool) -> Flow[str]:
+    reply = yield Call("judge", (Message("user", prompt),) if chats else prompt, (), limit)
     return reply.text if reply.finish == "stop" else ""
 
 
 def read_word(text: str, words: re.Pattern[str]) -> str | None:
     """Read the word by which a reply decides: that of its last line that says nothing else."""
-    _, begin = thought_of(text)
-    plain = "" if begin is None else _MARKUP.sub("", text[begin:])
-    decisions = [line[1].lower() for line in map(words.fullmatch, plain.splitlines()) if line]
+    _, start = thought_of(text)
+    body = "" if start is None else _MARKUP.sub("", text[start:])
+    decisions = [line[1].lower() for line in map(words.fullmatch, body.splitlines()) if line]
     return decisions[-1] if decisions else None

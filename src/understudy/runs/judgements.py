@@ -16,7 +16,7 @@ from understudy.core.values import Outcome, Problem, digest, grouped
 from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
-from understudy.runs.run import ArmOutcomes, Run, common_problems, score
+from understudy.runs.run import ArmOutcomes, Run, list_common, score
 from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
@@ -66,10 +66,8 @@ class Pair:
         return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right, False, self.sides(rater)[0]
 
 
-def make_pairs(
-    run: Run, arms: tuple[str, str], split: str = "", *, both_right: bool = False, most: int | None = None
-) -> list[Pair]:
-    """Pair the answers of the first seed of both ``arms`` to ``split`` (by default the first one), at most ``most`` of them drawn
+def make_pairs(run: Run, arms: tuple[str, str], split: str = "", *, both_right: bool = False, n: int | None = None) -> list[Pair]:
+    """Pair the answers of the first seed of both ``arms`` to ``split`` (by default the first one), at most ``n`` of them drawn
     by the study's seed; with ``both_right`` only if both are right. Equal texts are left out: there is nothing to choose."""
     split = split or run.study.evaluation.splits[0]
     if split not in run.study.evaluation.splits or len({run.arm(arm).name for arm in arms}) < 2:
@@ -79,29 +77,29 @@ def make_pairs(
         raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
     first, second = (next(score(run, arm, split)) for arm in arms)
     pairs = [
-        Pair(run.problems_of(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
-        for name in common_problems([first, second])
+        Pair(run.problems_of(split)[name], {arms[0]: _get_text(first, name), arms[1]: _get_text(second, name)}, both_right)
+        for name in list_common([first, second])
         if (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
-        and _text(first, name) != _text(second, name)
+        and _get_text(first, name) != _get_text(second, name)
     ]
-    return sorted(pairs, key=lambda pair: digest([run.study.seed, pair.problem.id]))[:most]
+    return sorted(pairs, key=lambda pair: digest([run.study.seed, pair.problem.id]))[:n]
 
 
-def _text(one: ArmOutcomes, problem: str) -> str:
+def _get_text(answers: ArmOutcomes, problem: str) -> str:
     """Return an arm's answer; if it votes, the first sample, which is like the others."""
-    return one.solutions[problem][0].text.strip()
+    return answers.solutions[problem][0].text.strip()
 
 
 def read_judgements(path: Path) -> list[Judgement]:
     """Read the judgements in a JSON Lines file, oldest first. Raises DataError naming the line, or the file if it does not
     exist."""
-    read = read_lines(Judgement, path)
-    for where, judgement in read:
+    rows = read_lines(Judgement, path)
+    for location, judgement in rows:
         arms = judgement.arms
         if judgement.choice not in (*arms, "") or judgement.left not in arms or arms[0] == arms[1]:
-            sides = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
-            raise DataError(f"{where}: {sides}: must be among two different arms = {list(arms)}; correct or remove the line")
-    return [judgement for _, judgement in read]
+            values = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
+            raise DataError(f"{location}: {values}: must be among two different arms = {list(arms)}; correct or remove the line")
+    return [judgement for _, judgement in rows]
 
 
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
@@ -118,11 +116,11 @@ def summarise_judgements(run: Run) -> list[Judged]:
     """Summarise the judgements of people, and of each engine, for each pair of arms that was judged and each split: on all
     questions, or on those that both answer right."""
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
-    known = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
-    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, j.rater if j.engine else ""), j) for j in known)
+    judgements = [j for j in read_latest(run.directory / FILE).values() if set(j.arms) <= set(run.arms) and j.question in split_of]
+    groups = grouped(((frozenset(j.arms), split_of[j.question], j.both_right, j.rater if j.engine else ""), j) for j in judgements)
     return [
-        summarise_pair(run, own[0].arms, split, own, groups.get((arms, split, right, ""), []) if by else [])
-        for (arms, split, right, by), own in groups.items()
+        summarise_pair(run, group[0].arms, split, group, groups.get((arms, split, both_right, ""), []) if rater else [])
+        for (arms, split, both_right, rater), group in groups.items()
     ]
 
 
@@ -131,20 +129,20 @@ def summarise_pair(
 ) -> Judged:
     """Summarise the ``judgements`` of one pair. A question with several raters counts once, by their majority. If an engine's
     choice depends on the order, it is a tie; an engine's agreement is with ``people``, of whom the majority counts."""
-    shown = {pair.texts for pair in make_pairs(run, arms, split)}
-    counted = [j for j in judgements if j.texts in shown]
+    current = {pair.texts for pair in make_pairs(run, arms, split)}
+    counted = [j for j in judgements if j.texts in current]
     by_question = _settle(counted)
-    preferred = _majority(by_question)
+    preferred = _find_majority(by_question)
     chosen = Counter(preferred.values())
     wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
-    if people := [j for j in people if j.texts in shown]:
-        theirs = _majority(_settle(people))
-        by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
+    if people := [j for j in people if j.texts in current]:
+        by_people = _find_majority(_settle(people))
+        by_question = {name: {"people": by_people[name], "engine": preferred[name]} for name in preferred if name in by_people}
     low, high = paired_interval(wins, losses, n)
     orders = grouped(((j.question, j.rater), j) for j in counted).values()  # one judgement, or one for each order of the sides
-    sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in of} for of in orders]
+    sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in order} for order in orders]
     left, right = sides.count({"left"}), sides.count({"right"})
-    both = [of for of in orders if len(of) > 1]
+    repeated = [order for order in orders if len(order) > 1]
     return Judged(
         arm=arms[0],
         other=arms[1],
@@ -163,7 +161,7 @@ def summarise_pair(
         left=left,
         chosen=left + right,
         left_p=mcnemar(left, right),
-        steady=sum(len({j.choice for j in of}) == 1 for of in both) / len(both) if both else None,
+        steady=sum(len({j.choice for j in order}) == 1 for order in repeated) / len(repeated) if repeated else None,
         stale=len(judgements) - len(counted),
     )
 
@@ -172,10 +170,10 @@ def _settle(judgements: Iterable[Judgement]) -> dict[str, dict[str, str]]:
     """Map question -> rater -> the preferred arm, "" if the choice depends on the order of the sides."""
     by_rater = grouped(((j.question, j.rater), j.choice) for j in judgements)
     settled = ((name, (rater, choices[0] if len(set(choices)) == 1 else "")) for (name, rater), choices in by_rater.items())
-    return {name: dict(own) for name, own in grouped(settled).items()}
+    return {name: dict(ratings) for name, ratings in grouped(settled).items()}
 
 
-def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _find_majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Map question -> the choice of most of its raters, "" (neither) if there is no majority."""
     modes = {name: multimode(choices.values()) for name, choices in by_question.items()}
-    return {name: most[0] if len(most) == 1 else "" for name, most in modes.items()}
+    return {name: winners[0] if len(winners) == 1 else "" for name, winners in modes.items()}

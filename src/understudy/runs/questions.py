@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.pipeline.stages.selection import read_chosen
 from understudy.runs.attribution import check_steps
 from understudy.runs.run import ArmOutcomes, Run, score
@@ -56,8 +56,8 @@ class QuestionRecord:
 
     @property
     def arms_disagree(self) -> bool:
-        right = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
-        return len({sum(of_arm) / len(of_arm) for of_arm in right.values()}) > 1
+        correct = grouped((answer.arm, answer.outcome is Outcome.CORRECT) for answer in self.answers)
+        return len({sum(flags) / len(flags) for flags in correct.values()}) > 1
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Filters:
     def keeps(self, entry: QuestionRecord) -> bool:
         """Whether ``entry`` passes all filters but ``text``."""
         answers = [answer for answer in entry.answers if self.arm in ("", answer.arm)]
-        wanted = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
+        matching = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
         length = max((len(s.text) for a in answers for s, _ in a.solutions), default=0) if self.arm else entry.length
         return (
             self.split in ("", entry.problem.split)
             and (not self.verdict or self.verdict in entry.verdicts)
-            and (bool(wanted) or not (self.arm or self.outcome or self.step is not None))
+            and (bool(matching) or not (self.arm or self.outcome or self.step is not None))
             and (not self.disagree or entry.arms_disagree)
             and (self.least is None or length >= self.least)
             and (self.most is None or length <= self.most)
@@ -105,38 +105,38 @@ class QuestionIndex:
         answers = grouped((name, self._describe(one, run.problems_of(one.split)[name])) for one in scored for name in one.outcomes)
         self.entries: dict[str, QuestionRecord] = {}
         for p in sorted(run.problems, key=lambda p: splits.index(p.split) if p.split in splits else len(splits)):
-            rows, own = rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ()))
+            rows, arm_answers = rows_of.get(p.id, range(0)), tuple(answers.get(p.id, ()))
             chains = slice(rows.start, rows.stop)
-            self.entries[p.id] = QuestionRecord(p, rows, Counter(outcomes[chains]), max(lengths[chains], default=0), own)
+            self.entries[p.id] = QuestionRecord(p, rows, Counter(outcomes[chains]), max(lengths[chains], default=0), arm_answers)
 
     def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
         """Read problem -> the rows of its chains, and the length of each chain."""
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
-        places = grouped((name, i) for i, name in enumerate(table["problem"].to_pylist()))
-        rows = {name: range(of_problem[0], of_problem[-1] + 1) for name, of_problem in places.items()}
+        positions = grouped((name, i) for i, name in enumerate(table["problem"].to_pylist()))
+        rows = {name: range(indices[0], indices[-1] + 1) for name, indices in positions.items()}
         return rows, pc.utf8_length(table["text"]).to_pylist()
 
-    def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
-        solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
-        outcome = one.outcomes[problem.id]
-        wrong = next((s for s, own in solutions if own is outcome), None) if outcome is Outcome.WRONG else None
+    def _describe(self, answers: ArmOutcomes, problem: Problem) -> ArmAnswer:
+        solutions = tuple((s, judge_solution(problem, s, self.run.check)) for s in answers.solutions[problem.id])
+        outcome = answers.outcomes[problem.id]
+        wrong = next((s for s, judged in solutions if judged is outcome), None) if outcome is Outcome.WRONG else None
         step = check_steps(problem, wrong.as_chain()).first_wrong if wrong else None
-        return ArmAnswer(one.arm, one.seed, outcome, solutions, step or None)
+        return ArmAnswer(answers.arm, answers.seed, outcome, solutions, step or None)
 
     def find(self, filters: Filters) -> list[QuestionRecord]:
         """Find the questions that pass ``filters``."""
-        kept = [entry for entry in self.entries.values() if filters.keeps(entry)]
+        entries = [entry for entry in self.entries.values() if filters.keeps(entry)]
         if not filters.text:
-            return kept
-        wanted = filters.text.casefold()
+            return entries
+        needle = filters.text.casefold()
         table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
         in_a_chain = set(table.filter(pc.match_substring(table["text"], filters.text, ignore_case=True))["problem"].to_pylist())
 
         def contains(entry: QuestionRecord) -> bool:
             texts = (entry.problem.id, question_text(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
-            return entry.problem.id in in_a_chain or any(wanted in text.casefold() for text in texts)
+            return entry.problem.id in in_a_chain or any(needle in text.casefold() for text in texts)
 
-        return [entry for entry in kept if contains(entry)]
+        return [entry for entry in entries if contains(entry)]
 
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
         """Read the chains of a question, with the verdict of every check on each."""
@@ -144,8 +144,8 @@ class QuestionIndex:
         checks, n = len(self.run.study.checks), len(entry.rows)
         verdicts = list(read_rows(self.run.verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
         return [
-            JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
-            for chain, *of_chain in zip(chains, *(verdicts[n * i : n * (i + 1)] for i in range(checks)), strict=True)
+            JudgedChain(chain, tuple(chain_verdicts), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
+            for chain, *chain_verdicts in zip(chains, *(verdicts[n * i : n * (i + 1)] for i in range(checks)), strict=True)
         ]
 
     @cached_property

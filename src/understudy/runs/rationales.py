@@ -45,16 +45,16 @@ def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likenes
         raise UserError(f"--rationales: no arm that writes them is {with_known(reference, writing)}")
     if len(writing) == 1:
         raise UserError(f"--rationales {reference}: the run has no other arm to compare it with")
-    theirs = next(score(run, reference, split)).solutions
+    targets = next(score(run, reference, split)).solutions
     for arm in writing:
-        seeds = [own.solutions for own in score(run, arm, split)] if arm != reference else []
-        both = ((_by_role(own[name][0]), _by_role(theirs[name][0])) for own in seeds for name in own.keys() & theirs.keys())
-        pairs = grouped((role, (one[role], other[role])) for one, other in both for role in one.keys() & other.keys())
+        seeds = [seed.solutions for seed in score(run, arm, split)] if arm != reference else []
+        texts = ((_split(seed[name][0]), _split(targets[name][0])) for seed in seeds for name in seed.keys() & targets.keys())
+        pairs = grouped((role, (first[role], second[role])) for first, second in texts for role in first.keys() & second.keys())
         for role in sorted(pairs):
             yield _measure(arm, role, pairs[role])
 
 
-def _by_role(solution: Solution) -> dict[str, list[str]]:
+def _split(solution: Solution) -> dict[str, list[str]]:
     """Return the whole reply (""), and what each of several roles wrote. If a reply has sub-questions and answers, they count as
     those of a decomposer and a solver, whoever wrote it: a teacher, or one student in one pass."""
     roles = grouped(solution.turns)
@@ -69,22 +69,22 @@ def _measure(arm: str, role: str, pairs: Sequence[Pair]) -> Likeness:
     from sacrebleu import corpus_bleu
 
     rouge = RougeScorer(["rougeL"])
-    texts = [(" ".join(one), " ".join(other)) for one, other in pairs]
-    found = [(Counter(_NUMBER.findall(one)), Counter(_NUMBER.findall(other))) for one, other in texts]
-    numbers = [both for both in found if any(both)]
+    texts = [(" ".join(first), " ".join(second)) for first, second in pairs]
+    counts = [(Counter(_NUMBER.findall(first)), Counter(_NUMBER.findall(second))) for first, second in texts]
+    numbers = [pair for pair in counts if any(pair)]
     return Likeness(
         arm=arm,
         role=role,
         n=len(pairs),
-        bleu=corpus_bleu([one for one, _ in texts], [[other for _, other in texts]]).score,
-        rouge_l=100 * fmean(rouge.score(other, one)["rougeL"].fmeasure for one, other in texts),
-        numbers=fmean(one == other for one, other in numbers) if numbers else None,
-        turns=fmean(len(one) == len(other) for one, other in pairs) if role else None,
+        bleu=corpus_bleu([first for first, _ in texts], [[second for _, second in texts]]).score,
+        rouge_l=100 * fmean(rouge.score(second, first)["rougeL"].fmeasure for first, second in texts),
+        numbers=fmean(first == second for first, second in numbers) if numbers else None,
+        turns=fmean(len(first) == len(second) for first, second in pairs) if role else None,
     )
 
 
 def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> Table:
-    parts = [
+    columns = [
         (Column("arm"), lambda row: row.arm),
         (Column("of"), lambda row: row.role or "the reply"),
         (Column("n", number=True), lambda row: f"{row.n:,}"),
@@ -93,6 +93,6 @@ def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> T
         (Column("same numbers", number=True), lambda row: "" if row.numbers is None else f"{100 * row.numbers:.1f}"),
         (Column("as many turns", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
     ]
-    about = "Turns: calls, or the sub-questions of the replies that have them (n)."
-    note = f'Of "{reference}": its first seed. {about} Similarity is not quality: a wrong chain in the same words scores high.'
-    return tabulate(f'Rationales on {split} compared with those of "{reference}"', rows, parts, note=note)
+    turns_note = "Turns: calls, or the sub-questions of the replies that have them (n)."
+    note = f'Of "{reference}": its first seed. {turns_note} Similarity is not quality: a wrong chain in the same words scores high.'
+    return tabulate(f'Rationales on {split} compared with those of "{reference}"', rows, columns, note=note)

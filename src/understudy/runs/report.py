@@ -12,7 +12,7 @@ from understudy.core.plugins import load
 from understudy.core.values import Outcome
 from understudy.core.vote import vote
 from understudy.corpus.store import write_json, write_text
-from understudy.pipeline.cache import installed_version, read_summary
+from understudy.pipeline.cache import find_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import filter_learned
@@ -49,11 +49,11 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms})
         for split in (study.evaluation.splits if scored else ())
     }
-    named = summaries.name_pairs(run)
-    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, named, split)]
+    tested = summaries.name_pairs(run)
+    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, tested, split)]
     headline = by_split.get(study.evaluation.splits[0], {})
-    consistency, more = summaries.measure_consistency(run, scored, headline) if study.evaluation.contrast and scored else ([], [])
-    pairs = list(summaries.mark_late(run, [*pairs, *more]))
+    consistency, extra = summaries.measure_consistency(run, scored, headline) if study.evaluation.contrast and scored else ([], [])
+    pairs = list(summaries.mark_late(run, [*pairs, *extra]))
     first = [pair for pair in pairs if pair.split == study.evaluation.splits[0]]
     supported, not_supported = conclude(headline.values(), first) if scored else (NOT_SCORED, "")
     faithfulness = tuple(measure_faithfulness(run, scored)) if scored else ()
@@ -94,46 +94,46 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
 
 def write_page(data: ReportData, directory: Path) -> Path:
     """Write results.json and report.html into the run, and return the page's path."""
-    from understudy.reports.documents import page
+    from understudy.reports.documents import render_page
 
     write_json(directory / "results.json", asdict(data))
     path = directory / "report.html"
-    write_text(path, page(data))
+    write_text(path, render_page(data))
     return path
 
 
 def write_pictures(data: ReportData, directory: Path) -> list[Path]:
     """Write the pictures of the report as PNG files into ``directory``, and return their paths."""
-    from understudy.reports.plots import pictures
+    from understudy.reports.plots import draw_pictures
 
     directory.mkdir(parents=True, exist_ok=True)
-    return [picture.save(directory / f"{picture.name}.png") for picture in pictures(data)]
+    return [picture.save(directory / f"{picture.name}.png") for picture in draw_pictures(data)]
 
 
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """Follow the first example that shows a chain, and the first test problem on which the arms' first seeds disagree (if they
     agree on everything, the first problem). Returns None if no arm was shown a chain."""
-    students = (stage for arm in run.arms for *_, stage in run.each_student(arm))
-    shown = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
-    if (example := next(shown, None)) is None:
+    students = (stage for arm in run.arms for *_, stage in run.iter_students(arm))
+    examples = (example for stage in students for example in read_seen(stage).shown if example.chain is not None)
+    if (example := next(examples, None)) is None:
         return None
     chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]
     first = [scored[arm, split][0] for arm in run.arms]
-    right = [{name for name, outcome in one.outcomes.items() if outcome is Outcome.CORRECT} for one in first]
-    telling = (name for name in first[0].outcomes if len({name in names for names in right}) > 1)
-    problem = run.problems_of(split)[next(telling, next(iter(first[0].outcomes)))]
+    correct = [{name for name, outcome in answers.outcomes.items() if outcome is Outcome.CORRECT} for answers in first]
+    disagreed = (name for name in first[0].outcomes if len({name in names for names in correct}) > 1)
+    problem = run.problems_of(split)[next(disagreed, next(iter(first[0].outcomes)))]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
         verdict=verdict,
         tokens=example.tokens,
         asked=problem,
-        answers=tuple(_answer(one, problem.id) for one in first if problem.id in one.outcomes),
+        answers=tuple(_show_answer(answers, problem.id) for answers in first if problem.id in answers.outcomes),
     )
 
 
-def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
+def _show_answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     solutions = scored.solutions[problem]
     text, answer = solutions[0].text.strip(), solutions[0].answer
     if len(solutions) > 1:
@@ -154,12 +154,12 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
         yield from describe_cut_off(conditions, split)
     yield from note_unfair(run)
     yield from _note_weights(run, scored)
-    yield from _note_answered_again(run, probed)
+    yield from _note_repeated(run, probed)
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
     if dropped := run.problems_summary.dropped:
         yield f"{counted(len(dropped), 'problem')} left training or dev, because a held-out split has the same question."
-    if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
+    if errors := sum(answers.summary.errors for seeds in scored.values() for answers in seeds):
         yield f"{counted(errors, 'request')} failed: counted as errors, not as wrong answers, so the affected rows are smaller."
     chains = run.chains_summary
     if chains.errors:
@@ -173,33 +173,33 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
         yield f"{counted(too_long, 'training example')} left out as too long for the student's context (summed over students)."
 
 
-def _note_answered_again(run: Run, probed: Collection[tuple[str, str]]) -> Iterator[str]:
+def _note_repeated(run: Run, probed: Collection[tuple[str, str]]) -> Iterator[str]:
     """Note what was answered again but gives no number."""
     for arm in run.arms:
         with_gold = (stage for seeds in run.reanswered(arm, "gold").values() for stage in seeds.values())
         if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
             yield f"The errors of {arm} could not be attributed: the data set has no working that can take a part's place."
-        lost = [how for how in run.reanswered(arm, "probe") if (arm, how) not in probed]
-        if lost and run.study.evaluation.scored:
-            yield f"Faithfulness of {arm} not measured ({', '.join(lost)}): no question has a rationale by every seed's student."
+        missing = [alteration for alteration in run.reanswered(arm, "probe") if (arm, alteration) not in probed]
+        if missing and run.study.evaluation.scored:
+            yield f"Faithfulness of {arm} not measured ({', '.join(missing)}): no question has a rationale by every seed's student."
 
 
 def _note_students(run: Run) -> Iterator[str]:
     """Note what the students start from, how their checkpoints were chosen, and what they learned from."""
     study = run.study
-    made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
-    scratch = [arm for arm, students in made_with.items() if any(student.scratch for student in students)]
+    by_arm = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
+    scratch = [arm for arm, students in by_arm.items() if any(student.scratch for student in students)]
     if scratch:
-        which = "The students" if len(scratch) == len(made_with) else f"The students of {', '.join(scratch)}"
-        yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
+        subject = "The students" if len(scratch) == len(by_arm) else f"The students of {', '.join(scratch)}"
+        yield f"{subject} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)
-    held = ", ".join(f"{split} {len(run.problems_of(split)):,}" for split in study.evaluation.splits)
+    tested = ", ".join(f"{split} {len(run.problems_of(split)):,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
-    chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
-    others = ", ".join(arm for arm in made_with if arm not in chosen)
-    kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
-    yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
-    for arm in made_with:
+    chosen = [arm for arm, students in by_arm.items() if all(student.chosen for student in students)]
+    rest = ", ".join(arm for arm in by_arm if arm not in chosen)
+    note = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {rest} the last ones" if rest else "")
+    yield f"Problems: train {sizes['train']:,}; {note if chosen else 'checkpoints are the last ones'}; tested on {tested}."
+    for arm in by_arm:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(filter_learned(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
@@ -209,8 +209,8 @@ def _describe_making(run: Run, answered: ScoredAnswers) -> str:
     seeds, answering = run.study.seeds, f"students answer in {run.study.evaluation.precision}"
     if rows := sorted({one.summary.rows for seeds in answered.values() for one in seeds} - {0}):
         answering += f", at most {' or '.join(map(str, rows))} questions at once"
-    ways = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
-    trained = f"students trained in {' or '.join(ways)}; " if ways else ""
+    trainings = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
+    trained = f"students trained in {' or '.join(trainings)}; " if trainings else ""
     return f"{counted(seeds, 'training seed')}; {trained}{answering}."
 
 
@@ -218,9 +218,9 @@ def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     """Note which weights come from GGUF files."""
     summaries = [("the teacher", run.chains_summary.weights)]
     summaries += [(arm, student.weights) for arm in run.arms for student in run.student_summaries(arm)]
-    summaries += [(arm, one.summary.weights) for (arm, _), seeds in scored.items() for one in seeds]
+    summaries += [(arm, answers.summary.weights) for (arm, _), seeds in scored.items() for answers in seeds]
     for weights in dict.fromkeys(weights for _, weights in summaries if weights):
-        names = dict.fromkeys(name for name, own in summaries if own == weights)
+        names = dict.fromkeys(name for name, source in summaries if source == weights)
         yield f"The weights of {', '.join(names)}, before any training, are {weights}."
 
 
@@ -236,5 +236,5 @@ def format_command(run: Run) -> str:
 def list_versions(readers: Sequence[str]) -> dict[str, str]:
     """List the versions of what made the numbers, and of what read the answers. Libraries that are not installed are left out."""
     names = ("understudy", "torch", "transformers", "tokenizers")
-    installed = {name: version for name in names if (version := installed_version(name))}
+    installed = {name: version for name in names if (version := find_version(name))}
     return {"python": platform.python_version(), **installed, "answers": ", ".join(readers)}

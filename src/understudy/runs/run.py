@@ -11,7 +11,7 @@ from understudy.core.protocols import Check
 from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
-from understudy.evaluation.metrics import outcome_of_answer
+from understudy.evaluation.metrics import judge_answer
 from understudy.pipeline.arms import ArmStage, What
 from understudy.pipeline.cache import find_damage, is_done, read_summary
 from understudy.pipeline.plan import read_plan
@@ -46,22 +46,22 @@ class Run:
         path = self.directory / "stages" / folder
         if not is_done(path):
             raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
-        if path not in self._intact and (why := find_damage(path, deep=False)):
-            raise DataError(f"{why}; run the study again to replace it")
+        if path not in self._intact and (damage := find_damage(path, deep=False)):
+            raise DataError(f"{damage}; run the study again to replace it")
         self._intact.add(path)
         return path
 
     def selection(self, arm: str) -> Path:
         """Return the directory of the selection of an arm that trains; the other arms have none."""
-        (place,) = self._places(arm, "selection")
+        (place,) = self._find_places(arm, "selection")
         return self.stage(place.folder)
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
         """Map seed -> role -> the directory of its student."""
-        by_seed = grouped((place.seed, place) for place in self._places(arm, "student"))
+        by_seed = grouped((place.seed, place) for place in self._find_places(arm, "student"))
         return {seed: {place.name: self.stage(place.folder) for place in places} for seed, places in by_seed.items()}
 
-    def each_student(self, arm: str) -> Iterator[tuple[int, str, Path]]:
+    def iter_students(self, arm: str) -> Iterator[tuple[int, str, Path]]:
         """Yield every student of an arm: its seed, the arm's name (with its role if the arm trains several), and its directory."""
         for seed, roles in self.students(arm).items():
             for role, stage in roles.items():
@@ -69,41 +69,41 @@ class Run:
 
     def teaches_chains(self, arm: str) -> bool:
         """Whether the students of an arm that trains were shown chains."""
-        *_, student = next(self.each_student(arm))
+        *_, student = next(self.iter_students(arm))
         return any(example.chain is not None for example in read_seen(student).shown)
 
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
         """Map directory -> the names of the arms that share this student, with its role if they train several. Only students of the
         first seed: every seed sees the same examples."""
-        named = ((stage, name) for arm in arms for seed, name, stage in self.each_student(arm) if seed == self.study.seed)
+        named = ((stage, name) for arm in arms for seed, name, stage in self.iter_students(arm) if seed == self.study.seed)
         return {stage: " = ".join(names) for stage, names in grouped(named).items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
         """Read the summaries of the students of all seeds and roles."""
-        return [read_summary(stage, StudentSummary) for *_, stage in self.each_student(arm)]
+        return [read_summary(stage, StudentSummary) for *_, stage in self.iter_students(arm)]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """Map seed -> the directory of the answers."""
-        return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
+        return {place.seed: self.stage(place.folder) for place in self._find_places(arm, "answers") if place.name == split}
 
     def reanswered(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
         """Map the answers of an arm that was asked the first split again: by the part whose output was replaced by gold, or by how
         the rationale was altered (``probe``), then by seed."""
-        by_name = grouped((place.name, place) for place in self._places(arm, what))
+        by_name = grouped((place.name, place) for place in self._find_places(arm, what))
         return {name: {place.seed: self.stage(place.folder) for place in places} for name, places in by_name.items()}
 
     def has(self, arm: str, what: What) -> bool:
         """Whether the arm has such stages, and all are done."""
-        places = self._places(arm, what)
+        places = self._find_places(arm, what)
         return bool(places) and all(is_done(self.directory / "stages" / place.folder) for place in places)
 
-    def _places(self, arm: str, what: What) -> list[ArmStage]:
+    def _find_places(self, arm: str, what: What) -> list[ArmStage]:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
     def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:
         """Read problem -> the solutions in the directory ``stage``, for the problems that have a gold answer."""
-        known = (s for s in read_rows(stage / answers.FILE, Solution) if s.problem in self.problems_of(split))
-        return grouped((solution.problem, solution) for solution in known)
+        solutions = (s for s in read_rows(stage / answers.FILE, Solution) if s.problem in self.problems_of(split))
+        return grouped((solution.problem, solution) for solution in solutions)
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -155,16 +155,16 @@ class Run:
 
     def count_copies(self, split: str) -> int:
         """Count the problems that `problems_of` leaves out as copies of another one."""
-        return sum(p.split == split and self._asks(p) for p in self.problems) - len(self.problems_of(split))
+        return sum(p.split == split and self._is_asked(p) for p in self.problems) - len(self.problems_of(split))
 
-    def _asks(self, problem: Problem) -> bool:
+    def _is_asked(self, problem: Problem) -> bool:
         return problem.answer is not None or not self.study.evaluation.scored
 
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
-        asked = [p for p in self.problems if self._asks(p)]
-        golds = {p.id: {p.choices[ord(gold) - ord("A")] for gold in p.golds} if p.choices else set(p.golds) for p in asked}
-        copies = grouped(((p.split, copy_key(p), frozenset(golds[p.id])), p) for p in asked)
+        answerable = [p for p in self.problems if self._is_asked(p)]
+        golds = {p.id: {p.choices[ord(gold) - ord("A")] for gold in p.golds} if p.choices else set(p.golds) for p in answerable}
+        copies = grouped(((p.split, copy_key(p), frozenset(golds[p.id])), p) for p in answerable)
         splits = grouped((first.split, first) for first, *_ in copies.values())
         return {split: {p.id: p for p in problems} for split, problems in splits.items()}
 
@@ -199,7 +199,7 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 
     def judge(solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
         """Map problem -> the outcome of its one solution, or of the vote of several."""
-        return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
+        return {name: judge_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
     for seed, stage in (run.answers(arm, split) if stages is None else stages).items():
         solutions = run.solutions(stage, split)
@@ -212,10 +212,10 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
     """Find the cluster of each problem of ``names``, by the field that the study names; a problem without it is its own cluster."""
-    by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
-    return [problems[name].text_of(by) or f"\0{name}" for name in names] if by else None
+    field, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
+    return [problems[name].text_of(field) or f"\0{name}" for name in names] if field else None
 
 
-def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
+def list_common(scored: Sequence[ArmOutcomes]) -> list[str]:
     """List the problems for which every one of ``scored`` has an outcome, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

@@ -21,7 +21,7 @@ from understudy.reports import data
 from understudy.reports.words import say_detectable
 from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, find_clusters, list_common
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
@@ -60,23 +60,23 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
 def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
     """Summarise one arm on one split, over its seeds; ``noise``: that of all arms of the split."""
     problems = list(run.problems_of(scored[0].split).values())
-    names = common_problems(scored)
-    correct_SN = statistics.correctness([one.outcomes for one in scored], names)
+    names = list_common(scored)
+    correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
     clusters = find_clusters(run, scored[0].split, names)
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = statistics.accuracy_interval(correct_SN, noise, clusters)
     return data.ArmSummary(
-        **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
+        **_measure(scored, (outcome for answers in scored for outcome in answers.outcomes.values())),
         decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
         low=low,
         high=high,
         seeds=len(scored),
-        spread=tuple(next(make_rows(run, one)).accuracy for one in scored),
+        spread=tuple(next(make_rows(run, answers)).accuracy for answers in scored),
         chance=chance,
         majority=majority,
-        says="" if statistics.above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
-        stop_rate=metrics.stop_rate([reply for one in scored for reply in one.replies]),
+        says="" if statistics.check_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
+        stop_rate=metrics.stop_rate([reply for answers in scored for reply in answers.replies]),
     )
 
 
@@ -84,17 +84,17 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
     """Count the fields of `Scores` that are counts, over all seeds of ``scored``."""
     counted = metrics.count_outcomes(outcomes)
     n = sum(counted.values())
-    replies = [reply for one in scored for reply in one.replies]
+    replies = [reply for answers in scored for reply in answers.replies]
     return {
         "arm": scored[0].arm,
         "split": scored[0].split,
         "n": n,
         **counted,
-        "errors": sum(one.summary.errors for one in scored),
+        "errors": sum(answers.summary.errors for answers in scored),
         "tokens_per_answer": round(sum(s.tokens for s in replies) / max(1, n), 2),
         "read_per_answer": round(sum(s.prompt_tokens for s in replies) / max(1, n), 2),
         "calls_per_answer": round(sum(len(s.turns) for s in replies) / max(1, n), 2),
-        "seconds": sum(one.summary.seconds for one in scored),
+        "seconds": sum(answers.summary.seconds for answers in scored),
     }
 
 
@@ -116,8 +116,8 @@ class MeasuredArm(NamedTuple):
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Measure arms on one split, under the names that they have here; each comes with its run."""
-    correct = [statistics.correctness([one.outcomes for one in of], common_problems(of)) for _, of in arms.values()]
-    noise = statistics.seed_noise(correct, group_by_students([(run, of[0].arm) for run, of in arms.values()]))
+    correct = [statistics.correctness([arm.outcomes for arm in seeds], list_common(seeds)) for _, seeds in arms.values()]
+    noise = statistics.pool_noise(correct, group_by_students([(run, seeds[0].arm) for run, seeds in arms.values()]))
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
@@ -127,8 +127,8 @@ def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[
 def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     """Number the group of each of ``arms``: arms that share a student are in one group. Equal stages are equal students, in
     whatever run."""
-    students = [{stage.name for *_, stage in run.each_student(arm)} for run, arm in arms]
-    return list(connected_components(np.array([[bool(one & other) for other in students] for one in students]))[1])
+    students = [{stage.name for *_, stage in run.iter_students(arm)} for run, arm in arms]
+    return list(connected_components(np.array([[bool(first & second) for second in students] for first in students]))[1])
 
 
 Arms = Mapping[str, MeasuredArm]
@@ -154,10 +154,10 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
     tests = []
     for other, arm in pairs:
         scored = arms[arm].scored, arms[other].scored
-        names = common_problems([one for seeds in scored for one in seeds])
-        first_SN, second_SN = (statistics.correctness([one.outcomes for one in seeds], names) for seeds in scored)
+        names = list_common([answers for seeds in scored for answers in seeds])
+        first_SN, second_SN = (statistics.correctness([answers.outcomes for answers in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
-        test = statistics.paired(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
+        test = statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
         tests.append((test, len(names)))
     return _conclude(pairs, tests, arms, split)
 
@@ -167,18 +167,18 @@ def _conclude(pairs: Pairs, tests: list[tuple[statistics.PairedTest, int]], arms
     corrected = statistics.holm([test.p for test, _ in tests])
     for (other, arm), (test, n), p in zip(pairs, tests, corrected, strict=True):
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
-        says = _say(test, p, arms[arm], arms[other])
-        yield data.Comparison(**vars(test), arm=arm, other=other, split=split, n=n, p_holm=p, says=says, unlike=unlike)
+        verdict = _describe_difference(test, p, arms[arm], arms[other])
+        yield data.Comparison(**vars(test), arm=arm, other=other, split=split, n=n, p_holm=p, says=verdict, unlike=unlike)
 
 
-def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
+def _describe_difference(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
     """Say what can be said of two arms; ``p``: after the correction."""
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
         if arm.one_seed and other.one_seed:
-            one, two = arm.conditions.students, other.conditions.students
-            return "these two students differ" if one and two and one != two else "these answers differ"
+            first, second = arm.conditions.students, other.conditions.students
+            return "these two students differ" if first and second and first != second else "these answers differ"
         return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
@@ -189,10 +189,10 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     """Yield the accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {p.text_of(by) for p in run.problems if p.split == "train"}
-    named = ((run.problems_of(split)[name].text_of(by), name) for name in common_problems(scored))
+    named = ((run.problems_of(split)[name].text_of(by), name) for name in list_common(scored))
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
-        correct_SN = statistics.correctness([one.outcomes for one in scored], names)
+        correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
         low, high = statistics.accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
         yield data.Group(arm, split, value, value in trained, *counts, low, high)
@@ -202,35 +202,35 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     """Measure how often each arm answers an original and all its changed versions right (evaluation.contrast), and compare pairs of
     arms in that. ``arms``: as measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
-    common = [(split, name) for split in splits for name in common_problems([one for arm in arms for one in scored[arm, split]])]
+    common = [(split, name) for split in splits for name in list_common([one for arm in arms for one in scored[arm, split]])]
     named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
     groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
     if not groups:
         return [], []
-    places = [place for group in groups for place in group]
-    of_split = {split: where for split in splits if any(where := [of == split for of, _ in places])}
+    versions = [place for group in groups for place in group]
+    masks = {split: mask for split in splits if any(mask := [version_split == split for version_split, _ in versions])}
     starts = np.cumsum([0, *map(len, groups[:-1])])
     clusters = [run.problems_of(s)[name].text_of(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
     all_right_SG, accuracies = {}, {}
     for arm in arms:
         seeds = zip(*(scored[arm, split] for split in splits), strict=True)
         outcomes = [{(one.split, name): o for one in seed for name, o in one.outcomes.items()} for seed in seeds]
-        right_SP = statistics.correctness(outcomes, places)
+        right_SP = statistics.correctness(outcomes, versions)
         all_right_SG[arm] = np.minimum.reduceat(right_SP, starts, axis=1)
-        accuracies[arm] = {split: float(right_SP[:, where].mean()) for split, where in of_split.items()}
-    noise = statistics.seed_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
-    asked = [[run.problems_of(split)[name] for split, name in group] for group in groups]
-    constant = Counter(golds.pop() for group in asked if len(golds := {p.answer for p in group}) == 1)
-    guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in asked)
+        accuracies[arm] = {split: float(right_SP[:, mask].mean()) for split, mask in masks.items()}
+    noise = statistics.pool_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
+    contrasted = [[run.problems_of(split)[name] for split, name in group] for group in groups]
+    constant = Counter(golds.pop() for group in contrasted if len(golds := {p.answer for p in group}) == 1)
+    guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in contrasted)
     chance = max(guessed, max(constant.values(), default=0) / len(groups))
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():
         low, high = statistics.accuracy_interval(right_SG, noise, clusters)
-        says = AT_CHANCE if statistics.above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
-        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, says))
-        judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=says))
-    both = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
-    tests = [(statistics.paired(*two, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for two in both]
+        verdict = AT_CHANCE if statistics.check_above(right_SG, chance, noise, clusters) >= statistics.LEVEL else ""
+        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high, chance, verdict))
+        judged[arm] = arms[arm]._replace(summary=replace(arms[arm].summary, says=verdict))
+    compared = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
+    tests = [(statistics.compare(*pair, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for pair in compared]
     return rows, list(_conclude(pairs, tests, judged, data.ALL_VERSIONS))
 
 
@@ -247,7 +247,7 @@ def describe_selection(run: Run, arm: str) -> data.ArmSelection:
 def collect_curves(run: Run) -> Iterator[data.Curve]:
     """Yield how each student learned. Arms that differ only in decoding share their students, which appear under the first of
     them."""
-    students = grouped((stage, (seed, name)) for arm in run.arms for seed, name, stage in run.each_student(arm))
+    students = grouped((stage, (seed, name)) for arm in run.arms for seed, name, stage in run.iter_students(arm))
     for stage, ((seed, name), *_) in students.items():
         student = read_summary(stage, StudentSummary)
         yield data.Curve(
@@ -264,26 +264,26 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]
     """Yield the votes of one arm on one split for every number of samples, over the problems that have all samples: means over the
     seeds that have any such problem. Yields nothing if no seed has one or the arm does not vote."""
     arm, split = scored[0].arm, scored[0].split
-    problems, seed, drawn = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
-    complete = [whole for one in scored if (whole := {name: s for name, s in one.solutions.items() if len(s) == drawn})]
-    if drawn == 1 or not complete:
+    problems, seed, count = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
+    complete = [sampled for answers in scored if (sampled := {name: s for name, s in answers.solutions.items() if len(s) == count})]
+    if count == 1 or not complete:
         return
     judged = [(samples, metrics.find_correct(problems, samples, run.check)) for samples in complete]
 
     def mean(rates: Callable[..., Sequence[float]], **options: Any) -> tuple[float, ...]:
-        of_seeds = [rates(*both, **options) for both in judged]
-        return tuple(sum(values) / len(values) for values in zip(*of_seeds, strict=True))
+        by_seed = [rates(*pair, **options) for pair in judged]
+        return tuple(sum(values) / len(values) for values in zip(*by_seed, strict=True))
 
-    likely = all(one.likelihood is not None for one in scored)
+    likely = all(answers.likelihood is not None for answers in scored)
     yield data.Votes(
         arm=arm,
         split=split,
-        k=tuple(range(1, drawn + 1)),
+        k=tuple(range(1, count + 1)),
         majority=mean(metrics.votes_by_k, weighted=False, seed=seed),
         weighted=mean(metrics.votes_by_k, weighted=True, seed=seed) if likely else (),
         any_correct=mean(metrics.any_correct_by_k),
         likeliest=mean(metrics.likeliest_by_k) if likely else (),
-        tokens=fmean(s.tokens + s.prompt_tokens for whole in complete for samples in whole.values() for s in samples),
+        tokens=fmean(s.tokens + s.prompt_tokens for sampled in complete for samples in sampled.values() for s in samples),
     )
 
 
@@ -291,14 +291,14 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexi
     """Bin the teacher's chains and the sampled answers of arms that vote, if their log-probabilities are known."""
 
     def bins(judged: Iterable[tuple[float | None, Outcome]]) -> tuple[metrics.Bin, ...]:
-        known = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
-        return tuple(metrics.by_perplexity(known))
+        measured = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
+        return tuple(metrics.group_by_perplexity(measured))
 
     yield data.Perplexity("", "train", bins((chain.logprob, verdict.outcome) for chain, verdict in run.judged_chains()))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
-            problems, replies = run.problems_of(split), (reply for one in seeds for reply in one.replies)
-            judged = ((s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies)
+            problems, replies = run.problems_of(split), (reply for answers in seeds for reply in answers.replies)
+            judged = ((s.logprob, metrics.judge_solution(problems[s.problem], s, run.check)) for s in replies)
             yield data.Perplexity(arm, split, bins(judged))
 
 

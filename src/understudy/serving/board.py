@@ -38,7 +38,7 @@ class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
     def submit(self, path: SamplePath, flow: Flow[T]) -> Future[T]:
         """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
         future: Future[T] = Future()
-        self._waiting.append((path, _play(flow, future)))
+        self._waiting.append((path, _run_flow(flow, future)))
         self._woken.set()
         return future
 
@@ -58,8 +58,8 @@ class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
             raise _StoppedError
         if not self._joining:
             self._waited = self._waited + 1 if self._waiting else 0
-            few = 8 * len(self._waiting) < self._under_way and self._waited <= PATIENCE
-            if few or not self._waiting:
+            too_few = 8 * len(self._waiting) < self._under_way and self._waited <= PATIENCE
+            if too_few or not self._waiting:
                 raise StopIteration
             self._joining, self._waited = len(self._waiting), 0
         self._joining -= 1
@@ -86,7 +86,7 @@ class _StoppedError(Exception):
     """Ends an engine's work when the server stops."""
 
 
-def _play(flow: Flow[T], future: Future[T]) -> Flow[None]:
+def _run_flow(flow: Flow[T], future: Future[T]) -> Flow[None]:
     """Run ``flow`` and report its end to ``future``, so that an error in it ends no other flow."""
     if future.set_running_or_notify_cancel():
         try:

@@ -8,13 +8,13 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.requests import Request as HttpRequest
 
-from understudy.studies.schema import keys_of
+from understudy.studies.schema import list_keys
 
-LONGEST = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 """Most bytes of a body."""
-WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
 """Fields that have no effect on the text."""
-AS_USUAL: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
+DEFAULTS: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
 """Values of an unknown field that ask for nothing."""
 KINDS = {401: "authentication_error", 402: "insufficient_quota", 429: "rate_limit_error"}
 """Status -> type of the error, besides the usual two."""
@@ -65,8 +65,8 @@ class ChatBody(AnyBody):
         """The text of the one message. Raises ApiError for a conversation, because a student was trained to answer one question."""
         roles = [message.get("role") for message in self.messages]
         if roles != ["user"]:
-            one = "a student answers one question: send one message, of the role user"
-            raise ApiError(400, f"messages have the roles {roles}: {one}", "messages")
+            hint = "a student answers one question: send one message, of the role user"
+            raise ApiError(400, f"messages have the roles {roles}: {hint}", "messages")
         content = self.messages[0].get("content")
         if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
             content = "".join(str(part.get("text", "")) for part in content)
@@ -87,8 +87,8 @@ class CompletionBody(AnyBody):
     @property
     def prompts(self) -> Sequence[str | tuple[int, ...]]:
         """The texts, or their tokens."""
-        one = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
-        return cast(Sequence[Any], [self.prompt] if one else self.prompt)
+        is_single = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
+        return cast(Sequence[Any], [self.prompt] if is_single else self.prompt)
 
     @property
     def texts(self) -> list[str]:
@@ -97,37 +97,37 @@ class CompletionBody(AnyBody):
         if not all(texts):
             raise ApiError(422, "prompt: must have at least one character", "prompt")
         if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
-            wanted = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
-            raise ApiError(400, wanted, "prompt")
+            reason = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
+            raise ApiError(400, reason, "prompt")
         return texts
 
 
 async def read_body(request: HttpRequest, kind: type[T]) -> T:
     """Read the body of ``request``. Raises ApiError if it is not one of ``kind``."""
     text = b""
-    async for piece in request.stream():
-        text += piece
-        if len(text) > LONGEST:
-            raise ApiError(413, f"the body has more than {LONGEST:,} bytes")
+    async for chunk in request.stream():
+        text += chunk
+        if len(text) > MAX_BYTES:
+            raise ApiError(413, f"the body has more than {MAX_BYTES:,} bytes")
     try:
         table = orjson.loads(text)
     except ValueError as error:
         raise ApiError(400, f"the body is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise ApiError(422, "the body must be a JSON object")
-    known = keys_of(kind)
+    keys = list_keys(kind)
     if "max_completion_tokens" in table:
         table["max_tokens"] = table.pop("max_completion_tokens")
     for name, value in table.items():
-        if name not in known and name not in WITHOUT_EFFECT and value not in AS_USUAL:
-            raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(known)})", name)
-    given = {name: value for name, value in table.items() if name in known and value is not None}
+        if name not in keys and name not in IGNORED and value not in DEFAULTS:
+            raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(keys)})", name)
+    values = {name: value for name, value in table.items() if name in keys and value is not None}
     try:
-        return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(given), strict=True))
+        return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(values), strict=True))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        reason = f"{name} = {first['input']!r}: {first['msg']}" if name in given else f"{name} must be given"
+        reason = f"{name} = {first['input']!r}: {first['msg']}" if name in values else f"{name} must be given"
         raise ApiError(422, reason, name) from None
 
 

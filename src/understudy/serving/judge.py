@@ -20,25 +20,25 @@ class Judging:
     def __init__(self, pairs: Sequence[Pair], rater: str, file: Path) -> None:
         self.pairs, self.rater, self.file = pairs, rater, file
         self.template = open_template("judge.html")
-        self._choices()  # report a damaged line before anybody adds one
+        self._read_choices()  # report a damaged line before anybody adds one
 
     def app(self, host: str) -> Starlette:
         routes = [Route("/", self._show), Route("/judge", self._judge, methods=["POST"]), Route("/view.js", send_script)]
         return Starlette(routes=routes, middleware=protect(host))
 
-    def _choices(self) -> dict[str, str]:
+    def _read_choices(self) -> dict[str, str]:
         """Read question -> this rater's choice."""
         done = read_latest(self.file)
         return {pair.problem.id: done[key].choice for pair in self.pairs if (key := pair.key(self.rater)) in done}
 
     def _show(self, request: Request) -> Response:
         """Show the pair with the requested number, or the first one that is not judged yet."""
-        choices = self._choices()
-        left = [i for i, pair in enumerate(self.pairs) if pair.problem.id not in choices]
+        choices = self._read_choices()
+        remaining = [i for i, pair in enumerate(self.pairs) if pair.problem.id not in choices]
         number = request.query_params.get("n", "")
-        at = min(int(number), len(self.pairs)) - 1 if number.isdecimal() and int(number) else left[0] if left else -1
-        pair = self.pairs[at] if at >= 0 else None
-        values: dict[str, object] = {"pair": pair, "at": at + 1, "total": len(self.pairs), "done": len(choices)}
+        index = min(int(number), len(self.pairs)) - 1 if number.isdecimal() and int(number) else remaining[0] if remaining else -1
+        pair = self.pairs[index] if index >= 0 else None
+        values: dict[str, object] = {"pair": pair, "at": index + 1, "total": len(self.pairs), "done": len(choices)}
         if pair is not None:
             sides = pair.sides(self.rater)
             choice = choices.get(pair.problem.id)
@@ -55,6 +55,6 @@ class Judging:
             return PlainTextResponse("no such question or choice", 400)
         left, right = pair.sides(self.rater)
         first, second = pair.answers
-        chosen = {"left": left, "right": right, "tie": ""}[choice]
-        write_judgements(self.file, [Judgement(question, (first, second), self.rater, chosen, left, pair.texts, pair.both_right)])
+        arm = {"left": left, "right": right, "tie": ""}[choice]
+        write_judgements(self.file, [Judgement(question, (first, second), self.rater, arm, left, pair.texts, pair.both_right)])
         return RedirectResponse("/", 303)

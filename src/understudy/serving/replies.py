@@ -27,21 +27,21 @@ OPEN, CLOSE = "<think>\n", "\n</think>\n\n"
 _SENTENCES = re.compile(r".*[.!?\n](?=\s)", re.DOTALL)
 
 
-def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
+def make_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
     """Make a choice of the winner of the vote of ``solutions`` to ``problem``, in the words of the first with that answer. Its
     ``reasoning`` has a field of its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
-    won = vote(solutions, weighted=decode.weighted)
-    solution = won.winner or solutions[0]
-    more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
+    winner = vote(solutions, weighted=decode.weighted)
+    solution = winner.winner or solutions[0]
+    details = {"answer": winner.answer, "agreement": winner.share, "votes": winner.weights, "text": solution.text}
     message = _write_message(problem, solution.text, reasoning)
-    return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": more}
+    return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": details}
 
 
-def teacher_choice(choice: JsonObject, problem: Problem, chain: Chain, reasoning: str) -> JsonObject:
+def replace_choice(choice: JsonObject, problem: Problem, chain: Chain, reasoning: str) -> JsonObject:
     """Replace the text of a student's ``choice`` by the teacher's ``chain``; the student's votes stay."""
-    more = choice["understudy"] | {"answer": chain.answer, "text": chain.text, "answered_by": "teacher"}
+    details = choice["understudy"] | {"answer": chain.answer, "text": chain.text, "answered_by": "teacher"}
     message = _write_message(problem, chain.text, reasoning)
-    return choice | {"message": message, "finish_reason": OPENAI_FINISHES[chain.finish], "understudy": more}
+    return choice | {"message": message, "finish_reason": OPENAI_FINISHES[chain.finish], "understudy": details}
 
 
 def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:
@@ -57,14 +57,14 @@ def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:
 def split_text(problem: Problem, text: str) -> tuple[str, str]:
     """Split a reply into (the reasoning, the sentence that states the answer). If no statement is separate from the reasoning, the
     whole text is the answer."""
-    thought, begin = thought_of(text)
-    if begin != 0:
-        return thought, text[len(text) if begin is None else begin :].strip()
+    thought, answer_start = thought_of(text)
+    if answer_start != 0:
+        return thought, text[len(text) if answer_start is None else answer_start :].strip()
     start = extract(text, problem.kind, problem.choices, problem.question, problem.form).start
     return (text[:start].strip(), text[start:].strip()) if text[start:].strip() else ("", text.strip())
 
 
-def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
+def write_partial(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
     """Return the message so far of a reply that begins with ``text``: the complete sentences of its reasoning, before any that
     states an answer."""
     sentences = _SENTENCES.match(text)
@@ -76,13 +76,13 @@ def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4096)  # called for every token, but changes only with every sentence
 def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str, form: str) -> str:
-    thought, begin = thought_of(text)
-    return thought if begin != 0 else text[: extract(text, kind, choices, question, form).start].strip()
+    thought, answer_start = thought_of(text)
+    return thought if answer_start != 0 else text[: extract(text, kind, choices, question, form).start].strip()
 
 
-def text_choice(index: int, before: str, reply: Reply) -> JsonObject:
-    """Make a choice of the continuation of a text; ``before``: the text itself, if it is echoed."""
-    return {"index": index, "text": before + reply.text, "finish_reason": reply.finish, "logprobs": None}
+def make_text_choice(index: int, prefix: str, reply: Reply) -> JsonObject:
+    """Make a choice of the continuation of a text; ``prefix``: the text itself, if it is echoed."""
+    return {"index": index, "text": prefix + reply.text, "finish_reason": reply.finish, "logprobs": None}
 
 
 def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[JsonObject], int, int]]:
@@ -91,20 +91,20 @@ def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[J
     requests: the engine's thread runs it. Raises ApiError for what cannot be scored."""
     yield from ()
     if not body.echo or body.max_tokens > 1 or body.n > 1 or body.temperature or engine.config.is_encoder_decoder:
-        what = "logprobs scores given text by a causal model: send echo = true, max_tokens 0 or 1, n = 1, temperature = 0"
-        raise ApiError(400, what, "logprobs")
+        reason = "logprobs scores given text by a causal model: send echo = true, max_tokens 0 or 1, n = 1, temperature = 0"
+        raise ApiError(400, reason, "logprobs")
     texts, size = [engine.encode(text) if isinstance(text, str) else text for text in body.prompts], len(engine.tokenizer)
     if not all(text and all(0 <= token < size for token in text) for text in texts):
         raise ApiError(422, f"prompt: must have at least one token, each from 0 to {size - 1}", "prompt")
     choices = []
     for index, text in enumerate(texts):
         next_TV = engine.score(text)
-        best_TK, ids_TK = (part.tolist() for part in next_TV.topk(max(1, body.logprobs or 0)))
+        best_TK, ids_TK = (tensor.tolist() for tensor in next_TV.topk(max(1, body.logprobs or 0)))
         tokens = [*text, ids_TK[-1][0]][: len(text) + body.max_tokens]
         spelled = [engine.tokenizer.decode([token]) for token in tokens]
         # Worst first, so that the likeliest of several tokens with the same spelling stays.
-        places = [reversed(list(zip(*place, strict=True))) for place in zip(ids_TK, best_TK, strict=True)]
-        likeliest = [{engine.tokenizer.decode([token]): logprob for token, logprob in place} for place in places]
+        positions = [reversed(list(zip(*position, strict=True))) for position in zip(ids_TK, best_TK, strict=True)]
+        likeliest = [{engine.tokenizer.decode([token]): logprob for token, logprob in position} for position in positions]
         logprobs = {
             "tokens": spelled,
             "token_logprobs": [None, *(float(next_V[token]) for next_V, token in zip(next_TV, tokens[1:], strict=False))],
@@ -115,12 +115,12 @@ def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[J
     return choices, sum(map(len, texts)), body.max_tokens * len(texts)
 
 
-def begin(kind: Literal["chat.completion", "chat.completion.chunk", "text_completion"], model: str) -> JsonObject:
+def make_head(kind: Literal["chat.completion", "chat.completion.chunk", "text_completion"], model: str) -> JsonObject:
     """Make the fields with which all events of one completion begin."""
     return {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
-def whole(kind: Literal["chat.completion", "text_completion"], model: str, choices: Sequence[JsonObject], *used: int) -> JsonObject:
+def wrap(kind: Literal["chat.completion", "text_completion"], model: str, choices: Sequence[JsonObject], *used: int) -> JsonObject:
     """Make the object with all ``choices``; ``used``: the tokens read, and the tokens written."""
     usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*used, sum(used)), strict=True))
-    return {**begin(kind, model), "choices": choices, "usage": usage}
+    return {**make_head(kind, model), "choices": choices, "usage": usage}

@@ -26,7 +26,7 @@ from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
 from understudy.serving.port import open_port, run_app
-from understudy.serving.replies import JsonObject, chat_choice, chat_so_far, score, teacher_choice, text_choice, whole
+from understudy.serving.replies import JsonObject, make_choice, make_text_choice, replace_choice, score, wrap, write_partial
 from understudy.serving.stream import Stream
 from understudy.serving.students import ServedStudent, find_student
 from understudy.serving.teacher import ServedTeacher
@@ -65,7 +65,7 @@ class Service:
             Route("/v1/completions", partial(self._answer, CompletionBody, self._complete), methods=["POST"]),
             Route("/v1/models", self._list_models),
             Route("/v1/models/{name}", self._list_models),
-            Route("/health", self._tell_health),
+            Route("/health", self._report_health),
         ]
         return Starlette(routes=routes, exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _refuse))
 
@@ -87,7 +87,7 @@ class Service:
             return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
         # Await the first event here, so that an error before it has its own status.
-        return StreamingResponse(_join(await anext(events), events), media_type="text/event-stream")
+        return StreamingResponse(_prepend(await anext(events), events), media_type="text/event-stream")
 
     async def _chat(self, request: HttpRequest, body: ChatBody, stream: Stream | None) -> JsonObject:
         """Answer the question of ``body`` with the student, as in its evaluation."""
@@ -96,25 +96,25 @@ class Service:
         votes, method = student.decode.votes, student.bundle.method
         paths = [SamplePath(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
         # With several votes or turns, it is not known yet which will be the answer.
-        read = partial(chat_so_far, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
+        read = partial(write_partial, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
         flows = []
         for path in paths:
             hear = stream.listen(path.index, read) if stream and read else None
             flows.append(student.amend(method.solve(problem, path, StudyPool()), body, hear))
         solutions = await self._wait(request, list(map(self.board.submit, paths, flows)))
         groups = [solutions[i : i + votes] for i in range(0, len(solutions), votes)]
-        choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
+        choices = [make_choice(i, problem, group, student.decode, body.reasoning_format) for i, group in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
         if student.cascades and self.teacher:
-            agreed = [agreement(own, weighted=student.decode.weighted) for own in groups]
-            unsure = [i for i, share in enumerate(agreed) if share < self.options.agreement]
+            shares = [agreement(group, weighted=student.decode.weighted) for group in groups]
+            unsure = [i for i, share in enumerate(shares) if share < self.options.agreement]
             chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
-            for choice, share in zip(choices, agreed, strict=True):
+            for choice, share in zip(choices, shares, strict=True):
                 choice["understudy"] |= {"agreement": share, "answered_by": "student"}
             for i in unsure:
-                choices[i] = teacher_choice(choices[i], problem, chains[0], body.reasoning_format)
+                choices[i] = replace_choice(choices[i], problem, chains[0], body.reasoning_format)
             used = used[0] + sum(c.prompt_tokens or 0 for c in chains), used[1] + sum(c.tokens or 0 for c in chains)
-        return whole("chat.completion", body.model, choices, *used)
+        return wrap("chat.completion", body.model, choices, *used)
 
     def _find(self, name: str) -> ServedStudent:
         return find_student(self.students, name, teacher=self.teacher is not None)
@@ -122,39 +122,39 @@ class Service:
     async def _complete(self, request: HttpRequest, body: CompletionBody, stream: Stream | None) -> JsonObject:
         """Continue raw text with one model, or score given text."""
         student = self._find(body.model).settle(body)
-        (part, engine), *others = student.bundle.engines.items()
-        if body.model not in self.students or any(other is not engine for _, other in others):
+        (part, engine), *rest = student.bundle.engines.items()
+        if body.model not in self.students or any(model is not engine for _, model in rest):
             raise ApiError(400, f"{body.model!r} is not a single model that continues text: use /v1/chat/completions", "model")
         if body.logprobs is not None:
             (scores,) = await self._wait(request, [self.board.submit(SamplePath("text"), score(engine, body))])
-            return whole("text_completion", body.model, *scores)
+            return wrap("text_completion", body.model, *scores)
 
-        def call(at: int, prompt: str, i: int) -> Call:
-            before = prompt if body.echo else ""
-            hear = stream.listen(at * body.n + i, lambda text: {"text": before + text}) if stream else None
+        def call(index: int, prompt: str, i: int) -> Call:
+            prefix = prompt if body.echo else ""
+            hear = stream.listen(index * body.n + i, lambda text: {"text": prefix + text}) if stream else None
             return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
 
-        calls = [[call(at, prompt, i) for at, prompt in enumerate(body.texts)] for i in range(body.n)]
-        futures = [self.board.submit(SamplePath("text", i), student.amend(_ask(own), body)) for i, own in enumerate(calls)]
+        calls = [[call(index, prompt, i) for index, prompt in enumerate(body.texts)] for i in range(body.n)]
+        futures = [self.board.submit(SamplePath("text", i), student.amend(_ask(group), body)) for i, group in enumerate(calls)]
         replies = list(zip(*await self._wait(request, futures), strict=True))
-        pairs = [(prompt, reply) for prompt, own in zip(body.texts, replies, strict=True) for reply in own]
-        choices = [text_choice(i, prompt if body.echo else "", reply) for i, (prompt, reply) in enumerate(pairs)]
+        pairs = [(prompt, reply) for prompt, group in zip(body.texts, replies, strict=True) for reply in group]
+        choices = [make_text_choice(i, prompt if body.echo else "", reply) for i, (prompt, reply) in enumerate(pairs)]
         read = sum(first.prompt_tokens or 0 for first, *_ in replies)
-        return whole("text_completion", body.model, choices, read, sum(reply.tokens or 0 for _, reply in pairs))
+        return wrap("text_completion", body.model, choices, read, sum(reply.tokens or 0 for _, reply in pairs))
 
     async def _list_models(self, request: HttpRequest) -> Response:
         self._check_key(request)
         if name := request.path_params.get("name"):
             return JSONResponse(self._describe(name))
-        names = [f"{own}{how}" for own in self.students for how in ("", "-vote8", *(["-cascade"] if self.teacher else []))]
+        names = [f"{base}{tail}" for base in self.students for tail in ("", "-vote8", *(["-cascade"] if self.teacher else []))]
         return JSONResponse({"object": "list", "data": list(map(self._describe, names))})
 
     def _describe(self, name: str) -> JsonObject:
         card = self._find(name).bundle.card
-        more = {key: getattr(card, key) for key in ("method", "kind", "terms", "licence", "lineage")}
-        return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": more}
+        details = {key: getattr(card, key) for key in ("method", "kind", "terms", "licence", "lineage")}
+        return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": details}
 
-    async def _tell_health(self, _: HttpRequest) -> Response:
+    async def _report_health(self, _: HttpRequest) -> Response:
         return JSONResponse({"status": "ok", "requests": len(self.under_way)})
 
     def _check_key(self, request: HttpRequest) -> None:
@@ -164,21 +164,21 @@ class Service:
 
     async def _wait(self, request: HttpRequest, futures: Sequence[Future[T]]) -> list[T]:
         """Await the results of ``futures``. If the client leaves or the timeout ends, requests that have not begun are dropped."""
-        answered = asyncio.gather(*map(asyncio.wrap_future, futures))
-        answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # no warning if the client has left
-        left = asyncio.ensure_future(_until_left(request))
-        either: set[asyncio.Future[Any]] = {answered, left}
+        results = asyncio.gather(*map(asyncio.wrap_future, futures))
+        results.add_done_callback(lambda done: done.cancelled() or done.exception())  # no warning if the client has left
+        departure = asyncio.ensure_future(_await_departure(request))
+        tasks: set[asyncio.Future[Any]] = {results, departure}
         try:
-            await asyncio.wait(either, timeout=self.options.timeout, return_when=asyncio.FIRST_COMPLETED)
-            if answered.done():
-                return answered.result()
+            await asyncio.wait(tasks, timeout=self.options.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if results.done():
+                return results.result()
         except (TooLongError, StudyError) as error:
             raise ApiError(400, str(error), code="context_length_exceeded" if isinstance(error, TooLongError) else "") from None
         except EngineError as error:
             raise ApiError(402 if isinstance(error, BudgetError) else 503, str(error)) from None
         finally:
-            answered.cancel()
-            left.cancel()
+            results.cancel()
+            departure.cancel()
         raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or try later", code="timeout")
 
 
@@ -200,13 +200,13 @@ def _ask(calls: list[Call]) -> Flow[list[Reply]]:
     return replies
 
 
-async def _join(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _prepend(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for event in events:
         yield event
 
 
-async def _until_left(request: HttpRequest) -> None:
+async def _await_departure(request: HttpRequest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

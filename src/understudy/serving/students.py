@@ -13,9 +13,9 @@ from understudy.runs.ask import Bundle, open_bundle
 from understudy.serving.bodies import AnyBody, ApiError
 from understudy.studies.options import Decode
 
-VOTES = 64
+MAX_VOTES = 64
 """Most votes of a ``NAME-voteK``."""
-USUAL_VOTES = 8
+DEFAULT_VOTES = 8
 """Votes of a ``NAME-cascade`` whose arm does not vote."""
 
 
@@ -35,9 +35,9 @@ class ServedStudent:
 
     def settle(self, body: AnyBody) -> Self:
         """Return the student with the decoding that ``body`` gives; what ``body`` does not give stays as it is."""
-        given = {name: value for name in ("temperature", "top_p") if (value := getattr(body, name)) is not None}
+        changes = {name: value for name in ("temperature", "top_p") if (value := getattr(body, name)) is not None}
         try:
-            return replace(self, decode=replace(self.decode, **given))
+            return replace(self, decode=replace(self.decode, **changes))
         except ValueError as error:
             raise ApiError(400, f"{error} (model {body.model!r})", "temperature") from None
 
@@ -48,23 +48,23 @@ class ServedStudent:
         """Run ``flow`` with its calls sent to this student, within the limits of ``body``; ``hear`` gets the text as it is
         written."""
 
-        def put(call: Call) -> Call:
+        def adapt(call: Call) -> Call:
             decoding = call.decoding or self.decode.decoding  # a method's own takes precedence
             if decoding.temperature:
                 decoding = replace(decoding, seed=self.seed(body))
-            most = min(call.max_tokens, body.max_tokens or call.max_tokens)
+            limit = min(call.max_tokens, body.max_tokens or call.max_tokens)
             stop = (*call.stop, *body.stops)
-            return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
+            return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=limit, stop=stop, hear=hear or call.hear)
 
         resume: Any = flow.send
         value: Any = None
         while True:
             try:
-                asked = resume(value)
+                calls = resume(value)
             except StopIteration as end:
                 return end.value
             try:
-                resume, value = flow.send, (yield [put(call) for call in asked] if isinstance(asked, list) else put(asked))
+                resume, value = flow.send, (yield [adapt(call) for call in calls] if isinstance(calls, list) else adapt(calls))
             except EngineError as error:
                 resume, value = flow.throw, error
 
@@ -87,14 +87,14 @@ def find_student(students: Mapping[str, ServedStudent], name: str, *, teacher: b
     ``teacher``."""
     if name in students:
         return students[name]
-    called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
-    if called is None or called[1] not in students or int(called[2] or 1) > VOTES:
-        known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES}{', or NAME-cascade' * teacher})"
-        raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {known}", "model", "model_not_found")
-    if called[3] and not teacher:
+    match = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
+    if match is None or match[1] not in students or int(match[2] or 1) > MAX_VOTES:
+        served = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {MAX_VOTES}{', or NAME-cascade' * teacher})"
+        raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {served}", "model", "model_not_found")
+    if match[3] and not teacher:
         raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
-    student = students[called[1]]
-    votes = int(called[2] or 0) or (student.decode.votes if student.decode.votes > 1 else USUAL_VOTES)
-    drawn = student.decode.temperature or None  # a greedy arm may have 0 for its one chain
-    decode = replace(student.decode, votes=votes, beams=1, temperature=drawn)
-    return replace(student, decode=decode, cascades=bool(called[3]))
+    student = students[match[1]]
+    votes = int(match[2] or 0) or (student.decode.votes if student.decode.votes > 1 else DEFAULT_VOTES)
+    temperature = student.decode.temperature or None  # a greedy arm may have 0 for its one chain
+    decode = replace(student.decode, votes=votes, beams=1, temperature=temperature)
+    return replace(student, decode=decode, cascades=bool(match[3]))

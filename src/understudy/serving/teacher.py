@@ -27,13 +27,13 @@ from understudy.studies.load import load_teacher
 
 class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
     """The teacher of the table [teacher] in ``file``, asked greedily for one chain. Its ledger is next to ``file``; price and
-    budget hold for everything that was ever asked through it. ``tell`` gets the notes about its endpoint.
+    budget hold for everything that was ever asked through it. ``report`` gets the notes about its endpoint.
 
     Raises StudyError if it cannot be asked, and the errors of its ledger and its endpoint.
     """
 
-    def __init__(self, file: Path, tell: Callable[[str], None]) -> None:
-        self.teacher, self.ledger, self._tell = load_teacher(file), file.with_suffix(".sqlite"), tell
+    def __init__(self, file: Path, report: Callable[[str], None]) -> None:
+        self.teacher, self.ledger, self._report = load_teacher(file), file.with_suffix(".sqlite"), report
         self.method = self.teacher.make_method()
         self._pool = StudyPool(prompts=self.teacher.read_prompts(file.parent, self.teacher.method))
         try:
@@ -55,14 +55,14 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         another EngineError if the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
         future: Future[Chain] = Future()
         path = SamplePath(problem.id)
-        self._waiting.append((path, self._play(self.method.sample(problem, path, self._pool), future)))
-        self._loop.call_soon_threadsafe(self._ring)
+        self._waiting.append((path, self._run_flow(self.method.sample(problem, path, self._pool), future)))
+        self._loop.call_soon_threadsafe(self._wake)
         return future
 
     def close(self) -> None:
         """Ask nothing more; requests under way are awaited for a while, because they are paid for."""
         self._closed = True
-        self._loop.call_soon_threadsafe(self._ring)
+        self._loop.call_soon_threadsafe(self._wake)
         self._thread.join(timeout=GRACE)
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:
@@ -71,7 +71,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
             raise StopIteration
         return self._waiting.popleft()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         """Make the driver look for new questions."""
         self._arrivals.put_nowait(self._end_if_closed)
 
@@ -79,7 +79,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         if self._closed:
             raise _EndError
 
-    def _play(self, flow: Flow[Chain], future: Future[Chain]) -> Flow[None]:
+    def _run_flow(self, flow: Flow[Chain], future: Future[Chain]) -> Flow[None]:
         """Run ``flow`` and report its end to ``future``."""
         if future.set_running_or_notify_cancel():
             self._asked.add(future)
@@ -94,7 +94,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         try:
             with Ledger(self.ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
                 engine = self._options.open(task=None, seed=0)
-                engine, _ = connect(engine, store, seed=0, paths=1, report=lambda *said: self._tell(str(said[-1])))
+                engine, _ = connect(engine, store, seed=0, paths=1, report=lambda *event: self._report(str(event[-1])))
                 asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
         except Exception as error:
             if ready.done():
@@ -106,7 +106,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         questions are asked all the same."""
         self._loop = asyncio.get_running_loop()
         while not self._closed:
-            self._arrivals, why = Arrivals(), "the server has ended"
+            self._arrivals, reason = Arrivals(), "the server has ended"
             try:
                 async with AsyncExitStack() as stack:
                     if isinstance(engine, AbstractAsyncContextManager):
@@ -120,10 +120,10 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
             except Exception as error:  # whatever it is, the next question may succeed
                 if not ready.done():
                     raise
-                why = str(error)
-                self._tell(why)
+                reason = str(error)
+                self._report(reason)
             while self._asked:
-                self._asked.pop().set_exception(EngineError(f"the teacher gave no answer: {why}"))
+                self._asked.pop().set_exception(EngineError(f"the teacher gave no answer: {reason}"))
 
 
 class _EndError(Exception):

@@ -29,7 +29,7 @@ from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
 from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
-from understudy.studies.relabels import FILE, SAID, Relabel, Said, read_relabels
+from understudy.studies.relabels import FILE, RULINGS, Relabel, Ruling, read_relabels
 
 PAGE = 50
 """Questions on a page of the list."""
@@ -60,58 +60,58 @@ class View:
 
     def _show_list(self, request: Request) -> Response:
         filters, page = _read_filters(request), request.query_params.get("page", "")
-        found = self.questions.find(filters)
-        pages = max(1, -(-len(found) // PAGE))
-        at = min(max(1, int(page)), pages) if page.isdecimal() else 1
-        return self._page(self.list, filters, found=len(found), entries=found[(at - 1) * PAGE : at * PAGE], page=at, pages=pages)
+        hits = self.questions.find(filters)
+        pages = max(1, -(-len(hits) // PAGE))
+        n = min(max(1, int(page)), pages) if page.isdecimal() else 1
+        return self._render(self.list, filters, found=len(hits), entries=hits[(n - 1) * PAGE : n * PAGE], page=n, pages=pages)
 
     def _show_question(self, request: Request) -> Response:
         filters, entry = _read_filters(request), self._find(request)
-        found = [other.problem.id for other in self.questions.find(filters)]
-        at = found.index(entry.problem.id) if entry.problem.id in found else -1
-        before, after = found[at - 1] if at > 0 else "", found[at + 1] if 0 <= at < len(found) - 1 else ""
-        return self._page(
+        ids = [match.problem.id for match in self.questions.find(filters)]
+        index = ids.index(entry.problem.id) if entry.problem.id in ids else -1
+        previous, following = ids[index - 1] if index > 0 else "", ids[index + 1] if 0 <= index < len(ids) - 1 else ""
+        return self._render(
             self.question,
             filters,
             entry=entry,
             text=question_text(entry.problem),
             chains=self.questions.chains(entry),
             examples=list(self.questions.examples(entry)),
-            before=before,
-            after=after,
-            place=(at + 1, len(found)),
+            before=previous,
+            after=following,
+            place=(index + 1, len(ids)),
             relabels=self._read_relabels(),
-            said=SAID,
+            said=RULINGS,
         )
 
     def _find(self, request: Request) -> QuestionRecord:
-        name, known = request.query_params.get("id", ""), self.questions.entries
-        if name not in known:
-            raise HTTPException(404, f"{self.run.directory}: there is no question {name!r}{nearest(name, known)}")
-        return known[name]
+        name, entries = request.query_params.get("id", ""), self.questions.entries
+        if name not in entries:
+            raise HTTPException(404, f"{self.run.directory}: there is no question {name!r}{nearest(name, entries)}")
+        return entries[name]
 
     def _read_relabels(self) -> Mapping[str, Relabel]:
         if not self.relabels.exists():
             return {}
-        now = self.relabels.stat()
-        return _read_relabels(self.relabels, (now.st_mtime_ns, now.st_size))
+        status = self.relabels.stat()
+        return _read_relabels(self.relabels, (status.st_mtime_ns, status.st_size))
 
     async def _relabel(self, request: Request) -> Response:
         """Record what the rater says of a chain, and show its question again."""
         form = await read_form(request)
         filters, entry = _read_filters(request), self._find(request)
-        judged = next((one for one in self.questions.chains(entry) if one.chain.id == form.get("chain")), None)
-        if judged is None or (said := form.get("outcome")) not in SAID:
+        judged = next((candidate for candidate in self.questions.chains(entry) if candidate.chain.id == form.get("chain")), None)
+        if judged is None or (outcome := form.get("outcome")) not in RULINGS:
             raise HTTPException(400, "no such chain or outcome")
         was = judge(entry.problem, judged.chain, self.run.check).outcome.value  # the check's own, even after a person's
-        relabel = Relabel(judged.chain.id, cast(Said, said), self.rater, form.get("reason", "").strip(), was)
+        relabel = Relabel(judged.chain.id, cast(Ruling, outcome), self.rater, form.get("reason", "").strip(), was)
         append_objects(self.relabels, [asdict(relabel)])
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
 
-    def _page(self, template: Template, filters: Filters, **values: object) -> Response:
+    def _render(self, template: Template, filters: Filters, **values: object) -> Response:
         study, arms = self.run.study, list(self.run.arms)
-        own = {"title": study.title or study.name, "arms": arms, "splits": self.splits, "outcomes": list(Outcome)}
-        return respond(template.render(**own, rater=self.rater, filters=filters, link=partial(make_link, filters), **values))
+        shared = {"title": study.title or study.name, "arms": arms, "splits": self.splits, "outcomes": list(Outcome)}
+        return respond(template.render(**shared, rater=self.rater, filters=filters, link=partial(make_link, filters), **values))
 
 
 def _read_filters(request: Request) -> Filters:
@@ -119,8 +119,8 @@ def _read_filters(request: Request) -> Filters:
     try:
         return TypeAdapter(Filters).validate_python({name: value for name, value in request.query_params.items() if value})
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise HTTPException(400, f"{wrong['loc'][0]}: {wrong['msg']}") from None
+        first = error.errors()[0]
+        raise HTTPException(400, f"{first['loc'][0]}: {first['msg']}") from None
 
 
 def protect(host: str) -> list[Middleware]:
@@ -144,7 +144,7 @@ def send_script(_: Request) -> Response:
     return Response((files("understudy.reports") / "view.js").read_bytes(), media_type="text/javascript")
 
 
-def make_link(filters: Filters, path: str, **more: object) -> str:
-    """Make the address of ``path`` with the ``filters`` that are set and ``more``, which replaces or adds to them."""
-    query = {name: value for name, value in {**asdict(filters), **more}.items() if value not in ("", None) and value is not False}
+def make_link(filters: Filters, path: str, **extra: object) -> str:
+    """Make the address of ``path`` with the ``filters`` that are set and ``extra``, which replaces or adds to them."""
+    query = {name: value for name, value in {**asdict(filters), **extra}.items() if value not in ("", None) and value is not False}
     return f"{path}?{urlencode({name: 'on' if value is True else value for name, value in query.items()})}"

@@ -31,8 +31,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _OPTION = re.compile(r"(?P<prefix>(?:option|choice|opt|op|ending|alternative|sol)[_ ]?|)(?P<label>[a-h]|[0-9])", re.I)
 """The name of a field that holds one option: option_a, choice1, opa, ending0, or A alone."""
 
-LOOKED_AT = 500
-ENOUGH = 0.95
+ROWS_READ = 500
+MIN_FIT = 0.95
 """The share of rows that must fit a guess."""
 
 
@@ -50,45 +50,45 @@ class Guess(NamedTuple):
 
 def guess(path: Path) -> Guess:
     """Guess what ``path`` holds. Raises DataError if it cannot be read or no question is recognised."""
-    sources = _sources(path)
+    sources = _find_sources(path)
     first = next(iter(sources.values()))
-    rows = list(islice(read_objects(first), LOOKED_AT))
+    rows = list(islice(read_objects(first), ROWS_READ))
     if not rows:
         raise DataError(f"{first}: has no rows")
-    fields = _fields([row for _, row in rows])
+    fields = _guess_fields([row for _, row in rows])
     if "question" not in fields:
         names = f"its fields: {', '.join(rows[0][1])}"
         fix = "rename one to question, or write the study by hand, with task.fields.question"
         raise DataError(f"{first}: no field looks like a question ({names}); {fix}")
-    layout, share = _layout(rows, fields)
+    layout, share = _guess_layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
     return Guess(fields, layout, share, counts, rows[0][1])
 
 
-def _sources(path: Path) -> dict[str, Path]:
+def _find_sources(path: Path) -> dict[str, Path]:
     """Map each of our splits to its path; ``""`` stands for data without splits."""
     splits = splits_of(path) if path.is_dir() else {}
     roles = roles_of(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
         raise DataError(f"{path}: has no train split (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
-    return {ours: path / name for ours, name in roles.items()} or {"": path}
+    return {role: path / name for role, name in roles.items()} or {"": path}
 
 
-def _fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
+def _guess_fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
     filled = {name.lower(): name for row in rows for name, value in row.items() if value not in (None, "", [], {})}
     fields: dict[str, str | tuple[str, ...]] = {}
-    for ours, names in NAMES.items():
-        theirs = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
-        if theirs is not None and (ours != "question" or isinstance(rows[0].get(theirs), str)):
-            fields[ours] = theirs
+    for field, names in NAMES.items():
+        column = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
+        if column is not None and (field != "question" or isinstance(rows[0].get(column), str)):
+            fields[field] = column
     if "body" in filled and fields.get("question") == filled.get("question"):
         fields["question"] = f"{{{filled['body']}}} {{{filled['question']}}}"  # SVAMP and ASDiv have story and question apart
-    if "choices" not in fields and (options := _option_fields(list(filled.values()))):
+    if "choices" not in fields and (options := _find_options(list(filled.values()))):
         fields["choices"] = options
     return fields
 
 
-def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
+def _find_options(names: Sequence[str]) -> tuple[str, ...]:
     """Find the fields that hold one option each, in order; () if there are none."""
     series: dict[str, dict[str, str]] = {}
     for name in names:
@@ -102,50 +102,50 @@ def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
+def _guess_layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
     """Find the most specific kind of answer that enough rows fit, else text, and the share that fits: None without answers."""
-    mapped = {ours: theirs for ours, theirs in fields.items() if ours != theirs}
-    usual = Layout("option" if "choices" in fields else "text", mapped)
+    mapped = {field: column for field, column in fields.items() if field != column}
+    default = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
-        return usual, None
+        return default, None
     if "choices" not in fields:
         numbers = Layout("number", mapped), Layout("number", mapped, decimal="comma")
         for layout in (Layout("option", mapped, choices_in="question"), Layout("yes_no", mapped), *numbers, Layout("date", mapped)):
-            if (share := measure_fit(rows, layout)) >= ENOUGH:
+            if (share := measure_fit(rows, layout)) >= MIN_FIT:
                 return layout, share
-    return usual, measure_fit(rows, usual)
+    return default, measure_fit(rows, default)
 
 
-def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
-    """Write a commented study for the file, as text. It will be saved as ``to``; ``relative`` is the file's path from there."""
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in to.stem).strip("-") or "study"
-    layout = found.layout
+def write_study(path: Path, guessed: Guess, *, target: Path, relative: str) -> str:
+    """Write a commented study for the file, as text. It will be saved as ``target``; ``relative`` is the file's path from there."""
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in target.stem).strip("-") or "study"
+    layout = guessed.layout
     comment = "# no answers were found: the teacher can be sampled, but nothing can be scored"
-    if found.fit is not None:
-        comment = f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
-    lines = _sizes(found)
+    if guessed.fit is not None:
+        comment = f"# guessed; {guessed.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
+    lines = _write_sizes(guessed)
     if layout.choices_in != "field":
         lines += f'choices_in = "{layout.choices_in}"  # the options are in its text\n'
     if layout.decimal == "comma":
         lines += 'decimal = "comma"         # "3,5" is three and a half\n'
-    fields = "".join(f"{ours} = {json.dumps(theirs, ensure_ascii=False)}\n" for ours, theirs in layout.fields.items())
+    fields = "".join(f"{field} = {json.dumps(column, ensure_ascii=False)}\n" for field, column in layout.fields.items())
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
-    shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
-    exemplars = shown if "rationale" in found.fields else ""
+    example = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
+    exemplars = example if "rationale" in guessed.fields else ""
     template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
-    names = {"file": path.name, "study": to, "name": json.dumps(name), "path": json.dumps(relative)}
+    names = {"file": path.name, "study": target, "name": json.dumps(name), "path": json.dumps(relative)}
     return template.substitute(names, said=comment, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
 
 
-def _sizes(found: Guess) -> str:
+def _write_sizes(guessed: Guess) -> str:
     """Write the ``sizes`` of the splits: a tenth of train for each of dev and test that the data do not have."""
-    own = {name: n for name, n in found.rows.items() if name}
-    comment = f"# its own splits: {', '.join(f'{name} {n}' for name, n in own.items())}\n" if own else ""
-    held = max(1, found.rows.get("", found.rows.get("train", 0)) // 10)
-    drawn = {name: held for name in ("dev", "test") if name not in own}
-    if not drawn:
+    existing = {name: n for name, n in guessed.rows.items() if name}
+    comment = f"# its own splits: {', '.join(f'{name} {n}' for name, n in existing.items())}\n" if existing else ""
+    size = max(1, guessed.rows.get("", guessed.rows.get("train", 0)) // 10)
+    missing = {name: size for name in ("dev", "test") if name not in existing}
+    if not missing:
         return comment
-    if not own:
-        drawn = {"train": found.rows[""] - 2 * held, **drawn}
-    sizes = ", ".join(f"{name} = {n}" for name, n in drawn.items())
-    return f"{comment}sizes = {{ {sizes} }}{'  # taken from train' if own else ''}\n"
+    if not existing:
+        missing = {"train": guessed.rows[""] - 2 * size, **missing}
+    sizes = ", ".join(f"{name} = {n}" for name, n in missing.items())
+    return f"{comment}sizes = {{ {sizes} }}{'  # taken from train' if existing else ''}\n"

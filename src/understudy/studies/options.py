@@ -330,7 +330,7 @@ class Arm:
         """Return what differs for the role ``name``."""
         return self.roles.get(name, Role())
 
-    def where(self, table: Literal["student", "training"], role: str) -> str:
+    def locate(self, table: Literal["student", "training"], role: str) -> str:
         """Name the table that decides about the student of ``role``, or about its training, for messages."""
-        own = f".roles.{role}" if getattr(self.role(role), table) else ""
-        return f"arms[{self.name!r}]{own}.{table}"
+        role_part = f".roles.{role}" if getattr(self.role(role), table) else ""
+        return f"arms[{self.name!r}]{role_part}.{table}"

@@ -61,23 +61,23 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
         raise StudyError(f"--profile: there is no profile {with_known(profile, profiles, 'its profiles')}")
     if not profile:
         return tables
-    own = dict(profiles[profile])
+    chosen = dict(profiles[profile])
     base: dict[str, Any] = {}
-    if "base" in own:
-        file = path.parent / str(own.pop("base"))
+    if "base" in chosen:
+        file = path.parent / str(chosen.pop("base"))
         try:
             base = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StudyError(f"profiles.{profile}.base: {file} cannot be read: {error}") from None
-    changes = own.get("arms", [])
+    changes = chosen.get("arms", [])
     if isinstance(changes, Mapping):
         by_name = {str(arm.get("name")): arm for arm in tables.get("arms") or () if isinstance(arm, Mapping)}
         refuse_unknown(changes, by_name, f"profiles.{profile}.arms: there is no arm", "of the file")
-        own["arms"] = [_merge(arm, changes.get(name, {})) for name, arm in by_name.items()]
+        chosen["arms"] = [_merge(arm, changes.get(name, {})) for name, arm in by_name.items()]
     elif not isinstance(changes, list):
-        must = f"must be tables: [[profiles.{profile}.arms]], or one table per arm, under its name"
-        raise StudyError(f"profiles.{profile}.arms = {changes!r}: {must}")
-    merged: dict[str, Any] = _merge(_merge(base, tables), own)
+        reason = f"must be tables: [[profiles.{profile}.arms]], or one table per arm, under its name"
+        raise StudyError(f"profiles.{profile}.arms = {changes!r}: {reason}")
+    merged: dict[str, Any] = _merge(_merge(base, tables), chosen)
     if isinstance(head := merged.get("study"), dict) and "name" in head:
         merged["study"] = head | {"name": f"{head['name']}-{profile}"}
     return merged
@@ -87,5 +87,5 @@ def _merge(first: Any, second: Any) -> Any:
     """Merge ``second`` over ``first``: tables key by key, anything else whole."""
     if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
         return second
-    both = {key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}
-    return {**first, **second, **both}
+    shared = {key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}
+    return {**first, **second, **shared}

@@ -9,8 +9,8 @@ from understudy.studies.schema import read_lines
 
 FILE = "relabels.jsonl"
 JUDGED = "judged"
-Said = Literal["correct", "wrong", "undecidable"]
-SAID: tuple[str, ...] = get_args(Said)
+Ruling = Literal["correct", "wrong", "undecidable"]
+RULINGS: tuple[str, ...] = get_args(Ruling)
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Relabel:
     replaces that of ``check`` (by default the study's first), which was ``was``. ``at``: when, in UTC."""
 
     chain: str
-    outcome: Said
+    outcome: Ruling
     rater: str
     reason: str = ""
     was: str = ""

@@ -17,81 +17,81 @@ from understudy.core.errors import DataError, StudyError, with_known
 from understudy.corpus.tables import read_objects
 
 
-def keys_of(kind: Any) -> list[str]:
+def list_keys(kind: Any) -> list[str]:
     """List the keys of the table that the options dataclass ``kind`` is built from."""
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
-def refuse_unknown(table: Iterable[str], known: Collection[str], what: str, these: str = "known") -> None:
-    """Raise StudyError for a key of ``table`` that is not ``known``."""
+def refuse_unknown(table: Iterable[str], allowed: Collection[str], problem: str, label: str = "known") -> None:
+    """Raise StudyError for a key of ``table`` that is not ``allowed``."""
     for key in table:
-        if key not in known:
-            raise StudyError(f"{what} {with_known(key, known, these)}")
+        if key not in allowed:
+            raise StudyError(f"{problem} {with_known(key, allowed, label)}")
 
 
-def build(kind: type[T], table: Any, where: str) -> T:
-    """Build the options dataclass ``kind`` from ``table``; ``where`` is the table's name in messages ("" at the top).
+def build(kind: type[T], table: Any, location: str) -> T:
+    """Build the options dataclass ``kind`` from ``table``; ``location`` is the table's name in messages ("" at the top).
 
     Fields that are dataclasses (or tuples of them) are built from their sub-tables. Types are checked as in JSON: a list may be a
     tuple, an integer may be a float, and nothing else is converted. Raises StudyError.
     """
     if not isinstance(table, Mapping):
-        raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    refuse_unknown(table, keys_of(kind), f"{where}: unknown key")
-    values = {key: value_of(kind, key, value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
+        raise StudyError(f"{location}: must be a table of options, not {table!r}")
+    refuse_unknown(table, list_keys(kind), f"{location}: unknown key")
+    values = {key: convert_value(kind, key, value, f"{location}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError:
         missing = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.name not in values]
-        raise StudyError(f"{where}: {', '.join(missing)} must be given") from None
+        raise StudyError(f"{location}: {', '.join(missing)} must be given") from None
     except StudyError:
         raise
     except ValueError as error:
-        raise StudyError(f"{where}: {error}") from None
+        raise StudyError(f"{location}: {error}") from None
 
 
 def read_lines(kind: type[T], path: Path) -> list[tuple[str, T]]:
     """Read every line of the JSON Lines file ``path`` as (place, value). Raises DataError naming the line, or the file if it does
     not exist."""
     try:
-        return [(where, build(kind, row, where)) for where, row in read_objects(path)]
+        return [(location, build(kind, row, location)) for location, row in read_objects(path)]
     except StudyError as error:
         raise DataError(f"{error}; correct or remove the line") from None
 
 
 @functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
+def _read_hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 
 @functools.cache  # making one takes milliseconds
-def _adapter(kind: type, key: str) -> Any:
-    return TypeAdapter(_hints(kind)[key])
+def _make_adapter(kind: type, key: str) -> Any:
+    return TypeAdapter(_read_hints(kind)[key])
 
 
-def value_of(kind: type, key: str, value: Any, where: str) -> Any:
-    """Convert the ``value`` of a table for the field ``key`` of the options dataclass ``kind``; ``where`` is its name in messages.
-    Raises StudyError."""
-    hint = _hints(kind)[key]
-    if (inner := _dataclass_in(hint)) is not None:
+def convert_value(kind: type, key: str, value: Any, location: str) -> Any:
+    """Convert the ``value`` of a table for the field ``key`` of the options dataclass ``kind``; ``location`` is its name in
+    messages. Raises StudyError."""
+    hint = _read_hints(kind)[key]
+    if (inner := _find_dataclass(hint)) is not None:
         if typing.get_origin(hint) is Mapping:
             if not isinstance(value, Mapping):
-                raise StudyError(f"{where}: must be a table of tables, not {value!r}")
-            return {name: build(inner, item, f"{where}.{name}") for name, item in value.items()}
+                raise StudyError(f"{location}: must be a table of tables, not {value!r}")
+            return {name: build(inner, item, f"{location}.{name}") for name, item in value.items()}
         if typing.get_origin(hint) is tuple:
             if not isinstance(value, list | tuple):
-                raise StudyError(f"{where}: must be a list of tables, not {value!r}")
-            return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-        return None if value is None else build(inner, value, where)
+                raise StudyError(f"{location}: must be a list of tables, not {value!r}")
+            return tuple(build(inner, item, f"{location}[{i}]") for i, item in enumerate(value))
+        return None if value is None else build(inner, value, location)
     try:
-        return _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        return _make_adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
-        reasons = dict.fromkeys(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else [str(error)]
+        reasons = dict.fromkeys(entry["msg"] for entry in error.errors()) if isinstance(error, ValidationError) else [str(error)]
         reason = "; or ".join(reasons)  # one for each type that it may have
-        raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
+        raise StudyError(f"{location} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
 
 
-def _dataclass_in(hint: Any) -> Any:
+def _find_dataclass(hint: Any) -> Any:
     """Find the dataclass in ``X``, ``X | None``, ``tuple[X, ...]`` or ``Mapping[str, X]``; None if there is none."""
     if dataclasses.is_dataclass(hint):
         return hint

@@ -27,7 +27,7 @@ from understudy.core.plugins import load
 from understudy.core.protocols import MethodWithParts
 from understudy.core.registry import find
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
-from understudy.studies.schema import build, keys_of, refuse_unknown
+from understudy.studies.schema import build, list_keys, refuse_unknown
 from understudy.training.options import StudentOptions, TrainingOptions
 
 
@@ -93,7 +93,7 @@ class Study:
 
     def chooses_checkpoint(self, arm: Arm, role: str) -> bool:
         """Whether the best of several checkpoints of the role's student is kept, by dev: only if the role answers alone."""
-        return self.evaluation.scored and len(self.method(arm).roles) == 1 and training_of_role(self, arm, role).checks > 1
+        return self.evaluation.scored and len(self.method(arm).roles) == 1 and build_training(self, arm, role).checks > 1
 
     def resolve(self, name: str) -> Path:
         """Resolve a path that the study names; it is relative to the study file."""
@@ -107,7 +107,7 @@ class Study:
         """Build the task with its options. A task that reads files gets the study's directory as ``root``."""
         kind = find("task", self.task)
         options = dict(self.task_options)
-        if "root" in keys_of(kind):
+        if "root" in list_keys(kind):
             options["root"] = str((self.root / str(options.get("root", "."))).resolve())
         return build(kind, options, "task")
 
@@ -115,64 +115,64 @@ class Study:
 Model = Literal["trained", "untrained", "teacher", "gold"]
 
 
-def parts_of(method: Any) -> Mapping[str, str]:
+def map_parts(method: Any) -> Mapping[str, str]:
     """Map each role that the method's `solve` asks to the role whose student plays it. Methods that train nothing ask one."""
     return method.parts if isinstance(method, MethodWithParts) else {role: role for role in method.roles or ("student",)}
 
 
-def models_of(arm: Arm, method: Any) -> dict[str, Model]:
+def map_models(arm: Arm, method: Any) -> dict[str, Model]:
     """Say who plays each part, by what the arm sets for the part, for the role whose student plays it, or for all."""
     return {
         part: arm.role(part).model or arm.role(role).model or arm.model  # its own setting counts first
-        for part, role in parts_of(method).items()
+        for part, role in map_parts(method).items()
     }
 
 
-def swapped_parts(arm: Arm, method: Any) -> list[str]:
+def list_swapped(arm: Arm, method: Any) -> list[str]:
     """List the parts that gold replaces, each in turn, if the other parts can still go wrong."""
-    models = models_of(arm, method)
-    others = {part: {model for other, model in models.items() if other != part} for part in models}
-    return [part for part in getattr(method, "swaps", ()) if models[part] != "gold" and others[part] - {"gold"}]
+    models = map_models(arm, method)
+    rest = {part: {model for name, model in models.items() if name != part} for part in models}
+    return [part for part in getattr(method, "swaps", ()) if models[part] != "gold" and rest[part] - {"gold"}]
 
 
-def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
+def list_trained(arm: Arm, method: Any) -> tuple[str, ...]:
     """List the roles whose students the arm trains: those that play a part."""
-    parts = parts_of(method)
-    played = {parts[part] for part, model in models_of(arm, method).items() if model == "trained"}
+    parts = map_parts(method)
+    played = {parts[part] for part, model in map_models(arm, method).items() if model == "trained"}
     return tuple(role for role in method.roles if role in played)
 
 
-def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
+def build_student(study: Study, arm: Arm, role: str) -> StudentOptions:
     """Describe the student of one role of the arm before training."""
     table = plain(study.student) | dict(arm.student) | dict(arm.role(role).student)
-    return build(StudentOptions, table, arm.where("student", role))
+    return build(StudentOptions, table, arm.locate("student", role))
 
 
-def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
+def build_training(study: Study, arm: Arm, role: str) -> TrainingOptions:
     """Describe how one role's student of the arm is trained on this machine."""
     table = plain(study.training)
-    for own in (arm.training, arm.role(role).training):
-        if {"steps", "tokens"} & own.keys():  # only one of the two decides how long it trains
-            table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in own else {})
-        table |= dict(own)
-    options = build(TrainingOptions, table, arm.where("training", role)).settle(student_of_role(study, arm, role))
+    for overrides in (arm.training, arm.role(role).training):
+        if {"steps", "tokens"} & overrides.keys():  # only one of the two decides how long it trains
+            table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in overrides else {})
+        table |= dict(overrides)
+    options = build(TrainingOptions, table, arm.locate("training", role)).settle(build_student(study, arm, role))
     if options.tokens_of == "student" or not options.tokens:
         return options
-    return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))
+    return replace(options, tokens=max(1, options.tokens // len(list_trained(arm, study.method(arm)))))
 
 
 def check_roles(arm: Arm, method: Any) -> None:
-    """Raise StudyError if the arm's ``roles`` name a role that the method does not have, or set something impossible."""
-    parts = parts_of(method)
-    known = list(dict.fromkeys([*parts, *parts.values()]))
+    """Raise StudyError if the arm's ``all_roles`` name a role that the method does not have, or set something impossible."""
+    parts = map_parts(method)
+    all_roles = list(dict.fromkeys([*parts, *parts.values()]))
     for name, role in arm.roles.items():
-        where = f"arms[{arm.name!r}].roles.{name}"
-        refuse_unknown([name], known, f"{where}: method {arm.method!r} has no role", "it has")
-        named = [name, *(part for part, whose in parts.items() if whose == name)]
-        if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(named) & set(method.swaps)):
-            raise StudyError(f'{where}.model = "gold": gold there would be the answer itself; choose another model')
-        trained = trained_roles(arm, method)
-        if (role.student or role.training) and name not in trained:
-            raise StudyError(f"{where}: only a trained role has student, training (trained here: {', '.join(trained) or 'none'})")
-    if set(models_of(arm, method).values()) == {"gold"}:
+        location = f"arms[{arm.name!r}].roles.{name}"
+        refuse_unknown([name], all_roles, f"{location}: method {arm.method!r} has no role", "it has")
+        names = [name, *(part for part, owner in parts.items() if owner == name)]
+        if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(names) & set(method.swaps)):
+            raise StudyError(f'{location}.model = "gold": gold there would be the answer itself; choose another model')
+        roles = list_trained(arm, method)
+        if (role.student or role.training) and name not in roles:
+            raise StudyError(f"{location}: only a trained role has student, training (trained here: {', '.join(roles) or 'none'})")
+    if set(map_models(arm, method).values()) == {"gold"}:
         raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, which measures nothing; give one part another model")

@@ -86,8 +86,8 @@ def _continues(first: EncodedExample, later: EncodedExample) -> bool:
 class VisitOrder:
     """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` and ``per_visit`` as in `TrainingOptions`.
 
-    ``most`` is the largest number of examples in a step. ``tokens`` is the mean number of tokens in a step, read and learned, where
-    every visit is equally likely, and so is every example of a loss group in it.
+    ``largest`` is the number of examples in the largest step. ``tokens`` is the mean number of tokens in a step, read and learned,
+    where every visit is equally likely, and so is every example of a loss group in it.
     """
 
     def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int, per_visit: int = 1) -> None:

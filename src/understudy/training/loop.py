@@ -33,7 +33,7 @@ from understudy.training.packing import SCORES, collate_packed, is_worth_packing
 from understudy.training.ranks import Ranks, join
 from understudy.training.record import LearningCurve, TrainingFacts, describe_training, write_examples, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
-from understudy.training.state import load_state, save_state, trained_weights
+from understudy.training.state import collect_weights, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
@@ -282,12 +282,12 @@ class _Training:
     def _add_gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
         scale, size = batches.scale_losses(examples, reduction=self.options.reduction), self._choose_part_size(examples)
-        parts = self.ranks.parts(examples, scale, size, mixed=self.options.chains_per_visit == 1)
+        parts = self.ranks.split(examples, scale, size, mixed=self.options.chains_per_visit == 1)
         if len(parts) > 1 and size < self.planned:
             self.notes.cut = min(size, self.notes.cut or size)
         losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
-            with self.ranks.part(self.wrapped_model, last=i == len(parts)):
+            with self.ranks.sync_gradients(self.wrapped_model, last=i == len(parts)):
                 with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
                     batch = self._collate([example for example, _ in part], [scale for _, scale in part])  # prompts are read here
                     loss = self.objective(self.wrapped_model, batch)
@@ -342,7 +342,7 @@ class _Training:
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        weights, optimizer = self.ranks.gather(trained_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
+        weights, optimizer = self.ranks.gather(collect_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
         if self.ranks.is_first:
             save_state(self.out / "state", weights, optimizer, asdict(self.notes))
 

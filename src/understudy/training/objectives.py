@@ -41,21 +41,21 @@ class _TokenLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(logits_NV, targets_N)
-        return torch.cat([F.cross_entropy(logits_NV[at].float(), targets_N[at], reduction="none") for at in _chunks(logits_NV)])
+        return torch.cat([F.cross_entropy(logits_NV[at].float(), targets_N[at], reduction="none") for at in _split_rows(logits_NV)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer_N: torch.Tensor) -> tuple[torch.Tensor, None]:
         logits_NV, targets_N = ctx.saved_tensors
         gradient_NV = torch.empty_like(logits_NV)
-        for at in _chunks(logits_NV):
+        for at in _split_rows(logits_NV):
             change = logits_NV[at].float().softmax(-1)
             change.scatter_add_(1, targets_N[at, None], change.new_full((len(change), 1), -1))
             gradient_NV[at] = change * outer_N[at, None]
         return gradient_NV, None
 
 
-def _chunks(logits_NV: torch.Tensor) -> Iterator[slice]:
+def _split_rows(logits_NV: torch.Tensor) -> Iterator[slice]:
     """Yield slices of rows, small enough to stay in a core's cache; on a GPU 16 times as large."""
     size = max(1, (16 if logits_NV.is_cuda else 1) * CHUNK // logits_NV.shape[1])
     return (slice(start, start + size) for start in range(0, max(1, len(logits_NV)), size))

@@ -47,13 +47,13 @@ def pack(examples: Sequence[EncodedExample], *, seq2seq: bool, scores: int = SCO
         filled[row] += shares[i]
     single = [[group] for group in groups]
     rows = [row for row in rows if row]
-    return min(rows, single, key=lambda layout: _cost(examples, layout, seq2seq, scores))
+    return min(rows, single, key=lambda layout: _estimate_cost(examples, layout, seq2seq, scores))
 
 
 def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Row], *, seq2seq: bool, scores: int = SCORES) -> bool:
     """Whether ``rows`` cost so much less than padded rows of one example."""
     padded = [[[i]] for i in range(len(examples))]
-    return _cost(examples, rows, seq2seq, scores) < (1 - WORTH) * _cost(examples, padded, seq2seq, scores)
+    return _estimate_cost(examples, rows, seq2seq, scores) < (1 - WORTH) * _estimate_cost(examples, padded, seq2seq, scores)
 
 
 def _find_groups(examples: Sequence[EncodedExample], scores: int) -> Row:
@@ -73,7 +73,7 @@ def _count_columns(examples: Sequence[EncodedExample], groups: Row, seq2seq: boo
     return both if seq2seq else both.sum(1, keepdims=True)
 
 
-def _cost(examples: Sequence[EncodedExample], rows: Sequence[Row], seq2seq: bool, scores: int) -> float:
+def _estimate_cost(examples: Sequence[EncodedExample], rows: Sequence[Row], seq2seq: bool, scores: int) -> float:
     """What ``rows`` cost, in columns: their own, and the scores of each stream with itself and of targets with sources."""
     columns = np.max([_count_columns(examples, row, seq2seq).sum(0) for row in rows], axis=0)
     return len(rows) * float(columns.sum() + ((columns**2).sum() + (columns.prod() if seq2seq else 0)) / scores)

@@ -1,7 +1,7 @@
 """The processes that train one student together. Each takes a part of every step's examples; gradients are added up.
 
     with join(2, work, device="cuda", sharded=False) as ranks:     # the other process calls work(its own ranks)
-        called = ranks.prepare(model, "cuda")
+        wrapped_model = ranks.prepare(model, "cuda")
 
 `torch.distributed` does the work: with DDP each process has the whole student, with FSDP (`fully_shard`) each keeps a part of its
 weights, gradients and optimizer state. The first process starts the others; it alone writes files, scores checkpoints and reports
@@ -70,7 +70,7 @@ class Ranks:
             fully_shard(module, mesh=mesh)  # moves each to the device by itself: the whole model may not fit there
         return model.to(device)
 
-    def parts(self, examples: Sequence[T], scales: Sequence[float], size: int, *, mixed: bool) -> list[list[tuple[T, float]]]:
+    def split(self, examples: Sequence[T], scales: Sequence[float], size: int, *, mixed: bool) -> list[list[tuple[T, float]]]:
         """Split off this process's share of a step: parts of at most ``size`` examples with their scales, as many parts as every
         other process.
 
@@ -83,7 +83,7 @@ class Ranks:
         selected += [((selected or pairs)[0][0], 0.0)] * (share - len(selected))
         return [selected[start : start + size] for start in range(0, share, size)]
 
-    def part(self, wrapped_model: Any, *, last: bool) -> AbstractContextManager[None]:
+    def sync_gradients(self, wrapped_model: Any, *, last: bool) -> AbstractContextManager[None]:
         """Enter this around the forward and backward pass of a part: only the ``last`` part of a step exchanges gradients."""
         if self.sharded:
             wrapped_model.set_requires_gradient_sync(last)

@@ -123,11 +123,11 @@ def write_examples(directory: Path, examples: Sequence[EncodedExample]) -> None:
     schema = pa.schema({"problem": text, "chain": text, "group": text, "ids": ids, "weights": weights})
     with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for start in range(0, len(examples), ROWS):
-            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in examples[start : start + ROWS]]
+            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weigh_tokens(e)) for e in examples[start : start + ROWS]]
             writer.write_table(pa.table(dict(zip(schema.names, zip(*rows, strict=True), strict=True)), schema))
 
 
-def _weights(example: EncodedExample) -> list[float]:
+def _weigh_tokens(example: EncodedExample) -> list[float]:
     """Return the loss weight of every token: the token's times its example's."""
     return [0.0] * len(example.source) + [weight * example.weight for weight in example.weights]
 
@@ -158,7 +158,7 @@ def describe_training(
         duplicates=len(fitting) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in fitting}),
         context=context,
         longest=max(lengths),
-        lengths=_histogram(lengths),
+        lengths=_count_lengths(lengths),
         weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in fitting for w in e.weights).items())},
         end_token=tokenizer.decode([end]),
         ended=sum(e.target[-1] == end for e in fitting),
@@ -166,7 +166,7 @@ def describe_training(
     )
 
 
-def _histogram(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+def _count_lengths(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
     """Count ``lengths`` as (from, to, how many), in at most `BINS` equal steps."""
     low, high = min(lengths), max(lengths)
     width = max(1, -(-(high - low + 1) // BINS))
@@ -176,4 +176,4 @@ def _histogram(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 def _show(example: EncodedExample, tokenizer: Any) -> ShownExample:
     texts = (tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in example.source + example.target)
-    return ShownExample(example.problem, example.chain, example.group, tuple(zip(texts, _weights(example), strict=True)))
+    return ShownExample(example.problem, example.chain, example.group, tuple(zip(texts, _weigh_tokens(example), strict=True)))

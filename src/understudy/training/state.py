@@ -25,7 +25,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def save_state(directory: Path, weights: Tensors, optimizer: Tensors, notes: dict[str, Any]) -> None:
-    """Write `trained_weights`, the optimizer's tensors and ``notes`` (JSON) to one file that appears whole."""
+    """Write `collect_weights`, the optimizer's tensors and ``notes`` (JSON) to one file that appears whole."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value.contiguous() for name, value in weights.items()}
     tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer.items()}
@@ -49,11 +49,11 @@ def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | 
     except (SafetensorError, OSError, ValueError):
         return None
     with torch.no_grad():
-        for name, value in trained_weights(model).items():
+        for name, value in collect_weights(model).items():
             value.copy_(tensors[f"model.{name}"])
     return {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}, notes
 
 
-def trained_weights(model: Any) -> Tensors:
+def collect_weights(model: Any) -> Tensors:
     """Return the weights that training changes, by name, tied ones once. Frozen weights (LoRA) and buffers are recreated."""
     return {name: value.data for name, value in model.named_parameters() if value.requires_grad}

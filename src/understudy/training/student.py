@@ -39,12 +39,12 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
                 narrow_frozen(model)
         return model, tokenizer
     tokenizer = train_words(vocabulary, min_count=options.min_count)
-    config = (_llama if options.family == "llama" else _t5)(options, tokenizer)
+    config = (_configure_llama if options.family == "llama" else _configure_t5)(options, tokenizer)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     return maker.from_config(config, attn_implementation="eager", dtype=torch.float32), tokenizer
 
 
-def _llama(options: StudentOptions, tokenizer: Any) -> Any:
+def _configure_llama(options: StudentOptions, tokenizer: Any) -> Any:
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=options.hidden,
@@ -60,7 +60,7 @@ def _llama(options: StudentOptions, tokenizer: Any) -> Any:
     )
 
 
-def _t5(options: StudentOptions, tokenizer: Any) -> Any:
+def _configure_t5(options: StudentOptions, tokenizer: Any) -> Any:
     return T5Config(
         vocab_size=len(tokenizer),
         d_model=options.hidden,

@@ -18,7 +18,7 @@ PAD, END = "<pad>", "<end>"
 
 def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerFast:
     """Make a tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
-    splitter = _splitter()
+    splitter = _make_splitter()
     counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = sorted(word for word, n in counts.items() if n >= min_count and len(word) > 1)
@@ -35,10 +35,10 @@ def count_spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {}
     if model.get("type") != "BPE" or model["merges"] or not model.get("ignore_merges"):
         return None
-    splitter, vocabulary = _splitter(), model["vocab"]
+    splitter, vocabulary = _make_splitter(), model["vocab"]
     return len({word for text in texts for word, _ in splitter.pre_tokenize_str(text)} - vocabulary.keys())
 
 
-def _splitter() -> Any:
+def _make_splitter() -> Any:
     letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"), letters])

@@ -136,9 +136,9 @@ def list_files(directory: Path) -> list[Path]:
     """List the files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
     if is_gguf(directory):
         return [directory]
-    own = sorted({p for pattern in PATTERNS for p in directory.glob(pattern) if p.is_file()})
+    paths = sorted({p for pattern in PATTERNS for p in directory.glob(pattern) if p.is_file()})
     base = find_base(directory)
-    return own if base is None else own + list_files(base)
+    return paths if base is None else paths + list_files(base)
 
 
 def hash_files(directory: Path, dtype: str) -> str:

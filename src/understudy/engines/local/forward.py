@@ -113,9 +113,9 @@ class Network:
             copies.append((block, rows.to(self.device), indices[:, None].to(self.device), columns.to(self.device)))
         for index, pair in enumerate(copies[0][0].layers if copies else ()):
             buffers = [t.new_zeros(len(starts), t.shape[1], width, t.shape[3]) for t in pair]
-            for block, row, place, column in copies:
+            for block, row, prompt, column in copies:
                 for states, read in zip(buffers, block.layers[index], strict=True):
-                    states[row] = read[place, :, column].transpose(1, 2)
+                    states[row] = read[prompt, :, column].transpose(1, 2)
             cache.update(*buffers, index)
         return cache
 

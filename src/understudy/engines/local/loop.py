@@ -148,7 +148,7 @@ class DecodingLoop:
         finished = {index for index, row in enumerate(self.live) if row.finish}
         if not finished:
             return
-        previous, order = self.live, order_without(len(self.live), finished)
+        previous, order = self.live, reorder(len(self.live), finished)
         self.rows.keep(order)
         self.live = [previous[index] for index in order]
         for index in sorted(finished):
@@ -166,7 +166,7 @@ def not_finite(name: str, request: Request, *, index: int) -> EngineError:
     )
 
 
-def order_without(n: int, finished: set[int]) -> list[int]:
+def reorder(n: int, finished: set[int]) -> list[int]:
     """Order ``n`` rows without the ``finished`` ones: the last rows take the empty places, and all others stay."""
     remaining = n - len(finished)
     spare = [row for row in range(remaining, n) if row not in finished]

@@ -19,7 +19,7 @@ from understudy.core.values import Chain, Example, Outcome, Problem, digest
 from understudy.corpus.directories import read_json
 from understudy.corpus.store import write_json
 from understudy.engines.local.device import SettledDevice, settle_device
-from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.metrics import judge_solution
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
@@ -28,7 +28,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.selection import SelectionStage, read_chosen
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
-from understudy.studies.study import parts_of
+from understudy.studies.study import map_parts
 from understudy.tasks.overlap import copy_key, exact_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
@@ -186,11 +186,11 @@ class StudentStage(Stage[StudentSummary]):
     def _score(self, problems: Sequence[Problem], check: Check, pool: StudyPool, checkpoint: Path) -> float:
         """Return the accuracy of the answers of the student in ``checkpoint`` to ``problems``."""
         dev = {problem.id: problem for problem in problems}
-        engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
+        engines = dict.fromkeys(map_parts(self.method), open_student(checkpoint, self.answering, seed=self.seed))
         answers = answer(problems, self.method, engines, pool=pool, seed=self.seed)
         if answers.errors:
             raise EngineError(f"choosing checkpoints on {problems[0].split}: {answers.errors[0].error}")
-        return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
+        return sum(judge_solution(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
     def _make_card(self, problem: Problem, weights: str, stages: Path) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}

@@ -32,7 +32,7 @@ class VerdictsSummary(StageSummary):
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
     """``checks``: registered names; the first one also judges students. ``relabels``: check -> chain -> the outcome by a person or
-    an engine that replaces the check's; ``said``: the whole relabels, by (check, chain)."""
+    an engine that replaces the check's; ``details``: the whole relabels, by (check, chain)."""
 
     kind = "verdicts"
     summary = VerdictsSummary
@@ -41,7 +41,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
     chains: ChainsStage
     checks: tuple[str, ...]
     relabels: Mapping[str, Mapping[str, str]]
-    said: Mapping[tuple[str, str], Relabel] = unkeyed(factory=dict)
+    details: Mapping[tuple[str, str], Relabel] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
         return [module_of("check", name) for name in self.checks]
@@ -90,11 +90,11 @@ class VerdictsStage(Stage[VerdictsSummary]):
         write_rows(self.directory(context.run) / FILE, Verdict, judge_chains())
         n = sum(outcomes.total() for outcomes in counts.values())
         context.progress("verdicts", n, n)
-        outcomes = {name: dict(found.most_common()) for name, found in counts.items()}
+        outcomes = {name: dict(counter.most_common()) for name, counter in counts.items()}
         return VerdictsSummary(outcomes=outcomes, worth=meter.read(), relabelled=changed)
 
     def _relabel(self, verdict: Verdict) -> Verdict:
-        relabel = self.said.get((verdict.check, verdict.chain))
+        relabel = self.details.get((verdict.check, verdict.chain))
         if relabel is None:
             return verdict
         reason = f" ({relabel.reason})" if relabel.reason else ""
