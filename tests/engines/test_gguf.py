@@ -21,9 +21,9 @@ from understudy.core.tokens import encode_messages, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import (
     check_checkpoint,
-    files_of,
     find_checkpoint,
     identity,
+    list_files,
     open_checkpoint,
     read_config,
     tensors,
@@ -126,7 +126,7 @@ def test_an_engine_answers_from_a_file_and_its_bytes_are_its_identity(file):
     engine = TransformersEngine(file)
     assert engine.context == 128
     assert encode_messages(engine.tokenizer, [Message("user", "he")])[0] == TOKENS.index("<|im_start|>")
-    assert files_of(file) == [file]
+    assert list_files(file) == [file]
     other = write_gguf(file.with_name("other.gguf"), random_model("llama", seed=1))
     assert engine.identity == identity(file, "float32") != identity(other, "float32")
     assert torch.equal(engine._network.model(torch.tensor([[1, 2]])).logits, load(file)[0](torch.tensor([[1, 2]])).logits)

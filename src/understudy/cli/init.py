@@ -16,7 +16,7 @@ from understudy.studies.load import load_study
 from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
 from understudy.studies.study import Study, student_of_role, swapped_parts, trained_roles, training_of_role
-from understudy.tasks.rows import fields_in
+from understudy.tasks.rows import find_fields
 from understudy.training.options import STEPS
 
 
@@ -64,7 +64,7 @@ def _show(found: Guess, console: Console) -> None:
         console.print("  the options are in the question's text")
     for ours, theirs in found.fields.items():
         names = (theirs,) if isinstance(theirs, str) else theirs
-        read = (fields_in(theirs) if isinstance(theirs, str) else ()) or names
+        read = (find_fields(theirs) if isinstance(theirs, str) else ()) or names
         value = " ".join(" | ".join(str(found.example.get(name, "")) for name in read).split())
         shown = value if len(value) <= 70 else value[:69] + "…"
         console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shown))

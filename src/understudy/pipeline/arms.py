@@ -13,7 +13,7 @@ from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import MethodWithRationale, SelectiveMethod
 from understudy.core.values import digest
-from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.engines.local.checkpoint import list_files, open_checkpoint
 from understudy.evaluation.faithfulness import Alteration
 from understudy.pipeline.cache import FileDigests, digest_files
 from understudy.pipeline.card import CARD
@@ -172,7 +172,7 @@ class ArmPlanner:
                 return student, FileDigests({student.checkpoint: "absent"})  # no run has such a key
             raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
         card = [path for path in [directory / CARD] if path.is_file()]
-        return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")
+        return replace(student, checkpoint=str(directory)), digest_files([*list_files(directory), *card], "checkpoint")
 
     def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, answers.Player]:
         """Say who plays each part."""

@@ -52,11 +52,11 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     if not isinstance(engine, EndpointEngine):
         return engine, {}
     options = engine.options
-    engine.tell = lambda line: tell("teacher", 0, 0, line)
+    engine.report = lambda line: tell("teacher", 0, 0, line)
     if engine.concurrency < options.concurrency:
         few = "this process may not open more files (`ulimit -n`)"
-        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {few}")
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
+        engine.report(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {few}")
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, report=engine.report)
     found: Capabilities = {}
     if not options.batch:
         batches.settle_earlier()
@@ -72,34 +72,34 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
     from understudy.engines.remote.probe import probe
 
     known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if "n" not in known.get(engine.url_of(address), {})]
+    new = [address for address in engine.addresses if "n" not in known.get(engine.build_url(address), {})]
     for url, facts in probe(engine, new, ledger).items() if new else ():
         ledger.note_capabilities(engine.identity, url, facts)
         known[url] = known.get(url, {}) | facts
     remember(engine, known)
     for address in engine.addresses:
-        facts = known.get(engine.url_of(address), {})
+        facts = known.get(engine.build_url(address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
-    return {url: facts for address in engine.addresses if (facts := known.get(url := engine.url_of(address), {}))}
+    return {url: facts for address in engine.addresses if (facts := known.get(url := engine.build_url(address), {}))}
 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
     """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
-    facts = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
+    facts = engine.findings.summarise() | ({"left out": engine.changed} if engine.changed else {})
     if facts:
-        ledger.note_capabilities(engine.identity, engine.url_of(engine.addresses[0]), facts)
+        ledger.note_capabilities(engine.identity, engine.build_url(engine.addresses[0]), facts)
     return facts
 
 
 def note_findings(engine: EndpointEngine, ledger: Ledger, tell: Progress) -> None:
     """Record and report what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
-        tell("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
+        tell("teacher", 0, 0, FINDINGS[name].format(url=engine.build_url(engine.addresses[0]), value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:
     """Tell ``engine`` which of its addresses take ``n``; ``known``: the capabilities of each."""
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(known.get(engine.url_of(address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(known.get(engine.build_url(address), {}).get("n", ""))

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.core.protocols import Check
-from understudy.core.registry import added, find
+from understudy.core.registry import find, find_added
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of_answer
@@ -139,7 +139,7 @@ class Run:
         Raises DataError if it is not loaded, or if its text is not the one that the run was made with.
         """
         made_with, name = self.plan.plugins, self.study.checks[0]
-        addition = added("check", name)
+        addition = find_added("check", name)
         if addition is not None and addition.digest not in made_with.values():
             raise DataError(f"{addition.path}: has changed since {self.directory} was written; run the study again")
         try:

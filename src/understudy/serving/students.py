@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from understudy.core.asks import Call, Flow
-from understudy.core.errors import EngineError, StudyError, nearest
+from understudy.core.errors import EngineError, StudyError, suggest
 from understudy.runs.ask import Bundle, open_bundle
 from understudy.serving.bodies import AnyBody, ApiError
 from understudy.studies.options import Decode
@@ -90,7 +90,7 @@ def find_student(students: Mapping[str, ServedStudent], name: str, *, teacher: b
     called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
     if called is None or called[1] not in students or int(called[2] or 1) > VOTES:
         known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES}{', or NAME-cascade' * teacher})"
-        raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {known}", "model", "model_not_found")
+        raise ApiError(404, f"there is no model {name!r}{suggest(name, students)} {known}", "model", "model_not_found")
     if called[3] and not teacher:
         raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
     student = students[called[1]]

@@ -132,19 +132,19 @@ def base_of(directory: Path) -> Path | None:
         raise CheckpointError(f"{path}: must be a JSON object with base_model_name_or_path") from error
 
 
-def files_of(directory: Path) -> list[Path]:
+def list_files(directory: Path) -> list[Path]:
     """List the files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
     if is_gguf(directory):
         return [directory]
     own = sorted({p for pattern in DECIDES for p in directory.glob(pattern) if p.is_file()})
     base = base_of(directory)
-    return own if base is None else own + files_of(base)
+    return own if base is None else own + list_files(base)
 
 
 def identity(directory: Path, dtype: str) -> str:
     """Hash the precision and all files in the directory that decide its replies."""
     digest = hashlib.blake2b(f"transformers\x1f{dtype}\x1f".encode(), digest_size=16)
-    for path in files_of(directory):
+    for path in list_files(directory):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "blake2b").hexdigest()
         digest.update(f"{path.name}\x1f{content}\x1f".encode())

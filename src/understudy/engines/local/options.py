@@ -8,7 +8,7 @@ from pydantic import Field
 
 from understudy.core.options import unkeyed
 from understudy.core.protocols import EngineOptions, LocalEngine
-from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.engines.local.checkpoint import list_files, open_checkpoint
 from understudy.engines.local.device import Device, settle_device, settle_precision
 
 
@@ -36,7 +36,7 @@ class Transformers(EngineOptions):
 
     def files(self) -> list[Path]:
         """List the files that decide its replies."""
-        return files_of(Path(self.checkpoint))
+        return list_files(Path(self.checkpoint))
 
     def open(self, *, task: Any, seed: int) -> LocalEngine:  # noqa: ARG002 - as the protocol has it
         """Open the engine; weights are loaded at the first request."""

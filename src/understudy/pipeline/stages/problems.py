@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from understudy.core.errors import DataError, StudyError, counted, nearest, with_known
+from understudy.core.errors import DataError, StudyError, counted, suggest, with_known
 from understudy.core.options import unkeyed
-from understudy.core.registry import module_of
+from understudy.core.registry import find_module
 from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -85,7 +85,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
     fields: Mapping[str, str] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
-        return [module_of("task", self.name)]
+        return [find_module("task", self.name)]
 
     def read(self, context: Context) -> list[Problem]:
         """Read the problems of all splits."""
@@ -124,7 +124,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
         for split in scored:
             if not sizes[split]:
-                hint, known = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                hint, known = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
                 raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {known})")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
