@@ -226,8 +226,8 @@ class Request:
     ``path`` and the call's ``attempt`` distinguish the replies to equal calls. ``decoding`` is final: nothing, not even the study's
     default, changes it any more. ``problem`` is the problem that the request belongs to; it is not part of the identity. Engines
     answer with one `Reply`. ``begun`` is the text that the reply must begin with; drivers and stores never see it, so it is not
-    part of the identity either. ``cache`` is a cache shared by all requests that differ only in their path (see `on`). It holds
-    the canonical JSON under "", and the beginning of the key under the identity of each engine.
+    part of the identity either. ``cache`` is shared by all requests that differ only in their path (see `with_path`). It
+    holds the canonical JSON under "", and the beginning of the key under the identity of each engine.
     """
 
     ask: Call
@@ -237,7 +237,7 @@ class Request:
     begun: str = field(default="", compare=False)
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def on(self, path: int) -> "Request":
+    def with_path(self, path: int) -> "Request":
         """Return the same request on another path."""
         return self if path == self.path else amend(self, path=path)
 

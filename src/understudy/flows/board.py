@@ -214,7 +214,7 @@ class Board(Generic[T]):
             self._last_call = call
             self._last_request = Request(amend(call, decoding=decoding), decoding, 0, path.problem)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
-        return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
+        return self._last_request.with_path(path.index if self._last_request.decoding.temperature else 0)
 
 
 @dataclass(eq=False)

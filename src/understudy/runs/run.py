@@ -213,7 +213,7 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
     """Find the cluster of each problem of ``names``, by the field that the study names; a problem without it is its own cluster."""
     by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
-    return [problems[name].text_of(by) or f"\0{name}" for name in names] if by else None
+    return [problems[name].read_text(by) or f"\0{name}" for name in names] if by else None
 
 
 def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:

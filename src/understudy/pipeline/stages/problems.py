@@ -167,7 +167,7 @@ def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> No
     for key, name in fields.items():
         if name not in known:
             raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")
-        values = [value for problem in problems if (value := problem.text_of(name)) is not None]
+        values = [value for problem in problems if (value := problem.read_text(name)) is not None]
         if key == "contrast" and len(set(values)) == len(values):
             raise StudyError(f"evaluation.contrast = {name!r}: no two evaluated questions share a value; name another field")
 
