@@ -29,7 +29,7 @@ from understudy.core.values import Chain, Outcome, Problem
 from understudy.core.vote import vote
 from understudy.corpus.import_ import import_chains
 from understudy.evaluation.statistics import estimate_mean
-from understudy.sampling.allocation import Allocation, Draw, rounds
+from understudy.sampling.allocation import Allocation, Draw, plan_rounds
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def modes(chains: Sequence[Chain]) -> frozenset[str]:
 def allocate(replay: Replay, orders: Mapping[str, Sequence[Chain]], total: int, options: Allocation) -> tuple[dict[str, int], int]:
     """How many paths each question gets, and in how many rounds."""
     paths, asked_for = dict.fromkeys(orders, 0), 0
-    asking = rounds(list(orders), total, options)
+    asking = plan_rounds(list(orders), total, options)
     asked = next(asking)
     while True:
         asked_for += 1

@@ -27,7 +27,7 @@ from understudy.checks.judge import judge_all
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.record import Record
-from understudy.corpus.import_ import Report, chain_of
+from understudy.corpus.import_ import Report, make_chain
 
 CHECKS = ("arithmetic", "leak", "form", "majority")
 WRONG, CORRECT = "wrong", "correct"
@@ -59,7 +59,7 @@ def measure(data: Path, only: str) -> dict[str, Counted]:
         own = groups[path.parent.name, problem.id]
         said = row.get("answer")
         record = Record("", row["text"], answer=None if said is None else str(said), path=len(own))
-        own.append((chain_of(record, problem, "text", Report()), "right" if row["correct"] else "wrong"))
+        own.append((make_chain(record, problem, "text", Report()), "right" if row["correct"] else "wrong"))
     counts: dict[str, Counted] = defaultdict(Counter)
     for (name, problem_id), own in groups.items():
         chains = [chain for chain, _ in own]

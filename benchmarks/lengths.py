@@ -15,7 +15,7 @@ from pathlib import Path
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
-from understudy.core.prompt_format import PromptFormat, prompt_text
+from understudy.core.prompt_format import PromptFormat, show_prompt
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.local.checkpoint import open_checkpoint
 from understudy.engines.local.load import load_tokenizer
@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
         outcomes = Counter(judge(known[chain.problem], chain, same_answer).outcome for chain in chains)
         sizes = Counter(problem.split for problem in known.values())
         asked = len({chain.problem for chain in chains})
-        texts = {p.id: prompt_text(form.write_prompt(p)) for p in known.values()}
+        texts = {p.id: show_prompt(form.write_prompt(p)) for p in known.values()}
         questions = dict(zip(texts, map(len, tokenizer(list(texts.values()))["input_ids"]), strict=True))
         taught = [chain for chain in chains if chain.answer is not None]
         replies = [form.join_reply(chain.rationale, chain.answer or "", known[chain.problem]) for chain in taught]

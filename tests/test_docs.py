@@ -151,7 +151,7 @@ def test_example_studies_load(path):
 def test_every_built_in_set_is_listed_with_its_paper(name):
     text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| `{name}` \|.*$", text, re.M)
-    module = registry.module_of("task", name)
+    module = registry.find_module("task", name)
     source = (ROOT / "src" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
     assert set(re.findall(r"arXiv (\d+\.\d+)", row)) <= set(re.findall(r"arXiv (\d+\.\d+)", source))
 

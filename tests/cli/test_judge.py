@@ -17,7 +17,7 @@ from pages import get, serving
 from understudy.cli.arguments import make_parser
 from understudy.cli.view import judge as judge_verb
 from understudy.core.errors import DataError, UserError
-from understudy.core.prompt_format import question_text
+from understudy.core.prompt_format import write_question
 from understudy.core.protocols import silent
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows, write_rows
@@ -229,7 +229,7 @@ def prefers(text_of):
 
 def test_an_engine_is_asked_in_both_orders_and_its_judgements_stand_apart_from_peoples(run, judge, tmp_path):
     pairs = make_pairs(run, ARMS)[:6]
-    texts = {question_text(pair.problem): pair.answers[ARMS[1]] or "(nothing)" for pair in pairs}
+    texts = {write_question(pair.problem): pair.answers[ARMS[1]] or "(nothing)" for pair in pairs}
     write_judgements(run.directory / FILE, [given(pair, ARMS[i < 2]) for i, pair in enumerate(pairs)])
 
     def second(prompt):
@@ -329,7 +329,7 @@ def test_the_last_line_that_names_the_better_answer_counts(text, choice):
 # --- an engine judges the teacher's chains ---
 
 
-def solution_of(body):
+def make_solution(body):
     return body["prompt"].partition("Solution:\n")[2].partition("\n\nSay briefly")[0]
 
 
@@ -339,7 +339,7 @@ def finds_right(text):
 
 
 def says_right(_path, body, n):
-    right = finds_right(solution_of(body))
+    right = finds_right(make_solution(body))
     return completion(f"Every step holds.\nVerdict: {'right' if right else 'Wrong.'}" if n % 10 else "I cannot say.")
 
 
@@ -366,10 +366,10 @@ def test_an_engine_judges_chains_without_the_gold_answer_and_is_asked_once(run, 
         assert (check, relabel.rater) == ("judged", "the judge")
         assert relabel.outcome == ("correct" if finds_right(text) else "wrong")
         assert relabel.reason.startswith("Every step holds.")
-    by_text = {(question_text(problems[c.problem]), c.text.strip()) for c in chains.values()}
+    by_text = {(write_question(problems[c.problem]), c.text.strip()) for c in chains.values()}
     for body in requests:
         question = body["prompt"].partition("Question:\n")[2].partition("\n\nSolution:")[0]
-        assert (question, solution_of(body)) in by_text
+        assert (question, make_solution(body)) in by_text
         assert "gold" not in body["prompt"].lower()
         assert body["temperature"] == 0
     gold = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}

@@ -7,7 +7,7 @@ import pytest
 from understudy.core import registry
 from understudy.core.errors import StudyError
 from understudy.core.plugins import load
-from understudy.core.registry import find, module_of
+from understudy.core.registry import find, find_module
 
 ENGINE = "from understudy.core.protocols import EngineOptions\n"
 CHECK = """
@@ -58,7 +58,7 @@ def test_a_file_adds_names_and_is_imported_once_under_a_private_name(plugin, tmp
     assert load(path) == digest
     assert log.read_text() == "imported "
     assert find("check", "mine")(None, "5").outcome == "correct"
-    assert module_of("check", "mine") == f"understudy_plugin_{digest}"
+    assert find_module("check", "mine") == f"understudy_plugin_{digest}"
     assert "mine" not in sys.modules
 
 
@@ -146,7 +146,7 @@ def test_an_installed_package_brings_names_by_its_entry_points(tmp_path, monkeyp
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert find("check", "sums")(None, "5").outcome == "correct"
-    assert module_of("check", "sums") == "some_sums"
+    assert find_module("check", "sums") == "some_sums"
     with pytest.raises(
         StudyError, match="task 'broken' of the installed package some_sums: some_sums:Task cannot be imported: AttributeError"
     ):

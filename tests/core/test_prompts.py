@@ -7,8 +7,8 @@ import pytest
 from understudy.core.answers import extract
 from understudy.core.answers.equations import find_equations
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import question_text
-from understudy.core.prompts import fill, load_prompts, subject_of
+from understudy.core.prompt_format import write_question
+from understudy.core.prompts import choose_subject, fill, load_prompts
 from understudy.core.subquestions import match_answers, match_questions, read_opinions, read_steps
 from understudy.core.values import Problem
 
@@ -50,9 +50,9 @@ def test_a_field_without_a_value_is_an_error_that_names_the_nearest():
 
 def test_the_subject_goes_by_the_kind_of_answer():
     problems = [Problem("p", "?", kind) for kind in ("number", "expression", "option", "yes_no", "text", "date")]
-    assert [subject_of(p) for p in problems] == ["maths", "maths", "science", "commonsense", "commonsense", "commonsense"]
-    assert subject_of(Problem("p", "?", "text", choices=("x", "y"))) == "science"
-    assert subject_of(problems[0], "everyday") == "everyday"
+    assert [choose_subject(p) for p in problems] == ["maths", "maths", "science", "commonsense", "commonsense", "commonsense"]
+    assert choose_subject(Problem("p", "?", "text", choices=("x", "y"))) == "science"
+    assert choose_subject(problems[0], "everyday") == "everyday"
 
 
 def test_a_users_own_file_takes_the_place_of_ours_and_all_others_stay(tmp_path):
@@ -120,7 +120,7 @@ def solved(name):
         asked, _, rest = example.removeprefix("Q: ").partition("\nA1:" if "\nQ1:" not in example else "\nQ1:")
         question, *choices = re.split(r"\n(?:Answer Choices:\n)?\([a-d]\) ", asked)
         problem = Problem("p", question, KINDS[subject], choices=tuple(choices))
-        assert question_text(problem) == asked
+        assert write_question(problem) == asked
         yield problem, example[len("Q: ") + len(asked) + 1 :], rest
 
 

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from understudy.core.subquestions import (
     join_lines,
+    list_steps,
+    make_gold_chain,
     match_answers,
     match_questions,
     read_opinions,
     read_questions,
     read_steps,
-    recorded_chain,
     restore_mark,
     split_sentences,
-    steps_of,
     write_steps,
 )
 from understudy.core.values import Chain, Problem, Step
@@ -152,13 +152,13 @@ def chain(text, rationale, **more):
 
 
 def test_a_chains_steps_are_those_that_it_carries_or_those_that_it_is_written_in():
-    assert steps_of(chain("", write_steps(STEPS))) == STEPS
-    assert steps_of(chain("x", "y", steps=STEPS)) == STEPS
+    assert list_steps(chain("", write_steps(STEPS))) == STEPS
+    assert list_steps(chain("x", "y", steps=STEPS)) == STEPS
     refused = chain("x", write_steps(STEPS), steps=(Step("without a question"),))
-    assert steps_of(refused) == (), "its pairs were read before and refused"
-    assert steps_of(chain("x", "It takes 3 bolts.")) == ()
+    assert list_steps(refused) == (), "its pairs were read before and refused"
+    assert list_steps(chain("x", "It takes 3 bolts.")) == ()
     whole = write_steps(STEPS)
-    assert steps_of(chain(whole, whole[: whole.index("A2")])) == STEPS, "the answer was found in the last pair"
+    assert list_steps(chain(whole, whole[: whole.index("A2")])) == STEPS, "the answer was found in the last pair"
 
 
 def test_the_steps_of_a_plain_rationale_are_its_lines_or_its_sentences():
@@ -174,12 +174,12 @@ def test_the_steps_of_a_plain_rationale_are_its_lines_or_its_sentences():
 
 def test_a_worked_problem_is_the_chain_of_its_data_set_with_its_sub_questions():
     pairs = [{"question": "x?", "answer": "a"}, {"question": "y?", "answer": "b"}]
-    found = recorded_chain(Problem("p", "?", "number", "3", meta={"subquestions": pairs}))
+    found = make_gold_chain(Problem("p", "?", "number", "3", meta={"subquestions": pairs}))
     assert (found.rationale, [s.question for s in found.steps]) == ("a b", ["x?", "y?"])
     assert (
-        recorded_chain(Problem("p", "?", "number", "3", meta={"subquestions": [{"question": "x?"}], "rationale": "r"})).steps == ()
+        make_gold_chain(Problem("p", "?", "number", "3", meta={"subquestions": [{"question": "x?"}], "rationale": "r"})).steps == ()
     )
-    assert recorded_chain(Problem("p", "?", "number", "3")) is None
+    assert make_gold_chain(Problem("p", "?", "number", "3")) is None
 
 
 def rows(file):

@@ -12,9 +12,9 @@ from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Chain, Problem
 from understudy.corpus.card import (
     CorpusCard,
-    card_of,
-    card_path,
+    find_card,
     inherit_terms,
+    make_card,
     name_sources,
     read_corpus_card,
     require_terms,
@@ -22,7 +22,7 @@ from understudy.corpus.card import (
 )
 from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
-from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.secrets import clean_text, remove_secrets
 from understudy.corpus.store import read_rows, write_rows
 
 CHAINS = [
@@ -30,7 +30,7 @@ CHAINS = [
     Chain("p", 1, "Five", "Five", None, "", "gpt-x", finish="length", tokens=2, sampling={"temperature": 0.7}),
     Chain("q", 0, "The answer is 5.", "", "5", "marker", "gpt-y"),
 ]
-CARD = card_of(CHAINS, CorpusCard("the provider's", "MIT", sources={"c.jsonl": "00ff"}, outcomes={"correct": 1}))
+CARD = make_card(CHAINS, CorpusCard("the provider's", "MIT", sources={"c.jsonl": "00ff"}, outcomes={"correct": 1}))
 
 
 def test_a_card_counts_what_is_in_the_corpus():
@@ -75,7 +75,7 @@ def test_two_sources_of_one_name_are_told_apart():
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"term": "x"}'])
 def test_a_damaged_card_is_one_message(tmp_path, text):
-    card_path(tmp_path / "a").write_text(text)
+    find_card(tmp_path / "a").write_text(text)
     with pytest.raises(DataError, match=r"a\.card\.json: not a corpus card"):
         read_corpus_card(tmp_path / "a")
 
@@ -95,7 +95,7 @@ SECRETS = ("hidden", "abcdefgh1234", "sk-proj")
 def test_no_key_no_token_and_no_header_gets_into_a_corpus_or_its_card(tmp_path):
     problems = {"p": Problem("p", "Which number?", "number", "5")}
     chain = Chain("p", 0, "5", "", "5", "opening", "https://me:hidden-7@host/v1?key=hidden-8", sampling=LEAKS | {"max_tokens": 8})
-    card = card_of([chain], CorpusCard("with key sk-proj-abcdefghijklmnop1234", "MIT"))
+    card = make_card([chain], CorpusCard("with key sk-proj-abcdefghijklmnop1234", "MIT"))
     for name in NAMES:
         to = tmp_path / ("c.parquet" if name == "understudy" else f"{name}.jsonl")
         export_chains([chain], problems, format=name, to=to, card=card)
@@ -113,9 +113,9 @@ JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda v: s
 
 @given(st.dictionaries(st.sampled_from(["temperature", "max_tokens", "tokens", "monkey", "keyboard", "n"]), JSON))
 def test_what_is_no_secret_stays_as_it_is(value):
-    assert without_secrets(value) == value
+    assert remove_secrets(value) == value
 
 
 def test_an_address_loses_its_name_and_its_query_only():
-    assert text_without_secrets("endpoint http://a:b@host:8000/v1?x=1 chat m") == "endpoint http://host:8000/v1 chat m"
-    assert text_without_secrets("2 + 3 = 5? See http://host/v1.") == "2 + 3 = 5? See http://host/v1."
+    assert clean_text("endpoint http://a:b@host:8000/v1?x=1 chat m") == "endpoint http://host:8000/v1 chat m"
+    assert clean_text("2 + 3 = 5? See http://host/v1.") == "2 + 3 = 5? See http://host/v1."

@@ -11,7 +11,7 @@ import pytest
 from saved import make_saved, save
 
 from understudy.core.errors import DataError
-from understudy.corpus.directories import roles_of, splits_of
+from understudy.corpus.directories import find_splits, match_splits
 from understudy.corpus.tables import read_objects
 
 ROWS = [{"question": f"What is {i}?", "answer": str(i)} for i in range(5)]
@@ -30,7 +30,7 @@ def test_a_saved_data_set_is_read_from_all_its_files_and_rows_are_counted_throug
 
 def test_a_saved_dictionary_has_splits_of_which_one_is_named(tmp_path):
     there = make_saved(tmp_path / "d", {"train": ROWS[:3], "validation": ROWS[3:]})
-    assert list(splits_of(there)) == ["train", "validation"]
+    assert list(find_splits(there)) == ["train", "validation"]
     assert rows_of(there / "validation") == ROWS[3:]
     with pytest.raises(DataError, match=r"several splits \(train, validation\); name one, as in .*train"):
         rows_of(there)
@@ -56,7 +56,7 @@ def test_a_snapshot_names_its_splits_by_its_files(tmp_path, names, splits):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("")
-    found = splits_of(tmp_path)
+    found = find_splits(tmp_path)
     assert sorted(found) == splits.split()
     assert all(found.values()), "no split without its files"
 
@@ -70,12 +70,12 @@ def test_a_split_of_a_snapshot_is_all_its_files(tmp_path):
 
 
 def test_our_splits_are_known_by_name_and_else_by_a_word_of_the_name():
-    assert roles_of(["train", "validation", "test"]) == {"train": "train", "dev": "validation", "test": "test"}
-    assert roles_of(["train", "val", "chains-test", "train_socratic"]) == {"train": "train", "dev": "val"}
-    assert roles_of(["gsm8k-train", "gsm8k-test"]) == {"train": "gsm8k-train", "test": "gsm8k-test"}
-    assert roles_of(["all", "more"]) == {}
+    assert match_splits(["train", "validation", "test"]) == {"train": "train", "dev": "validation", "test": "test"}
+    assert match_splits(["train", "val", "chains-test", "train_socratic"]) == {"train": "train", "dev": "val"}
+    assert match_splits(["gsm8k-train", "gsm8k-test"]) == {"train": "gsm8k-train", "test": "gsm8k-test"}
+    assert match_splits(["all", "more"]) == {}
     with pytest.raises(DataError, match="dev and validation could both be the split dev"):
-        roles_of(["train", "dev", "validation"])
+        match_splits(["train", "dev", "validation"])
 
 
 FEATURES = {
@@ -200,6 +200,6 @@ def test_the_datasets_library_writes_the_layout_that_these_tests_write(tmp_path)
     assert rows_of(ours) == rows_of(tmp_path / "theirs")
     assert rows_of(ours)[1] == {"question": "1?", "topic": "moon", "choices": {"text": ["a", "b"], "topic": ["sun", "moon"]}}
     datasets.DatasetDict(train=theirs, test=theirs.select([2])).save_to_disk(tmp_path / "both")
-    assert {name: len(rows_of(tmp_path / "both" / name)) for name in splits_of(tmp_path / "both")} == {"train": 7, "test": 1}
+    assert {name: len(rows_of(tmp_path / "both" / name)) for name in find_splits(tmp_path / "both")} == {"train": 7, "test": 1}
     theirs.to_parquet(tmp_path / "train.parquet")
     assert rows_of(tmp_path / "train.parquet") == rows_of(ours)

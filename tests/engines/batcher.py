@@ -26,7 +26,7 @@ def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=Tr
     endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
     with Ledger(Path(ledger), price=price, budget=budget) as store:
         engine = open_endpoint(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
-        batches = BatchEngine(engine, store, seed=0, tell=tell, **({"poll": 0.01} | options))
+        batches = BatchEngine(engine, store, seed=0, report=tell, **({"poll": 0.01} | options))
         if not batch:
             batches.settle_earlier()
         asking = ((SamplePath(f"p-{i}", i), flow(i)) for i in range(flows))
@@ -37,7 +37,7 @@ def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=Tr
 def main(ledger: str, url: str, n: str, tokens: str) -> None:
     print("begins", flush=True)
     budget = Budget(tokens=int(tokens)) if int(tokens) else None
-    done = sampled(ledger, url, int(n), price=Price(1, 1), budget=budget, most=40, tell=lambda line: print(line, flush=True))
+    done = sampled(ledger, url, int(n), price=Price(1, 1), budget=budget, max_lines=40, tell=lambda line: print(line, flush=True))
     print(sum(value is not None for value in done.values()), flush=True)
 
 

@@ -312,7 +312,7 @@ def test_a_stream_is_one_whatever_its_type_says(content_type):
 def test_reasons_for_an_end_are_understood_in_every_dialect(reason, finish):
     (reply,), engine, _ = ask(lambda *_: says({"content": "5"}, reason), api="chat")
     assert (reply.finish, reply.finish_reason) == (finish, reason)
-    assert not engine.findings.facts()
+    assert not engine.findings.summarise()
 
 
 @pytest.mark.parametrize(
@@ -327,12 +327,12 @@ def test_a_reply_that_the_server_broke_off_is_asked_for_again(reason):
 
 def test_a_reason_that_nobody_knows_is_counted():
     _, engine, _ = ask(lambda _p, _b, n: says({"content": "5"}, "tired" if n < 3 else "stop"), n=3, api="chat")
-    assert engine.findings.facts() == {"unknown ends": "tired (2)"}
+    assert engine.findings.summarise() == {"unknown ends": "tired (2)"}
 
 
 def test_another_version_of_the_model_is_counted():
     _, engine, _ = ask(lambda _p, _b, n: completion("5") | {"model": "a" if n < 3 else "b"}, n=3)
-    assert engine.findings.facts() == {"versions": "a (2), b (1)"}
+    assert engine.findings.summarise() == {"versions": "a (2), b (1)"}
 
 
 def test_hidden_thought_that_only_the_total_counts_was_written():
@@ -357,7 +357,7 @@ def test_long_prompts_that_differ_and_have_the_same_round_count_were_cut(counts,
 
     for prompt, found in (("x" * 14_000, cut), ("x", None)):
         _, engine, _ = ask(script, n=len(counts), prompt=prompt)
-        assert engine.findings.facts().get("prompts cut at") == found
+        assert engine.findings.summarise().get("prompts cut at") == found
 
 
 # Refusals
@@ -470,7 +470,7 @@ def test_a_server_that_loads_its_model_is_waited_for_and_that_is_told():
 
         async def run():
             async with open_endpoint(server.url, retries=0) as engine:
-                engine.tell = told.append
+                engine.report = told.append
                 return await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])
 
         answer = asyncio.run(run())

@@ -17,7 +17,7 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Request
 from understudy.core.errors import AccountError
-from understudy.engines.remote.pace import DEAD, REST, START, Address, Pace, choose
+from understudy.engines.remote.pace import DEAD, REST, START, Address, Pace, choose_address
 
 
 def now():
@@ -33,7 +33,7 @@ class Bears:
     async def ask(self, pace, tokens=1):
         again = False
         while True:
-            number = await pace.enter(tokens, again=again)
+            number = await pace.enter(tokens, is_retry=again)
             lets_in = self.inside < self.most
             self.log.append(lets_in)
             if lets_in:
@@ -158,20 +158,20 @@ def test_an_address_that_is_down_is_left_for_a_while_then_one_request_sees_wheth
     async def story():
         one, other = Address("one", Pace()), Address("other", Pace())
         both = [one, other]
-        assert choose(both, avoid=one) is other
+        assert choose_address(both, avoid=one) is other
         for _ in range(DEAD):
             one.note_fault()
-        assert [choose(both, avoid=None) for _ in range(3)] == [other] * 3
+        assert [choose_address(both, avoid=None) for _ in range(3)] == [other] * 3
         other.pace.active = 5
         await asyncio.sleep(REST + 1)
-        assert [choose(both, avoid=None) for _ in range(3)] == [one, other, other]
+        assert [choose_address(both, avoid=None) for _ in range(3)] == [one, other, other]
         one.note_answer()
         await asyncio.sleep(REST + 1)
-        assert [choose(both, avoid=None) for _ in range(3)] == [one] * 3
+        assert [choose_address(both, avoid=None) for _ in range(3)] == [one] * 3
         for address in both:
             for _ in range(DEAD):
                 address.note_fault()
-        assert choose(both, avoid=None) in both, "where all are down one is asked all the same"
+        assert choose_address(both, avoid=None) in both, "where all are down one is asked all the same"
 
     hours.run(story())
 

@@ -35,7 +35,7 @@ def engine_of(*servers, **options):
 def found_by(server, path, **options):
     engine = engine_of(server, **options)
     with Ledger(path) as ledger:
-        return probe(engine, engine.addresses, ledger).get(engine.url_of(engine.addresses[0]))
+        return probe(engine, engine.addresses, ledger).get(engine.build_url(engine.addresses[0]))
 
 
 def learn(engine, path, *, paths=1, **options):
@@ -94,7 +94,7 @@ def test_an_address_is_probed_once_and_each_one_for_itself(tmp_path):
     assert all(body["prompt"] == PROMPT for _, body in two.probes)
     with Ledger(path) as ledger:
         assert (ledger.spent.requests, len(read_keys(ledger))) == (16, 15), "they are in the ledger, the one that was refused too"
-        assert ledger.means("e") is None, "and tell nothing of how long a study's prompts and replies are"
+        assert ledger.compute_means("e") is None, "and tell nothing of how long a study's prompts and replies are"
 
 
 def test_a_probe_that_is_broken_off_goes_on_at_the_next_run_and_asks_nothing_twice(tmp_path):

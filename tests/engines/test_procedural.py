@@ -6,7 +6,7 @@ import pytest
 
 from understudy.core.asks import Call, Decoding, Message, Request, SamplePath
 from understudy.core.errors import EngineError
-from understudy.core.prompt_format import answer_text, question_text
+from understudy.core.prompt_format import write_answer, write_question
 from understudy.core.prompts import load_prompts
 from understudy.engines.procedural import ProceduralEngine
 from understudy.flows.cast import Cast
@@ -38,7 +38,7 @@ def asked(world):
     for problem in world.problems(seed=3):
         assert problem.answer is not None
         texts = [step["answer"] for step in problem.meta["subquestions"]]
-        yield question_text(problem), answer_text(problem.answer, problem), texts
+        yield write_question(problem), write_answer(problem.answer, problem), texts
 
 
 def numbered(label, lines):

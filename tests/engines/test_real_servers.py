@@ -121,7 +121,7 @@ def probed(url, model, api, tmp_path):
     for _ in range(2):
         engine = open_endpoint(url, model, api=api, timeout=60, identity=api)
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
-            found.append(probe(engine, engine.addresses, ledger)[engine.url_of(engine.addresses[0])])
+            found.append(probe(engine, engine.addresses, ledger)[engine.build_url(engine.addresses[0])])
             assert ledger.spent.requests == len(read_keys(ledger)) == 5
     assert found[0] == found[1]
     assert found[0].pop("model") != "unknown"

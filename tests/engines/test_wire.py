@@ -15,7 +15,7 @@ import pytest
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.engines.remote import wire
-from understudy.engines.remote.wire import AgainError, Client, DeniedError
+from understudy.engines.remote.wire import Client, DeniedError, RetryError
 
 ZIPPED = gzip.compress(b"hi", mtime=0)
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Said: A\r\n\r\nhi"
@@ -135,7 +135,7 @@ def test_an_answer_is_read_however_it_is_cut_and_wherever_it_ends(answer):
 )
 def test_what_is_no_whole_answer_may_pass_and_the_next_one_is_right(answer):
     answers, _ = ask(lambda n, _: answer if n == 1 else WHOLE, 2)
-    assert isinstance(answers[0], AgainError)
+    assert isinstance(answers[0], RetryError)
     assert answers[0].paid
     assert "the connection broke" in str(answers[0])
     assert answers[1][1] == b"hi"
@@ -160,7 +160,7 @@ def test_the_time_is_for_the_whole_answer_however_slowly_it_drips():
         return [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", *[b"x"] * 9999]
 
     answers, _ = ask(lambda n, _: drip() if n == 1 else WHOLE, 2, timeout=0.3)
-    assert isinstance(answers[0], AgainError)
+    assert isinstance(answers[0], RetryError)
     assert str(answers[0]) == "no answer within 0.3 s"
     assert answers[1][1] == b"hi"
 
@@ -180,7 +180,7 @@ def test_each_request_has_its_own_time_and_a_cancelled_one_stays_cancelled():
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     answers = asyncio.run(run())
-    assert [type(answer) for answer in answers] == [asyncio.CancelledError, asyncio.CancelledError, AgainError, AgainError]
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError, asyncio.CancelledError, RetryError, RetryError]
     assert [str(answer) for answer in answers[2:]] == ["no answer within 0.1 s", "no answer within 0.3 s"]
 
 
@@ -199,7 +199,7 @@ def test_nobody_is_there():
         async with opened() as client:
             await client.send("POST", "http://127.0.0.1:9/v1")
 
-    with pytest.raises(AgainError, match=r"no connection .*; is the server running\?") as raised:
+    with pytest.raises(RetryError, match=r"no connection .*; is the server running\?") as raised:
         asyncio.run(run())
     assert not raised.value.paid
 
@@ -232,7 +232,7 @@ def test_a_redirection_is_followed_for_files_only_and_another_server_does_not_se
                     await client.send("POST", server.url, b"1")
                 assert not other.got
                 parts = []
-                await client.send("GET", server.url, into=parts.append)
+                await client.send("GET", server.url, sink=parts.append)
                 return b"".join(parts), server.got[-1][1], other.got[0][1]
 
     whole, shown, elsewhere = asyncio.run(run())
@@ -342,7 +342,7 @@ def test_a_proxy_that_is_not_there_or_of_another_kind_is_named(monkeypatch):
 
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("http_proxy", "127.0.0.1:9")
-    with pytest.raises(AgainError, match=r"no connection .*through the proxy 127\.0\.0\.1:9 of the environment"):
+    with pytest.raises(RetryError, match=r"no connection .*through the proxy 127\.0\.0\.1:9 of the environment"):
         asyncio.run(run())
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
     with pytest.raises(StudyError, match=r"a proxy of the kind 'socks5'; only http.*put an HTTP proxy in front of it.*NO_PROXY="):
@@ -374,7 +374,7 @@ def test_a_port_that_does_not_speak_tls_ends_soon(monkeypatch, answers, says):
                 finally:
                     await asyncio.sleep(0.05)
 
-    with pytest.raises(AgainError, match=says) as error:
+    with pytest.raises(RetryError, match=says) as error:
         asyncio.run(run())
     assert (error.value.paid, error.value.sent) == (False, False)
 
@@ -395,7 +395,7 @@ def test_a_key_in_a_header_of_its_own_does_not_follow_a_redirection():
             moved = f"HTTP/1.1 302 Found\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
             async with Wire(lambda *_: moved) as server, opened(headers={"api-key": "k-secret"}, secret="k-secret") as client:
                 with pytest.raises(DeniedError, match="HTTP 302"):
-                    await client.send("GET", server.url, into=[].append)
+                    await client.send("GET", server.url, sink=[].append)
                 return other.got
 
     assert asyncio.run(run()) == []

@@ -3,7 +3,7 @@
 from understudy.core.asks import Call, Decoding, Reply
 from understudy.core.values import Solution
 from understudy.core.vote import vote
-from understudy.flows.cast import fold_of
+from understudy.flows.cast import assign_fold
 
 PLANNER, SOLVER = ("planner-0", "planner-1"), "solver"
 
@@ -43,6 +43,6 @@ def solve_reply(request):
 
 def expected(problem, path):
     number = int(problem.split("-")[1])
-    planned = number + 10 * path + fold_of(problem, 2)
+    planned = number + 10 * path + assign_fold(problem, 2)
     answer = str(2 * planned)
     return f"{planned} {answer} {answer}", -0.25 * len(answer)

@@ -14,7 +14,7 @@ from toy import PLANNER, SOLVER, expected, plan_reply, solve_reply, toy
 from understudy.core.asks import Call, Reply, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
-from understudy.flows.cast import Cast, fold_of
+from understudy.flows.cast import Cast, assign_fold
 from understudy.flows.drive import adrive, drive
 from understudy.sampling.ledger import Ledger
 
@@ -46,7 +46,7 @@ def test_a_two_role_method_runs_out_of_fold_with_retry_list_and_vote():
     check(list(drive(flows(), Cast(roles, folds=folds))))
     for fold, engine in enumerate(folds["planner"]):
         for request in engine.asked:
-            assert fold_of(request.ask.prompt.split()[1], 2) == fold, "a fold was asked about a problem it was trained on"
+            assert assign_fold(request.ask.prompt.split()[1], 2) == fold, "a fold was asked about a problem it was trained on"
 
 
 def test_the_async_driver_gives_the_same():

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from understudy.core.asks import Message, Reply, SamplePath
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import PromptFormat, prompt_text
+from understudy.core.prompt_format import PromptFormat, show_prompt
 from understudy.core.prompts import load_prompts
-from understudy.core.subquestions import join_lines, read_steps, steps_of
+from understudy.core.subquestions import join_lines, list_steps, read_steps
 from understudy.core.values import Problem, Step
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
@@ -56,7 +56,7 @@ def test_a_problem_is_decomposed_in_one_reply(style):
     )
     assert (chain.steps, chain.answer, chain.layer) == (STEPS, "5", "marker")
     assert chain.rationale == "She has 4 + 3 = 7. She has 7 - 2 = 5."
-    assert steps_of(chain) == STEPS
+    assert list_steps(chain) == STEPS
 
 
 def test_in_a_chat_the_prompt_is_one_turn_after_the_system_message():
@@ -89,7 +89,7 @@ def test_the_last_pair_counts_where_no_line_of_its_own_states_the_answer():
 @STYLES
 def test_a_reply_without_pairs_gives_a_chain_without_steps(reply, style):
     chain, _ = ask(Decompose(format=PromptFormat(style)), reply)
-    assert (chain.steps, steps_of(chain)) == ((), ())
+    assert (chain.steps, list_steps(chain)) == ((), ())
     assert chain.text == "" or reply.strip() in chain.text
 
 
@@ -103,8 +103,8 @@ def test_whatever_the_teacher_says_no_word_of_a_step_is_made_up(reply):
             Decompose(mode=mode, of="human" if mode == "backfill" else "teacher", format=PromptFormat("messages")), reply
         )
         questions = join_lines(reply) if mode != "answer" else " ".join(q for q, _ in PAIRS)
-        assert all(step.question in questions for step in steps_of(chain))
-        assert mode != "answer" or len(steps_of(chain)) in (0, 2)
+        assert all(step.question in questions for step in list_steps(chain))
+        assert mode != "answer" or len(list_steps(chain)) in (0, 2)
 
 
 def test_a_studys_exemplars_with_sub_questions_take_the_place_of_the_houses():
@@ -135,7 +135,7 @@ def test_given_sub_questions_are_answered(style):
 @pytest.mark.parametrize("reply", [" She has 7.", " 7\nA2:", " 7\nA2: 5\nA3: 5", "A1: 7\nA3: 5", "A1: 7\nA1: 8\nA2: 5", ""])
 def test_as_many_answers_as_questions_or_no_steps(reply):
     chain, _ = ask(Decompose(mode="answer"), reply)
-    assert steps_of(chain) == ()
+    assert list_steps(chain) == ()
     assert Socratic().unfit(COINS, chain) == "no sub-questions"
 
 
@@ -191,7 +191,7 @@ def test_a_step_that_most_opinions_find_useless_is_left_out(style):
 def test_without_steps_no_opinion_is_asked_for_and_with_none_left_none_come_back():
     ask(Decompose(feedback=2), "I cannot.")
     chain, _ = ask(Decompose(feedback=1), SAID, "No\nNo")
-    assert (chain.steps, steps_of(chain)) == ((), ())
+    assert (chain.steps, list_steps(chain)) == ((), ())
 
 
 @STYLES
@@ -251,5 +251,5 @@ def test_without_gold_there_is_nothing_to_explain():
 def test_prompts_name_no_answer_but_where_it_is_asked_to_be_explained():
     for method, n in ((Decompose(), 1), (Decompose(mode="answer"), 1)):
         _, calls = ask(method, *[""] * n, problem=replace(COINS, answer="73021"))
-        assert not any("73021" in prompt_text(call.prompt) for call in calls)
+        assert not any("73021" in show_prompt(call.prompt) for call in calls)
     assert isinstance(ask(Rationalise(format=PromptFormat("messages")), "")[1][0].prompt[0], Message)

@@ -10,7 +10,7 @@ from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
 from understudy.evaluation.metrics import judge_solution
-from understudy.flows.cast import fold_of
+from understudy.flows.cast import assign_fold
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
 from understudy.sampling.pool import StudyPool
@@ -104,7 +104,7 @@ def test_out_of_fold_stage_2_learns_from_what_stage_1_wrote_for_problems_that_it
     method = SciCoT(source="out_of_fold")
     examples = made(method, SUM, TWO, folds={"rationale": [" By 0.", " By 1.", " By 2."]})
     assert texts(examples, "rationale") == STAGE1
-    assert texts(examples, "answer") == [(f"{Q}\nRationale: By {fold_of('p', 3)}.\nA:", " So the answer is: 5\n\n")]
+    assert texts(examples, "answer") == [(f"{Q}\nRationale: By {assign_fold('p', 3)}.\nA:", " So the answer is: 5\n\n")]
     assert {e.group for e in examples} == {"main"}
     assert method.needs == {"answer": ("rationale",)}
     assert made(method, SUM, []) == []

@@ -10,7 +10,7 @@ from playing import COINS, SOCRATIC, STEPS, asked, made, solved, taught, texts
 from understudy.core.asks import Reply
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.subquestions import recorded_chain
+from understudy.core.subquestions import make_gold_chain
 from understudy.core.values import Outcome, Problem, Step
 from understudy.evaluation.metrics import judge_solution
 from understudy.methods.socratic import Socratic
@@ -345,7 +345,7 @@ def test_a_teacher_is_asked_by_another_method():
 def test_one_in_six_real_dialogues_asks_a_question_twice_and_none_gets_an_answer_twice(real_data):
     rows = [json.loads(line) for line in (real_data / "gsm8k" / "test.jsonl").read_text("utf-8").splitlines()]
     problems = [Problem(r["id"], r["question"], "number", r["answer"], meta={"subquestions": r["subquestions"]}) for r in rows]
-    chains = [working for problem in problems if (working := recorded_chain(problem))]
+    chains = [working for problem in problems if (working := make_gold_chain(problem))]
     twice = sum(len({step.question for step in c.steps}) < len(c.steps) for c in chains)
     assert (len(chains), twice) == (660, 122)
     assert {Socratic().unfit(p, c) for p, c in zip(problems, chains, strict=True)} == {""}

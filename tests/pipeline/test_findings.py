@@ -14,7 +14,7 @@ ONE_AT_A_TIME = ("teacher.concurrency=1", "teacher.samples=1", 'arms.0.model="te
 @pytest.fixture
 def seen(monkeypatch, tmp_path):
     """What `status` showed at each request, and the lab whose server looked."""
-    monkeypatch.setattr("understudy.engines.remote.findings.EVERY", 0.0)
+    monkeypatch.setattr("understudy.engines.remote.findings.RECORD_INTERVAL", 0.0)
     shown = []
 
     def script(_path, body, n):

@@ -6,7 +6,7 @@ import pytest
 
 from understudy.core.asks import GREEDY, Call, Reply, Request, SamplePath, Usage
 from understudy.flows.board import Done
-from understudy.sampling.account import FILE, SOME, Account
+from understudy.sampling.account import ESTIMATE_MINIMUM, FILE, Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status
 
@@ -51,7 +51,7 @@ def test_a_probe_and_replies_whose_chains_have_not_ended_yet_are_not_taken_to_re
             pay(ledger, start, start + 12)
             said += end(account, 12)
     assert said[0] == f"{1776 + 12 * EACH:,} tokens", "one chain says nothing of the others"
-    assert not any("in all" in told for told in said[:SOME])
+    assert not any("in all" in told for told in said[:ESTIMATE_MINIMUM])
     projected = [told.partition("about ")[2] for told in said if "in all" in told]
     assert projected, "but some do"
     assert set(projected) == {f"{1776 + 96 * EACH:,} in all"}
@@ -65,7 +65,7 @@ def test_chains_that_came_failed_and_were_not_asked_for_are_told_apart(tmp_path,
         end(account, 2, FAILED)
         said = end(account, 3, UNASKED)
         assert said[-1] == "2 failed, 3 not asked"
-        assert (account.came, account.done, account.bought) == (4, 6, 6)
+        assert (account.received, account.done, account.bought) == (4, 6, 6)
     assert json.loads((tmp_path / FILE).read_text()) | {"rate": 0} == {
         "chains": 4,
         "chains_failed": 2,

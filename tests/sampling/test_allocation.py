@@ -15,7 +15,7 @@ from scipy.stats import beta
 
 from understudy.core.errors import StudyError
 from understudy.core.values import digest
-from understudy.sampling.allocation import Allocation, Draw, _halvings, _level, rounds
+from understudy.sampling.allocation import Allocation, Draw, _compute_level, _count_halvings, plan_rounds
 from understudy.studies.schema import build
 
 LONG = 24
@@ -35,7 +35,7 @@ TOTALS = st.integers(0, 8 * LONG)
 def played(replies, total, options):
     """How many chains each question got, and every round."""
     counts, seen = Counter(dict.fromkeys(replies, 0)), []
-    asking = rounds(list(replies), total, options)
+    asking = plan_rounds(list(replies), total, options)
     asked = next(asking, None)
     while asked is not None:
         seen.append(asked)
@@ -59,7 +59,7 @@ def one_block_at_a_time(replies, total, options):
     while waiting and counts.total() < total:
         *_, name = heapq.heappop(waiting)
         counts[name] = min(counts[name] + options.first, options.most, counts[name] + total - counts.total())
-        levels[name] = min(levels[name], _level(replies[name][: counts[name]], options.right))
+        levels[name] = min(levels[name], _compute_level(replies[name][: counts[name]], options.right))
         if counts[name] < options.most:
             heapq.heappush(waiting, (-levels[name], counts[name], digest(["allocation", name]), name))
     return counts
@@ -131,7 +131,7 @@ def test_with_right_chains_wanted_those_who_have_them_wait():
 def test_the_doubt_is_that_of_adaptive_consistency(one, other):
     leading, second = max(one, other), min(one, other)
     doubt = beta.cdf(0.5, leading + 1, second + 1)
-    level = _halvings(leading, second)
+    level = _count_halvings(leading, second)
     assert Fraction(2) ** level <= doubt * (1 + 1e-9)
     assert doubt * (1 - 1e-9) < Fraction(2) ** (level + 1)
 

@@ -28,7 +28,7 @@ from understudy.flows.run import run_flows
 from understudy.sampling import batches
 from understudy.sampling.batches import BatchEngine
 from understudy.sampling.budget import Budget, Price
-from understudy.sampling.jobs import Job, end, note, read_jobs
+from understudy.sampling.jobs import Job, end_job, note_job, read_jobs
 from understudy.sampling.ledger import Ledger
 
 KILLS = int(os.environ.get("UNDERSTUDY_KILLS", "12"))
@@ -83,9 +83,9 @@ def test_each_turn_of_all_flows_is_one_batch_and_files_keep_to_the_limits(tmp_pa
     with BatchServer() as server:
         sampled(tmp_path / "l.sqlite", server.url, 40)
         assert [len(server.lines(batch)) for batch in server.batches.values()] == [40, 20]
-        sampled(tmp_path / "m.sqlite", server.url, 40, flow=one, most=15)
+        sampled(tmp_path / "m.sqlite", server.url, 40, flow=one, max_lines=15)
         assert [len(server.lines(batch)) for batch in list(server.batches.values())[2:]] == [15, 15, 10]
-        sampled(tmp_path / "n.sqlite", server.url, 40, flow=one, largest=2000)
+        sampled(tmp_path / "n.sqlite", server.url, 40, flow=one, max_bytes=2000)
         files = [server.files[batch["input_file_id"]] for batch in list(server.batches.values())[5:]]
         assert sum(len(file.splitlines()) for file in files) == 40
         assert all(1000 < len(file) <= 2000 for file in files[:-1])
@@ -500,9 +500,9 @@ def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
         held = {request.key("e"): request for request in requests}
         job = Job("e", "u", lines={"line": held})
         assert all(ledger.reserve(key, engine="e", request=request) for key, request in held.items())
-        note(ledger, job)
+        note_job(ledger, job)
         job.id = "b"
-        note(ledger, job)
+        note_job(ledger, job)
     with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=2)) as ledger:
         assert read_jobs(ledger, "e", ["elsewhere"]) == read_jobs(ledger, "another", ["u"]) == []
         [again] = read_jobs(ledger, "e", ["u"])
@@ -511,6 +511,6 @@ def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
         for key, request in again.lines["line"].items():
             assert ledger.reserve(key, engine="e", request=request), "it is set aside already"
             ledger.put(key, Reply("said"), engine="e", request=request, seed=0, usage=Usage(1, 2, 1))
-        end(ledger, again)
+        end_job(ledger, again)
         assert read_jobs(ledger, "e", ["u"]) == []
         assert (ledger.spent.requests, ledger.spent.tokens) == (2, 6)

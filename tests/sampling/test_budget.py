@@ -17,7 +17,7 @@ from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request, SampleP
 from understudy.core.errors import EngineError, UnpaidError
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
-from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, worst
+from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, compute_maximum
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status
 
@@ -98,7 +98,7 @@ def test_a_reply_that_is_bought_again_after_it_was_lost_counts_twice(tmp_path):
 
 @given(st.text(), st.integers(0, 10_000))
 def test_no_prompt_is_set_aside_with_less_than_a_byte_a_token(prompt, most):
-    spend = worst(Request(Call("teacher", prompt, max_tokens=most), GREEDY, 0), Price(1, 1))
+    spend = compute_maximum(Request(Call("teacher", prompt, max_tokens=most), GREEDY, 0), Price(1, 1))
     assert spend.read >= len(prompt.encode(errors="surrogatepass"))
     assert spend.written == most
     assert spend.money == pytest.approx((spend.read + most) / 1e6)

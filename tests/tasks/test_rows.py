@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from understudy.core.errors import DataError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import COMMA
-from understudy.tasks.rows import Layout, fields_in, fill_template, problems_of, read_problems
+from understudy.tasks.rows import Layout, fill_template, find_fields, make_problems, read_problems
 
 ROW = {"passage": "It is day.", "question": "Is it?", "n": 3, "none": None, "list": ["x"], "answer": "yes"}
 
 
 def one(row, kind="yes_no", **fields):
-    (problem,) = problems_of([("here, line 1", row)], Layout(kind, fields))
+    (problem,) = make_problems([("here, line 1", row)], Layout(kind, fields))
     return problem
 
 
@@ -71,7 +71,7 @@ def test_a_template_is_field_names_in_braces_and_nothing_else(template, says):
 @given(st.dictionaries(st.text("ab c.", min_size=1), st.text("xyz{}"), max_size=4), st.text("x{} "))
 def test_a_template_gives_back_what_it_was_made_of(row, between):
     template = "".join(between.replace("{", "{{").replace("}", "}}") + f"{{{name}}}" for name in row)
-    assert fields_in(template) == list(row)
+    assert find_fields(template) == list(row)
     assert fill_template(template, row, "") == "".join(between + value for value in row.values()).strip()
 
 
@@ -131,7 +131,7 @@ def test_dates_of_a_typed_table_are_answers(tmp_path):
 
 def test_the_dates_of_all_rows_say_whether_the_day_comes_first_and_how_dates_are_written():
     rows = [(f"here, line {i}", {"question": "When?", "answer": answer}) for i, answer in enumerate(["03/04/2001", "14/05/1997"])]
-    problems = problems_of(rows, Layout("date"))
+    problems = make_problems(rows, Layout("date"))
     assert [(p.answer, p.form) for p in problems] == [("2001-04-03", "%d/%m/%Y"), ("1997-05-14", "%d/%m/%Y")]
     assert PromptFormat("messages").join_reply("", "2001-04-03", problems[0]) == "So the answer is: 03/04/2001"
 
@@ -139,13 +139,13 @@ def test_the_dates_of_all_rows_say_whether_the_day_comes_first_and_how_dates_are
 def test_numbers_with_a_decimal_comma_are_read_where_the_task_says_so():
     layout = Layout("number", decimal="comma")
     rows = [("here, line 1", {"question": "Q?", "answer": ["1.234,5", 1.25], "accepted": ["7 kg"]})]
-    (problem,) = problems_of(rows, layout)
+    (problem,) = make_problems(rows, layout)
     assert (problem.golds, problem.form) == (("1234.5", "1.25", "7"), COMMA)
     assert PromptFormat("messages").join_reply("", "1234.5", problem) == "So the answer is: 1234,5"
     with pytest.raises(DataError, match=r"'3,5 kg' is not .* if its comma is a decimal comma, set task.decimal = \"comma\""):
         one({"question": "Q?", "answer": "3,5 kg"}, "number")
     with pytest.raises(DataError, match=r"'5.5' is not an answer of kind 'number'; correct the row"):
-        problems_of([("here, line 1", {"question": "Q?", "answer": "5.5"})], layout)
+        make_problems([("here, line 1", {"question": "Q?", "answer": "5.5"})], layout)
 
 
 def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):

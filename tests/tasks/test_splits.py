@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
-from understudy.tasks.splits import count_splits, key_of, split, split_by_manifest, take_fraction
+from understudy.tasks.splits import count_splits, make_key, split, split_by_manifest, take_fraction
 
 
 def made(groups):
@@ -121,17 +121,17 @@ def test_a_fraction_does_not_depend_on_the_order_of_the_rows(rng):
 def test_near_duplicates_are_one_group():
     texts = ["Ann has 3 pears.", "ann has 12 pears!", "Ann  has 7 pears", "Bob has 3 pears."]
     problems = [Problem(str(i), text, "number") for i, text in enumerate(texts)]
-    key = key_of(problems, "near-duplicates", "group")
+    key = make_key(problems, "near-duplicates", "group")
     assert len({key(p) for p in problems[:3]}) == 1
     assert key(problems[3]) != key(problems[0])
 
 
 def test_keys_are_our_fields_or_those_of_the_file_and_others_are_named():
     problems = [Problem("a", "?", "number", "5", meta={"level": {"n": 2}}), Problem("b", "?", "number")]
-    assert [key_of(problems, "answer", "stratify")(p) for p in problems] == ["5", None]
-    assert [key_of(problems, "level", "group")(p) for p in problems] == ['{"n": 2}', None]
+    assert [make_key(problems, "answer", "stratify")(p) for p in problems] == ["5", None]
+    assert [make_key(problems, "level", "group")(p) for p in problems] == ['{"n": 2}', None]
     with pytest.raises(DataError, match=r"group = 'levl': .*did you mean 'level'"):
-        key_of(problems, "levl", "group")
+        make_key(problems, "levl", "group")
 
 
 def test_too_many_are_asked_for():

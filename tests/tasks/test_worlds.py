@@ -8,11 +8,11 @@ import pytest
 
 from understudy.core.answers import extract
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import question_text
+from understudy.core.prompt_format import write_question
 from understudy.core.subquestions import split_sentences
 from understudy.core.values import Problem
 from understudy.tasks.worlds.diary import Diary
-from understudy.tasks.worlds.materials import CAN, IS, MADE_OF, THINGS, Materials
+from understudy.tasks.worlds.materials import FACTS, MADE_OF, THINGS, USES, Materials
 from understudy.tasks.worlds.scales import WEIGHT, Scales
 
 SIZES = {"train": 300, "dev": 60, "test": 120}
@@ -22,7 +22,7 @@ each_world = pytest.mark.parametrize("name", WORLDS)
 
 
 def work(name, problem, draw=0, *, slip=0.0, misread=0.0):
-    world, text = WORLDS[name], question_text(problem)
+    world, text = WORLDS[name], write_question(problem)
     return world.work(text, random.Random(f"{problem.id} {draw}"), slip=slip, misread=misread)
 
 
@@ -56,7 +56,7 @@ def test_the_answer_can_be_read_off_the_steps_alone(name):
     for problem in PROBLEMS[name]:
         for draw in range(4):
             said = work(name, problem, draw).rationale
-            assert extract(said, problem.kind, problem.choices, question_text(problem)).value == problem.answer, said
+            assert extract(said, problem.kind, problem.choices, write_question(problem)).value == problem.answer, said
 
 
 @each_world
@@ -116,9 +116,11 @@ def test_one_option_of_a_question_about_materials_fits_and_the_others_do_not():
     for problem in PROBLEMS["materials"]:
         stem, _, subject = problem.question.removesuffix("?").partition(" can " if " can " in problem.question else " is ")
         negated, subject = subject.startswith("not "), subject.removeprefix("not ")
-        like = CAN.get(subject, subject)
+        like = USES.get(subject, subject)
         fits = [
-            (MADE_OF[thing[2:]] == like.removeprefix("made of ")) if like.startswith("made of ") else IS[MADE_OF[thing[2:]], like]
+            (MADE_OF[thing[2:]] == like.removeprefix("made of "))
+            if like.startswith("made of ")
+            else FACTS[MADE_OF[thing[2:]], like]
             for thing in problem.choices
         ]
         assert stem == "Which of these"
@@ -152,7 +154,7 @@ def test_a_chain_of_scales_adds_up_and_compares():
 
 def test_a_chain_of_materials_follows_the_facts_one_hop_at_a_time():
     choices = ("a ladder", "a key", "a vase")
-    question = question_text(Problem("", "Which of these can be pulled by a magnet?", "option", choices=choices))
+    question = write_question(Problem("", "Which of these can be pulled by a magnet?", "option", choices=choices))
     said = {WORLDS["materials"].work(question, random.Random(i), slip=0, misread=0).rationale for i in range(40)}
     assert (
         "What is magnetic can be pulled by a magnet. A ladder is made of wood, a key of iron, a vase of clay. "

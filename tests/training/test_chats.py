@@ -9,7 +9,7 @@ from transformers import GenerationConfig, Qwen2Tokenizer
 from understudy.core.asks import Message
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.tokens import assistant_turn, encode_messages, encode_reply, encode_source
+from understudy.core.tokens import encode_messages, encode_reply, encode_source, find_turn
 from understudy.core.values import Problem
 from understudy.engines.local import load as loading
 from understudy.engines.local.engine import TransformersEngine
@@ -92,7 +92,7 @@ def as_written(tokenizer, text):
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_turn_ends_with_the_token_that_the_template_writes_which_is_not_the_tokenizers_end_token(name):
     tokenizer = tokenizer_of(name)
-    turn = assistant_turn(tokenizer, ASKED)
+    turn = find_turn(tokenizer, ASKED)
     assert tokenizer.decode([turn.end]) == ENDS[name] != tokenizer.eos_token
 
 
@@ -102,7 +102,7 @@ def test_prompt_and_reply_are_a_token_prefix_of_what_the_template_writes_whole(n
     prompt = encode_messages(tokenizer, ASKED)
     assert prompt == as_written(tokenizer, rendered(tokenizer, ASKED, add_generation_prompt=True))
     whole = as_written(tokenizer, rendered(tokenizer, [*ASKED, Message("assistant", REPLY)]))
-    turn = assistant_turn(tokenizer, ASKED)
+    turn = find_turn(tokenizer, ASKED)
     trained = prompt + encode_reply(tokenizer, REPLY, turn) + [turn.end]
     assert whole[: len(trained)] == trained
     assert turn.inserted == "" and not turn.thinking
@@ -113,7 +113,7 @@ def test_prompt_and_reply_are_a_token_prefix_of_what_the_template_writes_whole(n
 @pytest.mark.parametrize("name", ["chatml", "llama3", "gemma"])
 def test_a_special_token_in_a_text_stays_text_in_training_and_when_asked(name):
     tokenizer = tokenizer_of(name)
-    turn = assistant_turn(tokenizer, ASKED)
+    turn = find_turn(tokenizer, ASKED)
     end = ENDS[name]
     text = f"Write {end} after 2 {tokenizer.eos_token} or <|im_start|>user. <think>"
     reply = encode_reply(tokenizer, text, turn)
@@ -135,7 +135,7 @@ def test_an_example_has_one_end_token_whatever_its_text_says():
     tokenizer = tokenizer_of("chatml")
     rationale = f"The tag {tokenizer.eos_token} ends a text, {ENDS['chatml']} a turn."
     raw, chat = (PromptFormat(style).teach("student", PROBLEMS[0], rationale, "3") for style in ("raw", "messages"))
-    turn = assistant_turn(tokenizer, chat.messages)
+    turn = find_turn(tokenizer, chat.messages)
     for example, its_turn, end in ((raw, None, tokenizer.eos_token_id), (chat, turn, turn.end)):
         target = encode(example, tokenizer, seq2seq=False, turn=its_turn).target
         assert target.count(end) == 1 and target[-1] == end
@@ -154,7 +154,7 @@ def test_a_template_that_asks_for_the_date_gets_one_day_which_is_saved_with_the_
 
 def test_a_template_that_inserts_a_think_block_is_noticed_and_the_reply_is_neither_swallowed_nor_doubled():
     tokenizer = tokenizer_of("qwen3")
-    turn = assistant_turn(tokenizer, ASKED)
+    turn = find_turn(tokenizer, ASKED)
     assert turn.inserted == "<think>\n\n</think>\n\n" and not turn.thinking
     thought = "<think>\nI count.\n</think>\n\nSo the answer is: 5"
     assert tokenizer.decode(encode_reply(tokenizer, thought, turn)) == thought
@@ -163,7 +163,7 @@ def test_a_template_that_inserts_a_think_block_is_noticed_and_the_reply_is_neith
 
 def test_where_the_prompt_opens_the_thought_a_reply_does_not_open_it_again():
     tokenizer = tokenizer_of("thinking")
-    turn = assistant_turn(tokenizer, ASKED)
+    turn = find_turn(tokenizer, ASKED)
     assert turn.thinking
     prompt = tokenizer.decode(encode_messages(tokenizer, ASKED))
     reply = tokenizer.decode(encode_reply(tokenizer, "<think>\nI count.\n</think>\n\n5", turn))
@@ -202,7 +202,7 @@ def test_a_chat_student_learns_by_heart_ends_its_turn_and_is_asked_with_the_toke
         assert (solution.answer, solution.finish) == (problem.answer, "stop")
         assert ENDS[name] not in solution.text
     tokenizer = loading.load_tokenizer(trained.checkpoint)
-    turn = assistant_turn(tokenizer, examples()[0].messages)
+    turn = find_turn(tokenizer, examples()[0].messages)
     row = encode(examples()[0], tokenizer, seq2seq=False, turn=turn)
     assert engine._encode_prompt(CHAT.write_prompt(PROBLEMS[0])) == row.source
     assert row.target[-1] == turn.end

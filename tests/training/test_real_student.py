@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from understudy.core.asks import Message
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.tokens import assistant_turn, encode_messages, encode_text
+from understudy.core.tokens import encode_messages, encode_text, find_turn
 from understudy.core.values import Example, Problem, Segment
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import count_weights, open_checkpoint, read_config
@@ -73,7 +73,7 @@ def test_a_chat_is_rendered_by_its_own_template(tokenizer):
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     text = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n"
     assert encode_messages(tokenizer, asked) == tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert assistant_turn(tokenizer, asked).end == tokenizer.eos_token_id == 2
+    assert find_turn(tokenizer, asked).end == tokenizer.eos_token_id == 2
 
 
 def test_it_learns_is_saved_and_answers_as_a_student(file, tokenizer, tmp_path):

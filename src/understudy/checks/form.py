@@ -14,13 +14,13 @@ def form(_problem: Problem, chain: Chain) -> Verdict:
     words = chain.rationale.split()
     if not words:
         return Verdict(chain.id, Outcome.WRONG, "no rationale")
-    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    positions: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i in range(len(words) - GRAM + 1):
-        at = places[tuple(words[i : i + GRAM])]
-        if not at or i - at[-1] >= GRAM:  # "1 + 1 + 1" is not a repetition
-            at.append(i)
-    for at in places.values():
-        for first, last in zip(at, at[OFTEN - 1 :], strict=False):
+        starts = positions[tuple(words[i : i + GRAM])]
+        if not starts or i - starts[-1] >= GRAM:  # "1 + 1 + 1" is not a repetition
+            starts.append(i)
+    for starts in positions.values():
+        for first, last in zip(starts, starts[OFTEN - 1 :], strict=False):
             size = (last - first) // (OFTEN - 1)
             if words[first:last] == words[first + size : last + size]:
                 return Verdict(chain.id, Outcome.WRONG, f"it says {OFTEN} times or more: {' '.join(words[first : first + size])}")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from understudy.core.errors import StudyError
 from understudy.core.protocols import Check
-from understudy.core.thoughts import only_thought
+from understudy.core.thoughts import is_only_thought
 from understudy.core.values import ABSTAINED, Chain, Outcome, Problem, Verdict
 
-_MAY_SAY = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.ABSTAINED)
+_ALLOWED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.ABSTAINED)
 
 
 def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdict:
@@ -24,22 +24,22 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
     problem without a gold answer).
     """
     if chain.finish == "refused":
-        return Verdict(chain.id, Outcome.REFUSED, _read(problem, chain), name)
-    if chain.answer is None and only_thought(chain.text):
-        return Verdict(chain.id, Outcome.ONLY_THOUGHT, _read(problem, chain), name)
+        return Verdict(chain.id, Outcome.REFUSED, _describe_answer(problem, chain), name)
+    if chain.answer is None and is_only_thought(chain.text):
+        return Verdict(chain.id, Outcome.ONLY_THOUGHT, _describe_answer(problem, chain), name)
     if chain.finish == "length":
-        return Verdict(chain.id, Outcome.TRUNCATED, _read(problem, chain), name)
+        return Verdict(chain.id, Outcome.TRUNCATED, _describe_answer(problem, chain), name)
     verdict = check(problem, chain)
     if not isinstance(verdict, Verdict):
         raise StudyError(
             f"check {name or check!r}: it returned {verdict!r} for problem {problem.id!r}; a check takes (problem, chain) and "
             "returns a Verdict; understudy.checks.judge.by_answer makes one from a function (problem, answer) -> Outcome"
         )
-    may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
+    may_say = _ALLOWED if problem.answer is not None else (*_ALLOWED, Outcome.NO_GOLD)
     if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
-        known = ", ".join(f"Outcome.{outcome.name}" for outcome in may_say)
+        names = ", ".join(f"Outcome.{outcome.name}" for outcome in may_say)
         reason = f"its verdict on problem {problem.id!r} is {verdict.outcome!r}"
-        raise StudyError(f"check {name or check!r}: {reason}; it must be one of {known}")
+        raise StudyError(f"check {name or check!r}: {reason}; it must be one of {names}")
     return replace(verdict, chain=chain.id, check=name)
 
 
@@ -75,12 +75,12 @@ def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
             outcome = Outcome.NO_GOLD
         else:
             outcome = compare(problem, chain.answer)
-        return Verdict(chain.id, outcome, _read(problem, chain))
+        return Verdict(chain.id, outcome, _describe_answer(problem, chain))
 
     return check
 
 
-def _read(problem: Problem, chain: Chain) -> str:
+def _describe_answer(problem: Problem, chain: Chain) -> str:
     """Describe the answer that was read from the chain, and the gold answer."""
     stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"
     return f"{stated}, gold {' or '.join(map(repr, problem.golds)) or 'unknown'}"

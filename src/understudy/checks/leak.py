@@ -8,7 +8,7 @@ from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _STATED = ("marker", "boxed", "hashes", "arrow", "label")
-_IN_PART = re.compile(r"[QA]\d|if\b", re.I)
+_SUB_ANSWER = re.compile(r"[QA]\d|if\b", re.I)
 """The beginning of an answer to a sub-question, or to one case of several."""
 _OPENS = re.compile(r"(?!\d+[.):])[^\w-]*(-?\d[\d.,]*?)(?:\W{0,4}(?:$|(?:because|since|as)\b)|[,;] (?=[a-z]))", re.I)
 """A chain that opens with a number: "7, because ...", or "**7**" on a line of its own. "1." begins a list."""
@@ -24,19 +24,19 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
     for number, step in enumerate(steps[: len(steps) // 2], 1):
-        found = extract(step, problem.kind, problem.choices, problem.question, problem.form)
-        opening = found.layer == "opening" and number == 1 and not _goes_through_options(problem, steps)
-        stated = not _IN_PART.match(step) and (found.layer in _STATED or opening)
+        extraction = extract(step, problem.kind, problem.choices, problem.question, problem.form)
+        opening = extraction.layer == "opening" and number == 1 and not _goes_through_options(problem, steps)
+        stated = not _SUB_ANSWER.match(step) and (extraction.layer in _STATED or opening)
         opens = _OPENS.match(step) if number == 1 and problem.kind == "number" else None
-        value = opens[1] if opens else found.value if stated else None
+        value = opens[1] if opens else extraction.value if stated else None
         if value and compare(value, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
             return Verdict(chain.id, Outcome.WRONG, f"step {number} of {len(steps)} states the answer: {step[:200]}")
-    known = _find_numbers(f"{problem.context} {problem.question}")
+    seen = _find_numbers(f"{problem.context} {problem.question}")
     for pair in read_steps(chain.rationale):
-        asked = _find_numbers(pair.question or "")
-        if any(compare(one, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT for one in asked - known):
+        numbers = _find_numbers(pair.question or "")
+        if any(compare(candidate, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT for candidate in numbers - seen):
             return Verdict(chain.id, Outcome.WRONG, f"a sub-question states the answer, which nothing gave before: {pair.question}")
-        known |= asked | _find_numbers(pair.text)
+        seen |= numbers | _find_numbers(pair.text)
     return Verdict(chain.id, Outcome.CORRECT)
 
 
@@ -44,7 +44,7 @@ def _goes_through_options(problem: Problem, steps: Sequence[str]) -> bool:
     """Tell whether a chain looks at one option after the other: its steps open with several, in order, and the first gives no
     reason."""
     answers = (extract(step, problem.kind, problem.choices, problem.question, problem.form) for step in steps)
-    opened = list(dict.fromkeys(one.value for one in answers if one.value and one.layer == "opening"))
+    opened = list(dict.fromkeys(extraction.value for extraction in answers if extraction.value and extraction.layer == "opening"))
     return bool(problem.choices) and len(opened) > 1 and opened == sorted(opened) and not _REASON.search(steps[0])
 
 

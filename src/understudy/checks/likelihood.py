@@ -15,14 +15,14 @@ LEAST = 4
 def likelihood(_problem: Problem, chains: Sequence[Chain]) -> Check:
     """Make the check of one problem: WRONG for the quarter of the chains with the lowest mean log-probability per token, CORRECT
     for the others, UNDECIDABLE if it is unknown, or known for fewer than `LEAST` chains. The sampled ones judge a greedy chain."""
-    known = sorted(chain.logprob for chain in chains if chain.logprob is not None and chain.path != GREEDY_PATH)
+    logprobs = sorted(chain.logprob for chain in chains if chain.logprob is not None and chain.path != GREEDY_PATH)
 
     def likely(_problem: Problem, chain: Chain) -> Verdict:
-        if chain.logprob is None or len(known) < LEAST:
-            why = "no log-probability" if chain.logprob is None else f"{len(known)} chains have a log-probability"
-            return Verdict(chain.id, Outcome.UNDECIDABLE, why)
-        least = known[len(known) // LEAST]
-        outcome = Outcome.WRONG if chain.logprob < least else Outcome.CORRECT
-        return Verdict(chain.id, outcome, f"mean log-probability {chain.logprob:.3f}, three quarters have at least {least:.3f}")
+        if chain.logprob is None or len(logprobs) < LEAST:
+            reason = "no log-probability" if chain.logprob is None else f"{len(logprobs)} chains have a log-probability"
+            return Verdict(chain.id, Outcome.UNDECIDABLE, reason)
+        limit = logprobs[len(logprobs) // LEAST]
+        outcome = Outcome.WRONG if chain.logprob < limit else Outcome.CORRECT
+        return Verdict(chain.id, outcome, f"mean log-probability {chain.logprob:.3f}, three quarters have at least {limit:.3f}")
 
     return likely

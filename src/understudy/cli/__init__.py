@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb = arguments.pop(0)
     if verb not in VERBS:
-        from understudy.core.errors import nearest
+        from understudy.core.errors import suggest
 
-        print(f"understudy: there is no verb {verb!r}{nearest(verb, VERBS)}\n\n{format_usage()}", file=sys.stderr, end="")
+        print(f"understudy: there is no verb {verb!r}{suggest(verb, VERBS)}\n\n{format_usage()}", file=sys.stderr, end="")
         return 2
     from understudy.cli.guard import run_verb
 

@@ -16,7 +16,7 @@ from understudy.studies.load import load_study
 from understudy.studies.options import Teacher
 from understudy.studies.presets import list_presets
 from understudy.studies.study import Study, build_student, build_training, list_swapped, list_trained
-from understudy.tasks.rows import fields_in
+from understudy.tasks.rows import find_fields
 from understudy.training.options import STEPS
 
 
@@ -64,7 +64,7 @@ def _show(guessed: Guess, console: Console) -> None:
         console.print("  the options are in the question's text")
     for field, column in guessed.fields.items():
         names = (column,) if isinstance(column, str) else column
-        read = (fields_in(column) if isinstance(column, str) else ()) or names
+        read = (find_fields(column) if isinstance(column, str) else ()) or names
         value = " ".join(" | ".join(str(guessed.example.get(name, "")) for name in read).split())
         shortened = value if len(value) <= 70 else value[:69] + "…"
         console.print(Text.assemble((f"  {field:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shortened))

@@ -59,7 +59,7 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
-    from understudy.core.prompt_format import question_text
+    from understudy.core.prompt_format import write_question
     from understudy.runs.questions import Filters, QuestionIndex
     from understudy.runs.run import Run
 
@@ -79,7 +79,7 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         return
     screen, problem = Screen(), entry.problem
     screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))
-    screen.print(Text(question_text(problem)))
+    screen.print(Text(write_question(problem)))
     for i, judged in enumerate(chains, 1):
         says = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"

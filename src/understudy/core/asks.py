@@ -166,7 +166,7 @@ class Usage:
         return Usage(self.requests + other.requests, read, written, self.lost + other.lost)
 
     @property
-    def along(self) -> "Usage":
+    def for_siblings(self) -> "Usage":
         """The usage of another reply from the same answer, whose cost the first reply carries."""
         return Usage(0, 0, 0, self.lost)
 
@@ -181,18 +181,18 @@ class Answer:
 
 @lru_cache(typed=True)
 def _frame(
-    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, counts: bool
+    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, calculator: bool
 ) -> tuple[str, str]:
     """Return the canonical JSON of a request before and after its prompt. Most requests differ only in their prompt."""
     body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
     # Write only values other than the default, so that replies bought before beams existed keep their keys.
     if beams != 1:
         body["beams"] = beams
-    if counts:
+    if calculator:
         body["calculator"] = True
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    before, _, after = text.partition("null")  # numbers and names sort before the prompt, so this is its null
-    return before, after
+    prefix, _, suffix = text.partition("null")  # numbers and names sort before the prompt, so this is its null
+    return prefix, suffix
 
 
 Flow = Generator[Call | Sequence[Call], Any, T]
@@ -226,8 +226,8 @@ class Request:
     ``path`` and the call's ``attempt`` distinguish the replies to equal calls. ``decoding`` is final: nothing, not even the study's
     default, changes it any more. ``problem`` is the problem that the request belongs to; it is not part of the identity. Engines
     answer with one `Reply`. ``begun`` is the text that the reply must begin with; drivers and stores never see it, so it is not
-    part of the identity either. ``known`` is a cache shared by all requests that differ only in their path (see `on`). It holds
-    the canonical JSON under "", and the beginning of the key under the identity of each engine.
+    part of the identity either. ``cache`` is shared by all requests that differ only in their path (see `with_path`). It
+    holds the canonical JSON under "", and the beginning of the key under the identity of each engine.
     """
 
     ask: Call
@@ -235,9 +235,9 @@ class Request:
     path: int
     problem: str | None = field(default=None, compare=False)
     begun: str = field(default="", compare=False)
-    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def on(self, path: int) -> "Request":
+    def with_path(self, path: int) -> "Request":
         """Return the same request on another path."""
         return self if path == self.path else amend(self, path=path)
 
@@ -248,22 +248,22 @@ class Request:
     @property
     def canonical(self) -> str:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
-        if "" in self.known:
-            return str(self.known[""])
+        if "" in self.cache:
+            return str(self.cache[""])
         ask, how = self.ask, self.decoding
-        before, after = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, beams=how.beams, counts=how.calculator)
+        prefix, suffix = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, beams=how.beams, calculator=how.calculator)
         if isinstance(ask.prompt, str):
             prompt = encode_basestring(ask.prompt)
         else:
             prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
-        self.known[""] = text = f"{before}{prompt}{after}"
+        self.cache[""] = text = f"{prefix}{prompt}{suffix}"
         return text
 
     def key(self, identity: str) -> str:
         """Return the ledger key: engine identity + canonical request + path + attempt (+ the request's own seed)."""
-        if identity not in self.known:
-            self.known[identity] = hashlib.blake2b(f"{identity}\x1f{self.canonical}\x1f".encode(), digest_size=16)
-        key_hash: hashlib.blake2b = self.known[identity].copy()
+        if identity not in self.cache:
+            self.cache[identity] = hashlib.blake2b(f"{identity}\x1f{self.canonical}\x1f".encode(), digest_size=16)
+        key_hash: hashlib.blake2b = self.cache[identity].copy()
         seed = "" if self.decoding.seed is None else f"\x1f{self.decoding.seed}"
         key_hash.update(f"{self.path}\x1f{self.ask.attempt}{seed}".encode())
         return key_hash.hexdigest()

@@ -89,16 +89,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``, for error messages."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def with_known(word: str, known: Iterable[str], these: str = "known") -> str:
-    """Return ``"'nmae'; did you mean 'name'? (known: id, name)"`` for error messages. ``these`` is what the known words are."""
+def with_known(word: str, known: Iterable[str], label: str = "known") -> str:
+    """Return ``"'nmae'; did you mean 'name'? (known: id, name)"`` for error messages. ``label`` is what the known words are."""
     known = list(known)
     listed = ", ".join(repr(name) if "," in name else name for name in known)
-    return f"{word!r}{nearest(word, known)} ({these}: {listed or 'none'})"
+    return f"{word!r}{suggest(word, known)} ({label}: {listed or 'none'})"

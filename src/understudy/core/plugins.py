@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from understudy.core.errors import StudyError, with_known
-from understudy.core.registry import BUILT_IN, PluginObject, add, must_fit
+from understudy.core.registry import BUILT_IN, PluginObject, add, check_plugin
 
 
 def load(path: Path, *, digest: str | None = None) -> str:
@@ -37,7 +37,7 @@ def load(path: Path, *, digest: str | None = None) -> str:
         raise StudyError(f"plug-in {path}: changed while the study ran; run it again")
     name = f"understudy_plugin_{text_digest}"
     module = sys.modules.get(name) or _import(name, path)
-    add(str(path), {key: PluginObject(what, name, str(path), text_digest) for key, what in _entries(module, path)})
+    add(str(path), {key: PluginObject(plugin, name, str(path), text_digest) for key, plugin in _list_entries(module, path)})
     return text_digest
 
 
@@ -59,11 +59,11 @@ def _import(name: str, path: Path) -> ModuleType:
         del sys.modules[name]
         if not isinstance(error, Exception):
             raise
-        raise StudyError(f"plug-in {path}{_line(error, path)}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise StudyError(f"plug-in {path}{_find_line(error, path)}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 
-def _line(error: Exception, path: Path) -> str:
+def _find_line(error: Exception, path: Path) -> str:
     """Return the line of the error in ``path``, as ", line 3"; "" where it is unknown."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
@@ -71,16 +71,16 @@ def _line(error: Exception, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
+def _list_entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
     """Yield ((table, name), object) for everything that the file adds."""
     table = getattr(module, "UNDERSTUDY", None)
     if not isinstance(table, dict) or not table:
         raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
-    for what, names in table.items():
-        if what not in BUILT_IN:
-            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {with_known(str(what), BUILT_IN)}")
+    for kind, names in table.items():
+        if kind not in BUILT_IN:
+            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {with_known(str(kind), BUILT_IN)}")
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
-            raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
+            raise StudyError(f"plug-in {path}: UNDERSTUDY[{kind!r}] must map names to objects, not {names!r}")
         for name, plugin in names.items():
-            must_fit(what, plugin, f"plug-in {path}: {what} {name!r}")
-            yield (what, name), plugin
+            check_plugin(kind, plugin, f"plug-in {path}: {kind} {name!r}")
+            yield (kind, name), plugin

@@ -15,7 +15,7 @@ OTHER_FILES = 64
 """Files and pipes that a process may have open in addition to its connections."""
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -25,28 +25,28 @@ def allow_files(connections: int) -> int:
     import resource  # not on every system, and needed only with many connections
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + OTHER_FILES
-    if 0 <= soft < wanted:  # below 0: no limit
-        soft = wanted if hard < 0 else min(wanted, hard)
+    required = connections + OTHER_FILES
+    if 0 <= soft < required:  # below 0: no limit
+        soft = required if hard < 0 else min(required, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return connections if soft < 0 else max(1, min(connections, soft - OTHER_FILES))
 
 
 @contextmanager
-def hold(path: Path, does: str) -> Iterator[None]:
+def hold(path: Path, activity: str) -> Iterator[None]:
     """Lock the file ``path`` and write this process's number into it (`find_holder`).
 
-    Raises BusyError if another process has the lock (``does`` says what that process does, and what to do about it), and OSError,
-    naming the file, if its file system has no locks.
+    Raises BusyError if another process has the lock (``activity`` says what that process does, and what to do about it), and
+    OSError, naming the file, if its file system has no locks.
     """
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"{path.parent}: process {find_holder(path) or '?'} {does}") from None
+            raise BusyError(f"{path.parent}: process {find_holder(path) or '?'} {activity}") from None
         except OSError as error:
-            what = f"cannot be locked ({error.strerror}): put the run directory on a file system that has locks"
-            raise OSError(error.errno, what, str(path)) from error
+            reason = f"cannot be locked ({error.strerror}): put the run directory on a file system that has locks"
+            raise OSError(error.errno, reason, str(path)) from error
         file.truncate(0)
         # If a stage runs in its own process, the one to interrupt is its parent, which holds the run directory.
         parent = multiprocessing.parent_process()

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from understudy.core.answers import date, extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Prompt, Reply, SamplePath
-from understudy.core.thoughts import thought_of, with_thought
+from understudy.core.thoughts import add_thought, split_thought
 from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
@@ -48,11 +48,11 @@ class PromptFormat:
         """The stop strings of a reply: an empty line in raw text. In a chat the token that ends the turn is enough."""
         return (END,) if self.style == "raw" else ()
 
-    def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
+    def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, prefix: str = "", suffix: str = "") -> Prompt:
         """Write the prompt that asks ``problem`` after solved ``exemplars``, leaving out exemplars whose chain has no answer.
-        ``before`` and ``after`` go before and after the question."""
-        solved = [(question_text(p), self.join_reply(c.rationale, c.answer, p)) for p, c in exemplars if c.answer is not None]
-        question = f"{before}{question_text(problem)}{after}"
+        ``prefix`` and ``suffix`` go before and after the question."""
+        solved = [(write_question(p), self.join_reply(c.rationale, c.answer, p)) for p, c in exemplars if c.answer is not None]
+        question = f"{prefix}{write_question(problem)}{suffix}"
         if self.style == "raw":
             return "".join(f"Q: {example}\nA:{reply}" for example, reply in solved) + f"Q: {question}\nA:"
         turns = [Message("system", self.system)] if self.system else []
@@ -63,7 +63,7 @@ class PromptFormat:
     def join_reply(self, rationale: str, answer: str, problem: Problem) -> str:
         """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
         become line breaks. A line that looks like the beginning of another problem is joined to the line before it."""
-        reply = f"{self.begin_reply(rationale)} {answer_text(answer, problem)}"
+        reply = f"{self.begin_reply(rationale)} {write_answer(answer, problem)}"
         return f"{reply}{END}" if self.style == "raw" else reply.strip()
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
@@ -88,51 +88,51 @@ class PromptFormat:
     def write_block(self, text: str) -> str:
         """Write a reply of several lines to be taught. In raw text an empty line ends it (`stop`), so there is none inside."""
         body = keep_one_problem(text.strip())
-        return f" {without_empty_lines(body)}{END}" if self.style == "raw" else body
+        return f" {drop_empty_lines(body)}{END}" if self.style == "raw" else body
 
-    def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **more: Any) -> Example:
-        """Write the example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
+    def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **fields: Any) -> Example:
+        """Write the example that teaches ``role`` this ``reply`` to this ``prompt``; ``fields``: group, weight."""
         if isinstance(prompt, str):
-            return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
-        return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
+            return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **fields)
+        return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **fields)
 
     def begin_reply(self, rationale: str) -> str:
         """Return the beginning of a reply: ``rationale`` and the words before the answer, without the trailing blank."""
         body = keep_one_problem(rationale.strip())
         if self.style == "messages":
             return f"{body}{ANSWER}".strip()
-        return " " + f"{without_empty_lines(body)}{ANSWER}".strip()
+        return " " + f"{drop_empty_lines(body)}{ANSWER}".strip()
 
     def read_solution(self, problem: Problem, path: SamplePath, role: str, reply: Reply) -> Solution:
         """Read the solution in one reply. A reply that was cut off keeps the answer found in it, and later counts as truncated."""
-        return solution_of(problem, path, [(role, reply)], reply.text)
+        return make_solution(problem, path, [(role, reply)], reply.text)
 
     def read_chain(self, problem: Problem, path: SamplePath, reply: Reply, *, prompt: Prompt) -> Chain:
         """Read the chain in one reply of the teacher. ``teacher`` stays empty: the caller, who knows the engine, fills it in.
 
         If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
         """
-        text = with_thought(reply.reasoning, reply.text)
+        text = add_thought(reply.reasoning, reply.text)
         extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
-        thought, begin = thought_of(text)
+        thought, start = split_thought(text)
         return Chain(
             problem=problem.id,
             path=path.index,
             text=text,
-            rationale=thought or text[begin or 0 : extraction.start].strip(),
+            rationale=thought or text[start or 0 : extraction.start].strip(),
             answer=extraction.value,
             layer=extraction.layer,
             teacher="",
-            finish="length" if begin is None else reply.finish,
+            finish="length" if start is None else reply.finish,
             tokens=reply.tokens,
             logprob=reply.mean_logprob,
-            prompt=prompt_text(prompt),
+            prompt=show_prompt(prompt),
             prompt_tokens=reply.prompt_tokens,
             sampling={"version": reply.model} if reply.model else {},
         )
 
 
-def solution_of(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
+def make_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
     """Return the solution of several ``turns`` (role, reply), whose answer ``text`` states. Its finish is the last turn's. An
     earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
     answer."""
@@ -156,15 +156,15 @@ def solution_of(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, R
 def cut_off_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]]) -> Solution:
     """Return the solution of ``turns`` that leave no room in the next model's context. It is cut off, like a single reply."""
     text = "\n".join(reply.text.strip() for _, reply in turns)
-    return replace(solution_of(problem, path, turns, ""), text=text, finish="length")
+    return replace(make_solution(problem, path, turns, ""), text=text, finish="length")
 
 
-def without_empty_lines(text: str) -> str:
+def drop_empty_lines(text: str) -> str:
     """Return ``text`` without empty lines and without blanks around its lines."""
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
-def question_text(problem: Problem) -> str:
+def write_question(problem: Problem) -> str:
     """Write context, question and options as teacher and student see them.
 
     Each option has its own line, as in SCoTD's CommonsenseQA prompts, unless the question itself lists the options with their
@@ -177,7 +177,7 @@ def question_text(problem: Problem) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def answer_text(answer: str, problem: Problem) -> str:
+def write_answer(answer: str, problem: Problem) -> str:
     """Write a canonical answer to ``problem`` as in a chain: an option letter in brackets, dates and numbers as in the data."""
     if problem.kind == "date":
         return date.write(answer, problem.form)
@@ -185,6 +185,6 @@ def answer_text(answer: str, problem: Problem) -> str:
     return f"({answer.lower()})" if problem.kind == "option" else answer
 
 
-def prompt_text(prompt: Prompt) -> str:
+def show_prompt(prompt: Prompt) -> str:
     """Return a prompt as text for people: the messages in order, each under its role."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)

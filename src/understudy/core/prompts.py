@@ -18,38 +18,38 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from understudy.core.errors import StudyError, nearest, with_known
+from understudy.core.errors import StudyError, suggest, with_known
 from understudy.core.values import Problem
 
 _HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
 _PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
 
-def subject_of(problem: Problem, given: str = "auto") -> str:
-    """Return the subject (maths, science, commonsense) that suits the answer kind of ``problem``, unless ``given``."""
-    if given != "auto":
-        return given
+def choose_subject(problem: Problem, subject: str = "auto") -> str:
+    """Return the subject (maths, science, commonsense) that suits the answer kind of ``problem``, unless ``subject`` names one."""
+    if subject != "auto":
+        return subject
     if problem.choices or problem.kind == "option":
         return "science"
     return "maths" if problem.kind in ("number", "expression") else "commonsense"
 
 
-def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
-    """Return name -> text for every prompt of ``method``. A prompt in the directory ``own`` replaces ours of the same name.
+def load_prompts(method: str, directory: Path | None = None) -> dict[str, str]:
+    """Return name -> text for every prompt of ``method``. A prompt in ``directory`` replaces ours of the same name.
 
-    Raises StudyError if ``own`` is not a directory, or if one of its prompts has an unknown name, other fields than ours, or is
-    not UTF-8.
+    Raises StudyError if ``directory`` is not a directory, or if one of its prompts has an unknown name, other fields than ours, or
+    is not UTF-8.
     """
-    ours = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
-    texts = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
-    if own is not None:
-        if not own.is_dir():
-            raise StudyError(f"teacher.prompts = {str(own)!r}: no such directory; give the directory of your prompt files")
-        for path in sorted(own.glob("*.txt")):
-            if path.stem not in ours:
-                raise StudyError(f"{path}: no method has a prompt with this name{nearest(path.stem, ours)}")
+    built_in = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
+    texts = {name: file.read_text("utf-8") for name, file in built_in.items() if name.startswith(f"{method}-")}
+    if directory is not None:
+        if not directory.is_dir():
+            raise StudyError(f"teacher.prompts = {str(directory)!r}: no such directory; give the directory of your prompt files")
+        for path in sorted(directory.glob("*.txt")):
+            if path.stem not in built_in:
+                raise StudyError(f"{path}: no method has a prompt with this name{suggest(path.stem, built_in)}")
             if path.stem in texts:
-                texts[path.stem] = _read_own(path, like=texts[path.stem])
+                texts[path.stem] = _read_user_prompt(path, model=texts[path.stem])
     return dict(sorted(texts.items()))
 
 
@@ -69,21 +69,21 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
 
 
-def _read_own(path: Path, *, like: str) -> str:
+def _read_user_prompt(path: Path, *, model: str) -> str:
     """Read a user's prompt. It must have the same fields as ours, or the teacher would not see the question."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the prompt as UTF-8") from None
-    needed, used = _fields(like), _fields(text)
-    if needed != used:
-        wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ used))
-        raise StudyError(f"{path}: {wrong}; it must use {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
+    required, used = _find_fields(model), _find_fields(text)
+    if required != used:
+        wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in required else 'unknown'}" for name in sorted(required ^ used))
+        raise StudyError(f"{path}: {wrong}; it must use {' and '.join(f'{{{{{name}}}}}' for name in sorted(required))}")
     if len(re.findall(r"(?m)^\[/?examples\]$", text)) != 2 * len([m for m in _PART.finditer(text) if m[2] is not None]):
         raise StudyError(f"{path}: [examples] and then [/examples] must each stand alone on a line, in this order")
     return text
 
 
-def _fields(text: str) -> set[str]:
+def _find_fields(text: str) -> set[str]:
     """Return the fields of a prompt outside its examples."""
     return {match[1] for match in _PART.finditer(_HEAD.sub("", text)) if match[1]}

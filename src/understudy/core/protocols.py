@@ -244,7 +244,7 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """Show nothing (a `Progress`)."""
 
 
-def counting(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
+def make_counter(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
     """Return a function for a driver's ``on_end`` that reports to ``progress`` how many flows have ended."""
     done = itertools.count(1)
     return lambda _flow: progress(stage, next(done), total)

@@ -87,34 +87,34 @@ class PluginObject(NamedTuple):
 _added: dict[tuple[str, str], PluginObject] = {}
 
 
-def find(what: str, name: str) -> Any:
-    """Return the object registered as ``name`` in the table of ``what`` (method, task, engine, check, objective).
+def find(kind: str, name: str) -> Any:
+    """Return the object registered as ``name`` in the table of ``kind`` (method, task, engine, check, objective).
 
     Raises StudyError, naming the nearest known name if there is no such object, or saying why an installed package's object cannot
     be used.
     """
-    known = _known(what, name)
-    if isinstance(known, PluginObject):
-        return known.object
-    if name in BUILT_IN[what]:
-        return known.load()
-    by = f"{what} {name!r} of the installed package {_package(known)}"
+    entry = _look_up(kind, name)
+    if isinstance(entry, PluginObject):
+        return entry.object
+    if name in BUILT_IN[kind]:
+        return entry.load()
+    label = f"{kind} {name!r} of the installed package {_name_package(entry)}"
     try:
-        loaded = known.load()
+        plugin = entry.load()
     except Exception as error:
-        raise StudyError(f"{by}: {known.value} cannot be imported: {type(error).__name__}: {error}") from error
-    must_fit(what, loaded, by)
-    return loaded
+        raise StudyError(f"{label}: {entry.value} cannot be imported: {type(error).__name__}: {error}") from error
+    check_plugin(kind, plugin, label)
+    return plugin
 
 
-def module_of(what: str, name: str) -> str:
+def find_module(kind: str, name: str) -> str:
     """Return the module that holds the object registered as ``name``; its source decides what the object does."""
-    return _known(what, name).module
+    return _look_up(kind, name).module
 
 
-def added(what: str, name: str) -> PluginObject | None:
+def find_added(kind: str, name: str) -> PluginObject | None:
     """Return what a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
-    return _added.get((what, name))
+    return _added.get((kind, name))
 
 
 def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
@@ -122,63 +122,63 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
 
     Raises StudyError if a name is taken, and then adds nothing.
     """
-    for (what, name), entry in entries.items():
-        other = _added.get((what, name))
-        if name in BUILT_IN[what]:
-            raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
-        if taken := _list_plugins(what).get(name):
-            raise StudyError(f"{path}: {what} {name!r} comes from the installed package {_package(taken)}; rename yours")
-        if other is not None and other.path != path and other.digest != entry.digest:
-            raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
+    for (kind, name), entry in entries.items():
+        previous = _added.get((kind, name))
+        if name in BUILT_IN[kind]:
+            raise StudyError(f"{path}: {kind} {name!r} is built in; give yours another name")
+        if taken := _list_plugins(kind).get(name):
+            raise StudyError(f"{path}: {kind} {name!r} comes from the installed package {_name_package(taken)}; rename yours")
+        if previous is not None and previous.path != path and previous.digest != entry.digest:
+            raise StudyError(f"{path}: {kind} {name!r} is already defined in {previous.path}; rename one")
     for key in [key for key, entry in _added.items() if entry.path == path]:
         del _added[key]
     _added.update(entries)
 
 
-def must_fit(what: str, candidate: object, by: str) -> None:
-    """Raise StudyError if ``candidate`` lacks what every ``what`` has. ``by`` is how the message names the candidate."""
-    if what in _FUNCTIONS:
+def check_plugin(kind: str, candidate: object, label: str) -> None:
+    """Raise StudyError if ``candidate`` lacks what every ``kind`` has. ``label`` is how the message names the candidate."""
+    if kind in _FUNCTIONS:
         if not callable(candidate):
-            raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]} (docs/extending.md)")
+            raise StudyError(f"{label}: is not callable; it must be a function {_FUNCTIONS[kind]} (docs/extending.md)")
         return
     fields = [f.name for f in dataclasses.fields(candidate)] if dataclasses.is_dataclass(candidate) else []
-    if what == "engine" and not (isinstance(candidate, type) and issubclass(candidate, EngineOptions)):
-        raise StudyError(f"{by}: is not a subclass of understudy.core.protocols.EngineOptions (docs/extending.md)")
+    if kind == "engine" and not (isinstance(candidate, type) and issubclass(candidate, EngineOptions)):
+        raise StudyError(f"{label}: is not a subclass of understudy.core.protocols.EngineOptions (docs/extending.md)")
     abstract: frozenset[str] = getattr(candidate, "__abstractmethods__", frozenset())
-    missing = [name for name in _CLASSES[what] if name in abstract or (not hasattr(candidate, name) and name not in fields)]
-    if what == "method" and not hasattr(candidate, "sample"):
+    missing = [name for name in _CLASSES[kind] if name in abstract or (not hasattr(candidate, name) and name not in fields)]
+    if kind == "method" and not hasattr(candidate, "sample"):
         missing += [name for name in ("examples", "solve") if not hasattr(candidate, name)]
     if missing:
-        shape = f"a class with {', '.join(_CLASSES[what])}"
-        if what == "method":
-            shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
-        raise StudyError(f"{by}: lacks {', '.join(missing)}; a {what} is {shape} (docs/extending.md)")
+        description = f"a class with {', '.join(_CLASSES[kind])}"
+        if kind == "method":
+            description += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
+        raise StudyError(f"{label}: lacks {', '.join(missing)}; a {kind} is {description} (docs/extending.md)")
     if not (isinstance(candidate, type) and dataclasses.is_dataclass(candidate)):
-        raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set (docs/extending.md)")
+        raise StudyError(f"{label}: is not a dataclass; its fields are the options that a study may set (docs/extending.md)")
 
 
-def _known(what: str, name: str) -> EntryPoint | PluginObject:
-    ours = {n: EntryPoint(n, place, what) for n, place in BUILT_IN[what].items()}
-    additions = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, EntryPoint | PluginObject] = {**ours, **_list_plugins(what), **additions}
+def _look_up(kind: str, name: str) -> EntryPoint | PluginObject:
+    built_in = {n: EntryPoint(n, target, kind) for n, target in BUILT_IN[kind].items()}
+    additions = {n: entry for (k, n), entry in _added.items() if k == kind}
+    table: dict[str, EntryPoint | PluginObject] = {**built_in, **_list_plugins(kind), **additions}
     if name not in table:
-        raise StudyError(f"unknown {what} {with_known(name, sorted(table))}; plug-ins can add more (study.plugins, --plugin)")
+        raise StudyError(f"unknown {kind} {with_known(name, sorted(table))}; plug-ins can add more (study.plugins, --plugin)")
     return table[name]
 
 
 @functools.cache
-def _list_plugins(what: str) -> Mapping[str, EntryPoint]:
+def _list_plugins(kind: str) -> Mapping[str, EntryPoint]:
     """Return name -> entry point of an installed package."""
     points: dict[str, EntryPoint] = {}
-    for point in entry_points(group=f"understudy.{what}s"):
-        if point.name in BUILT_IN[what]:
-            raise StudyError(f"the installed package {_package(point)} provides the built-in {what} {point.name!r}; remove it")
+    for point in entry_points(group=f"understudy.{kind}s"):
+        if point.name in BUILT_IN[kind]:
+            raise StudyError(f"the installed package {_name_package(point)} provides the built-in {kind} {point.name!r}; remove it")
         if point.name in points and points[point.name].value != point.value:
-            both = f"{_package(points[point.name])} and {_package(point)}"
-            raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")
+            packages = f"{_name_package(points[point.name])} and {_name_package(point)}"
+            raise StudyError(f"the installed packages {packages} both provide the {kind} {point.name!r}; remove one")
         points[point.name] = point
     return points
 
 
-def _package(point: EntryPoint) -> str:
+def _name_package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.value

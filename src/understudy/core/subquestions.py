@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Literal
 
-from understudy.core.answers.spans import NAME_GOES_ON, skip
+from understudy.core.answers.spans import NAME_CONTINUES, skip
 from understudy.core.values import Chain, Problem, Step
 
 _BULLET = re.compile(r"\s{0,8}(?:[>#*-]{1,6}\s{1,4})?")
@@ -45,20 +45,20 @@ _HEADING = re.compile(r"(?m)^([^.!?\n]{1,40}:[*_]{0,3})\n")
 def read_steps(text: str) -> tuple[Step, ...]:
     """Return the pairs of ``text`` in order, each part on one line; () where there are none. Reading ends where the answer is
     stated, or where another problem begins."""
-    return tuple(Step(answer, question) for question, answer in _pairs(text) if question and answer)
+    return tuple(Step(answer, question) for question, answer in _iterate_pairs(text) if question and answer)
 
 
 def read_questions(text: str) -> tuple[str, ...]:
     """Return the questions of ``text`` that have their own lines: the lines after "Q1:", or, if no line has a mark, those that end
     in "?"."""
-    lines = [(kind, join_lines(line)) for kind, _, line in _lines(text)]
+    lines = [(kind, join_lines(line)) for kind, _, line in _classify_lines(text)]
     marked = [line for kind, line in lines if kind in ("asks", "last")]
     return tuple(line for line in marked or [line for _, line in lines if line.endswith("?")] if line)
 
 
 def match_questions(text: str, n: int) -> tuple[str, ...]:
     """Return the questions of ``text`` for ``n`` steps; () if their count differs, or if their numbers are not 1 to ``n``."""
-    questions = [(number, join_lines(line)) for kind, number, line in _lines(text) if kind == "asks"]
+    questions = [(number, join_lines(line)) for kind, number, line in _classify_lines(text) if kind == "asks"]
     return _order(questions or list(enumerate(read_questions(text), 1)), n)
 
 
@@ -66,7 +66,7 @@ def match_answers(text: str, n: int) -> tuple[str, ...]:
     """Return the answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () if one is missing or empty, or if one
     number has two answers."""
     groups: list[tuple[int | None, list[str]]] = [(None, [])]
-    for kind, number, line in takewhile(lambda line: line[0] != "ends", _lines(text)):
+    for kind, number, line in takewhile(lambda line: line[0] != "ends", _classify_lines(text)):
         if kind:
             groups.append((number if kind == "says" else None, [line]))
         else:
@@ -79,19 +79,19 @@ def read_opinions(text: str, n: int) -> tuple[bool, ...]:
     without an opinion counts as useful."""
     useful = dict.fromkeys(range(1, n + 1), True)
     opinions = [match for line in text.splitlines() if (match := _OPINION.match(_unwrap(line)))]
-    for place, opinion in enumerate(opinions, 1):
-        useful[int(opinion[1] or place)] = opinion[2].lower() in ("yes", "useful")
+    for number, opinion in enumerate(opinions, 1):
+        useful[int(opinion[1] or number)] = opinion[2].lower() in ("yes", "useful")
     return tuple(useful[i] for i in range(1, n + 1))
 
 
 def restore_mark(mark: str, text: str) -> str:
     """Return ``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") that ends its prompt, unless the text has that mark."""
     if mark.startswith("Useful"):
-        begun = any((match := _OPINION.match(_unwrap(line))) and match[1] == "1" for line in text.splitlines())
+        has_mark = any((match := _OPINION.match(_unwrap(line))) and match[1] == "1" for line in text.splitlines())
     else:
         kind = "asks" if mark.startswith("Q") else "says"
-        begun = any((kind, 1) == line[:2] for line in _lines(text))
-    return text if begun else f"{mark} {text.strip()}"
+        has_mark = any((kind, 1) == line[:2] for line in _classify_lines(text))
+    return text if has_mark else f"{mark} {text.strip()}"
 
 
 def number_lines(label: str, lines: Iterable[str]) -> str:
@@ -104,7 +104,7 @@ def write_steps(steps: Sequence[Step]) -> str:
     return "\n".join(f"Q{i}: {join_lines(step.question or '')}\nA{i}: {join_lines(step.text)}" for i, step in enumerate(steps, 1))
 
 
-def steps_of(chain: Chain) -> tuple[Step, ...]:
+def list_steps(chain: Chain) -> tuple[Step, ...]:
     """Return the steps of a chain with their sub-questions, from its ``steps`` or else from its text; () if it has none."""
     if chain.steps:
         return chain.steps if all(step.question for step in chain.steps) else ()
@@ -117,22 +117,22 @@ def split_sentences(rationale: str) -> tuple[str, ...]:
     are one step."""
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
     if len(lines) == 1:
-        return tuple(_sentences(lines[0]))
+        return tuple(_iterate_sentences(lines[0]))
     return tuple(filter(None, _HEADING.sub(r"\1 ", "\n".join(lines)).split("\n")))
 
 
-def _sentences(line: str) -> Iterator[str]:
-    begin = 0
+def _iterate_sentences(line: str) -> Iterator[str]:
+    start = 0
     for stop in _ENDS.finditer(line):
-        before = line[max(begin, stop.end() - 12) : stop.end()]
-        inside = _TITLE.search(before) or (_INITIAL.search(before) and NAME_GOES_ON.match(line, stop.end()))
-        if not inside and not _LIST_NUMBER.fullmatch(line, begin, stop.end()):
-            yield line[begin : stop.end()].strip()
-            begin = stop.end()
-    yield line[begin:].strip()
+        context = line[max(start, stop.end() - 12) : stop.end()]
+        is_abbreviation = _TITLE.search(context) or (_INITIAL.search(context) and NAME_CONTINUES.match(line, stop.end()))
+        if not is_abbreviation and not _LIST_NUMBER.fullmatch(line, start, stop.end()):
+            yield line[start : stop.end()].strip()
+            start = stop.end()
+    yield line[start:].strip()
 
 
-def recorded_chain(problem: Problem) -> Chain | None:
+def make_gold_chain(problem: Problem) -> Chain | None:
     """Return the data set's own chain for ``problem``: its human rationale, and its sub-questions if all have answers. None if the
     problem has neither, or no gold answer."""
     pairs = problem.meta.get("subquestions") or []
@@ -158,46 +158,46 @@ def join_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def _iterate_pairs(text: str) -> Iterator[tuple[str, str]]:
     question, number, answer = "", None, list[str]()
-    inside = marked = False
-    for kind, n, line in _lines(text):
-        if kind == "ends" or (kind == "asks" and n is None and number is not None):
+    in_pair = marked = False
+    for kind, mark_number, line in _classify_lines(text):
+        if kind == "ends" or (kind == "asks" and mark_number is None and number is not None):
             break
         question_lines, mark, answer_lines = line.partition(" ** ")
         if kind in ("asks", "last"):
             yield join_lines(question), join_lines(" ".join(answer))
-            question, number, answer, inside, marked = line, n, [], True, False
-        elif kind == "says" and inside and not marked and n in (None, number):
+            question, number, answer, in_pair, marked = line, mark_number, [], True, False
+        elif kind == "says" and in_pair and not marked and mark_number in (None, number):
             # A question that does not end in "?" continues up to its answer.
             question = question if question.rstrip().endswith("?") else " ".join([question, *answer])
             answer, marked = [line], True
         elif kind == "says":
-            inside = False
+            in_pair = False
         elif mark and question_lines.rstrip().endswith("?"):
             yield join_lines(question), join_lines(" ".join(answer))
-            question, number, answer, inside, marked = question_lines, None, [answer_lines], True, True
-        elif inside:
+            question, number, answer, in_pair, marked = question_lines, None, [answer_lines], True, True
+        elif in_pair:
             answer.append(line)
     yield join_lines(question), join_lines(" ".join(answer))
 
 
-def _lines(text: str) -> Iterator[tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]]:
+def _classify_lines(text: str) -> Iterator[tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]]:
     """Yield the kind of each line ("" continues the line before it), the number of its mark, and the line without its mark."""
     lines = text.splitlines()
     if lines and _CUT_MARK.fullmatch(lines[-1]):
         del lines[-1]
     for line in lines:
-        plain = _unwrap(line)
-        asking = plain.rstrip("*_ ").endswith("?")
-        asks, says, last = _ASKS.match(plain) or (asking and _LISTED.match(plain)), _SAYS.match(plain), _LAST.match(plain)
+        body = _unwrap(line)
+        is_question = body.rstrip("*_ ").endswith("?")
+        asks, says, last = _ASKS.match(body) or (is_question and _LISTED.match(body)), _SAYS.match(body), _LAST.match(body)
         if asks:
-            yield "asks", int(asks[1]) if asks[1] else None, plain[asks.end() :]
+            yield "asks", int(asks[1]) if asks[1] else None, body[asks.end() :]
         elif says:
-            yield "says", int(says[1]) if says[1] else None, plain[says.end() :]
-        elif last and ("?" in plain or _BIDS.match(plain, last.end())):
-            yield "last", None, plain[last.end() :]
-        elif last or _STATES.match(plain) or line.lstrip().startswith("####"):
+            yield "says", int(says[1]) if says[1] else None, body[says.end() :]
+        elif last and ("?" in body or _BIDS.match(body, last.end())):
+            yield "last", None, body[last.end() :]
+        elif last or _STATES.match(body) or line.lstrip().startswith("####"):
             yield "ends", None, ""
         else:
             yield "", None, line
@@ -214,5 +214,5 @@ def _unwrap(line: str) -> str:
 def _order(pairs: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
     """Return the texts under the numbers 1 to ``n``; () if another number has a text, or if one of them has none or several."""
     by_number = dict(pairs)
-    fits = set(by_number) == set(range(1, n + 1)) and all(by_number.values()) and set(pairs) == set(by_number.items())
-    return tuple(by_number[i] for i in range(1, n + 1)) if fits else ()
+    complete = set(by_number) == set(range(1, n + 1)) and all(by_number.values()) and set(pairs) == set(by_number.items())
+    return tuple(by_number[i] for i in range(1, n + 1)) if complete else ()

@@ -10,19 +10,19 @@ def has_tags(text: str) -> bool:
     return may_have_thought(text) and THOUGHT_MARK.search(text) is not None
 
 
-def thought_of(text: str) -> tuple[str, int | None]:
+def split_thought(text: str) -> tuple[str, int | None]:
     """Return (the thought without its marks, the position where the reply after it begins). The position is 0 without a thought,
     and None if the thought never ends."""
-    begin = find_reply(fold(text))
-    return ("" if begin == 0 else THOUGHT_MARK.sub("", text[:begin]).strip()), begin
+    start = find_reply(fold(text))
+    return ("" if start == 0 else THOUGHT_MARK.sub("", text[:start]).strip()), start
 
 
-def only_thought(text: str) -> bool:
+def is_only_thought(text: str) -> bool:
     """Return whether a reply has only a thought, which never ends or has nothing after it."""
-    begin = thought_of(text)[1]
-    return begin is None or (begin > 0 and not text[begin:].strip())
+    start = split_thought(text)[1]
+    return start is None or (start > 0 and not text[start:].strip())
 
 
-def with_thought(reasoning: Any, text: str) -> str:
+def add_thought(reasoning: Any, text: str) -> str:
     """Return a reply as one text, with the thought from its own field."""
     return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text

@@ -34,8 +34,8 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
     ids = _encode(tokenizer, text, framed=True)
     if seq2seq:
         return ids
-    begun = [tokenizer.bos_token_id, *encode_text(tokenizer, text)]
-    return begun if ids[: len(begun)] == begun else begun[1:]
+    with_bos = [tokenizer.bos_token_id, *encode_text(tokenizer, text)]
+    return with_bos if ids[: len(with_bos)] == with_bos else with_bos[1:]
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -61,7 +61,7 @@ def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[i
     A special token in a message is hidden from the template, and its text is spelled. Raises EngineError if the tokenizer has no
     chat template, or if the template refuses the messages.
     """
-    special = _special_tokens(tokenizer)
+    special = _list_special(tokenizer)
     names = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "$^"
     hidden = [replace(m, content=re.sub(names, lambda match: f"\ue000{special[match[0]]}\ue001", m.content)) for m in messages]
     if hidden == list(messages):
@@ -74,7 +74,7 @@ def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[i
     return ids
 
 
-def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+def _list_special(tokenizer: Tokenizer) -> dict[str, int]:
     return {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
@@ -92,14 +92,14 @@ class Turn(NamedTuple):
     inserted: str = ""
 
 
-def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
+def find_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
     """Return how the template writes a reply to ``messages``, found by rendering one. Raises EngineError like
     `encode_messages`."""
     prompt = render_messages(tokenizer, messages)
-    before, _, after = render_messages(tokenizer, messages, reply=_REPLY).partition(_REPLY)
-    special = set(_special_tokens(tokenizer).values())
-    end = next((i for i in _encode_rendered(tokenizer, after) if i in special), tokenizer.eos_token_id)
-    return Turn(end, prompt.rstrip().endswith(THINK), before.removeprefix(prompt) if before.startswith(prompt) else "")
+    prefix, _, suffix = render_messages(tokenizer, messages, reply=_REPLY).partition(_REPLY)
+    special = set(_list_special(tokenizer).values())
+    end = next((i for i in _encode_rendered(tokenizer, suffix) if i in special), tokenizer.eos_token_id)
+    return Turn(end, prompt.rstrip().endswith(THINK), prefix.removeprefix(prompt) if prefix.startswith(prompt) else "")
 
 
 def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int]:
@@ -125,8 +125,8 @@ def fix_date(template: str) -> str:
 
 def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
-        lacks = "the prompt is a list of messages, but this checkpoint's tokenizer has no chat template"
-        raise EngineError(f'{lacks}; set format.style = "raw", or save a chat_template with the tokenizer')
+        reason = "the prompt is a list of messages, but this checkpoint's tokenizer has no chat template"
+        raise EngineError(f'{reason}; set format.style = "raw", or save a chat_template with the tokenizer')
     turns = [{"role": m.role, "content": m.content} for m in messages]
     if reply is not None:
         turns.append({"role": "assistant", "content": reply})

@@ -75,7 +75,7 @@ class Problem:
         """Every right answer that is listed: ``answer`` and the ``accepted`` ones; none without gold."""
         return () if self.answer is None else (self.answer, *self.accepted)
 
-    def text_of(self, name: str) -> str | None:
+    def read_text(self, name: str) -> str | None:
         """Return the field ``name`` of the data set, or the ``context``, as a text; None where it is missing or blank."""
         value = self.context if name == "context" else self.meta.get(name)
         return None if value in (None, "") else str(value)

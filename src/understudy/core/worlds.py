@@ -42,7 +42,7 @@ class World(Protocol):
     """A task with its own teacher. It is frozen, so that its repr identifies it."""
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
-        """Solve ``question``, which has the form of `core.prompt_format.question_text`.
+        """Solve ``question``, which has the form of `core.prompt_format.write_question`.
 
         ``slip`` is the chance of a wrong result in a step; the next steps continue from that result. ``misread`` is the chance
         that the solution misreads the world's ambiguous word. Raises ValueError if ``question`` is not of this world.

@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Chain
-from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.secrets import clean_text, remove_secrets
 from understudy.corpus.store import read_header, write_json
 
 SHOWN = 10
@@ -44,11 +44,11 @@ class CorpusCard:
     understudy: str = ""
 
 
-def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
-    """Make the card of ``chains`` with what is ``known`` about them: terms, licence, sources, outcomes, options of sampling.
+def make_card(chains: Iterable[Chain], facts: CorpusCard) -> CorpusCard:
+    """Make the card of ``chains`` with the ``facts`` known about them: terms, licence, sources, outcomes, options of sampling.
     Without such options the card counts what the chains carry."""
     problems, teachers, finish, tokens, tokens_known = set(), Counter[str](), Counter[str](), 0, 0
-    clean = cache(text_without_secrets)
+    clean = cache(clean_text)
     for chain in chains:
         problems.add(chain.problem)
         teachers[clean(chain.teacher)] += 1
@@ -56,16 +56,16 @@ def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
         tokens += chain.tokens or 0
         tokens_known += chain.tokens is not None
     return replace(
-        known,
-        terms=text_without_secrets(known.terms),
-        licence=text_without_secrets(known.licence),
+        facts,
+        terms=clean_text(facts.terms),
+        licence=clean_text(facts.licence),
         chains=finish.total(),
         problems=len(problems),
         teachers=dict(teachers.most_common()),
         finish=dict(finish.most_common()),
         tokens=tokens,
         tokens_known=tokens_known,
-        sampling=without_secrets(known.sampling or _count_sampling(chains)),
+        sampling=remove_secrets(facts.sampling or _count_sampling(chains)),
         understudy=importlib.metadata.version("understudy"),
     )
 
@@ -75,7 +75,7 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
     sources: dict[str, str] = {}
     for path, digest in digests.items():
         parts = Path(path).parts
-        name = next((n for i in range(1, len(parts) + 1) if (n := "/".join(parts[-i:])) not in sources), path)
+        name = next((candidate for i in range(1, len(parts) + 1) if (candidate := "/".join(parts[-i:])) not in sources), path)
         sources[name] = digest
     return sources
 
@@ -84,35 +84,35 @@ def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
     """Return sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
     counts: dict[str, Counter[str]] = {}
     for chain in chains:
-        for name, value in without_secrets(chain.sampling).items():
+        for name, value in remove_secrets(chain.sampling).items():
             if name == "columns":  # columns of the file, which do not say how the teacher was asked
                 continue
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            if len(known := counts.setdefault(name, Counter())) < MANY or text[:80] in known:
-                known[text[:80]] += 1
-    several = {name: f"{len(n)} {'or more ' * (len(n) == MANY)}different" for name, n in counts.items()}
-    return {name: dict(n.most_common()) if len(n) <= SHOWN else several[name] for name, n in counts.items()}
+            if len(values := counts.setdefault(name, Counter())) < MANY or text[:80] in values:
+                values[text[:80]] += 1
+    summaries = {name: f"{len(n)} {'or more ' * (len(n) == MANY)}different" for name, n in counts.items()}
+    return {name: dict(n.most_common()) if len(n) <= SHOWN else summaries[name] for name, n in counts.items()}
 
 
-def card_path(path: Path) -> Path:
+def find_card(path: Path) -> Path:
     """Return the path of the card of a corpus in a text format."""
     return path.with_name(path.name + ".card.json")
 
 
 def write_corpus_card(path: Path, card: CorpusCard) -> None:
     """Write ``card`` next to the corpus ``path``."""
-    write_json(card_path(path), asdict(card))
+    write_json(find_card(path), asdict(card))
 
 
 def read_corpus_card(path: Path) -> CorpusCard | None:
     """Read the card in or next to the corpus ``path``, None if there is none. Raises DataError if it is damaged."""
     header = read_header(path)
-    where = path if header else card_path(path)
+    location = path if header else find_card(path)
     try:
-        record = header.get("card") if header else json.loads(where.read_bytes()) if where.is_file() else None
+        record = header.get("card") if header else json.loads(location.read_bytes()) if location.is_file() else None
         return None if record is None else CorpusCard(**record)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: not a corpus card ({error}); remove it, or write the corpus again") from None
+        raise DataError(f"{location}: not a corpus card ({error}); remove it, or write the corpus again") from None
 
 
 def require_terms(source: Path, card: Any) -> None:

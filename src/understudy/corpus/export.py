@@ -10,12 +10,12 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Example, Problem, digest
 from understudy.corpus.card import CorpusCard, write_corpus_card
-from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
-from understudy.corpus.formats.flat import JSONL, chain_row
+from understudy.corpus.formats import FORMATS, UNDERSTUDY, map_names
+from understudy.corpus.formats.flat import JSONL, make_row
 from understudy.corpus.formats.record import Record, Row
-from understudy.corpus.import_ import Report, chain_of
+from understudy.corpus.import_ import Report, make_chain
 from understudy.corpus.match import Questions
-from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.secrets import clean_text, remove_secrets
 from understudy.corpus.store import write_rows, write_whole
 
 EXACT = (UNDERSTUDY, JSONL.name)
@@ -31,40 +31,40 @@ def export_chains(
     row's ``metadata``. ``bare`` rows have no metadata, and their losses are counted by field. Formats with a question drop and
     count the chains of problems that are not in ``problems``.
     """
-    clean = [replace(c, sampling=without_secrets(c.sampling), teacher=text_without_secrets(c.teacher)) for c in chains]
+    clean = [replace(c, sampling=remove_secrets(c.sampling), teacher=clean_text(c.teacher)) for c in chains]
     if format == UNDERSTUDY:
         write_rows(to, Chain, clean, card=asdict(card))
         return {"chains": len(clean), "lost": {}}
     lost: Counter[str] = Counter()
     rows: list[Row] = []
     if format == JSONL.name:
-        rows = [chain_row(chain) for chain in clean]
+        rows = [make_row(chain) for chain in clean]
     else:
-        known = [chain for chain in clean if chain.problem in problems]
-        lost["chains without their question (--problems)"] = len(clean) - len(known)
-        chosen, questions = FORMATS[format], Questions(problems)
-        for chain in known:
+        answerable = [chain for chain in clean if chain.problem in problems]
+        lost["chains without their question (--problems)"] = len(clean) - len(answerable)
+        layout, questions = FORMATS[format], Questions(problems)
+        for chain in answerable:
             problem = problems[chain.problem]
-            row = chosen.write(problem, chain)
-            (record,) = chosen.read(row, names_of(chosen, {}), "the row")
+            row = layout.write(problem, chain)
+            (record,) = layout.read(row, map_names(layout, {}), "the row")
             assert isinstance(record, Record)
-            alone = chain_of(record, problem, "text", Report())
-            differing = [f.name for f in fields(Chain) if getattr(alone, f.name) != getattr(chain, f.name)]
+            reread = make_chain(record, problem, "text", Report())
+            unreadable = [f.name for f in fields(Chain) if getattr(reread, f.name) != getattr(chain, f.name)]
             if bare:
-                lost.update(differing)
+                lost.update(unreadable)
                 lost["problem"] += questions.find(record) is not problem
-            rows.append(row if bare else {**row, "metadata": _metadata(chain, record, differing)})
+            rows.append(row if bare else {**row, "metadata": _make_metadata(chain, record, unreadable)})
     if not rows:
         raise DataError(f"{to}: none of the {len(clean):,} chains has its question among the {len(problems):,} questions")
     return _write(to, rows, card, "chains", lost)
 
 
-def _metadata(chain: Chain, record: Record, differing: Sequence[str]) -> Row:
+def _make_metadata(chain: Chain, record: Record, unreadable: Sequence[str]) -> Row:
     """Return what an import needs besides the row, from which it reads ``record``: the fields that the row would not give back."""
     cells = asdict(chain)
-    kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
-    kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
-    return {"problem_id": chain.problem, "understudy": digest(record.text), **kept}
+    values = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *unreadable])}
+    values |= {name: json.dumps(values[name], ensure_ascii=False) for name in ("steps", "sampling") if name in values}
+    return {"problem_id": chain.problem, "understudy": digest(record.text), **values}
 
 
 def export_examples(examples: Sequence[Example], *, format: str, to: Path, card: CorpusCard, bare: bool = False) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
     """
     pair = FORMATS[format].pair if format in FORMATS else None
     if format != JSONL.name and pair is None:
-        able = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
-        raise DataError(f"format = {format!r}: this format cannot hold training examples; use one of {able}")
+        suitable = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
+        raise DataError(f"format = {format!r}: this format cannot hold training examples; use one of {suitable}")
     lost: Counter[str] = Counter()
     rows: list[Row] = []
     for example in examples:
@@ -84,18 +84,18 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
             continue
         row = pair(example.messages or example.source, "".join(segment.text for segment in example.target))
         lost["weights of parts of the target"] += any(segment.weight != 1 for segment in example.target)
-        about = {name: getattr(example, name) for name in ("chain", "role", "group", "weight")}
+        origin = {name: getattr(example, name) for name in ("chain", "role", "group", "weight")}
         if bare:
             lost.update(["problem", "chain", "role"])
             lost["weight"] += example.weight != 1
-        rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **about}})
+        rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **origin}})
     return _write(to, rows, card, "examples", lost)
 
 
-def _write(path: Path, rows: Sequence[Row], card: CorpusCard, what: str, lost: Counter[str]) -> dict[str, Any]:
-    """Write ``rows`` to ``path``, one per line, and their ``card`` next to it. Return how many (``what``) and what is ``lost``."""
+def _write(path: Path, rows: Sequence[Row], card: CorpusCard, unit: str, lost: Counter[str]) -> dict[str, Any]:
+    """Write ``rows`` to ``path``, one per line, and their ``card`` next to it. Return how many (``unit``) and what is ``lost``."""
     with write_whole(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     write_corpus_card(path, card)
-    return {what: len(rows), "lost": dict((+lost).most_common())}
+    return {unit: len(rows), "lost": dict((+lost).most_common())}

@@ -16,16 +16,16 @@ from understudy.core.answers import answer_key, normalise
 from understudy.core.asks import Reply, SamplePath, amend
 from understudy.core.errors import DataError, with_known
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.thoughts import thought_of
+from understudy.core.thoughts import split_thought
 from understudy.core.values import Chain, Problem, digest, from_json
-from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
+from understudy.corpus.formats import UNDERSTUDY, check_name, map_names, recognise_format
 from understudy.corpus.formats.batch import BATCH
 from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, FileFormat, LostRow, Read, Record
 from understudy.corpus.match import UNKNOWN, Questions
-from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.secrets import clean_text, remove_secrets
 from understudy.corpus.spool import Spool
 from understudy.corpus.store import read_header, read_rows
-from understudy.corpus.tables import read_objects, unless_bad
+from understudy.corpus.tables import collect_bad, read_objects
 
 RECORDED = "recorded"
 """The layer of an answer that came from its row and not from its text."""
@@ -44,12 +44,12 @@ ANY = -2
 """The path of a chain whose row names none, until it gets one."""
 SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
-_NOTED = frozenset(f.name for f in dataclasses.fields(Chain)) - {"problem"}
+_METADATA_FIELDS = frozenset(f.name for f in dataclasses.fields(Chain)) - {"problem"}
 """The fields of a chain that an export may write next to its text."""
 _NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-_KEPT = ("text", "prompt", "teacher", "answer", "sampling", "ours")
+_TEXT_FIELDS = ("text", "prompt", "teacher", "answer", "sampling", "metadata")
 """What a chain keeps of its record. The name of the file may have half pairs, if it is not in UTF-8."""
 Requests = dict[str, BatchRequest]
 """The requests of a batch by their ids."""
@@ -66,18 +66,18 @@ class Report:
     """Counts of rows (and of choices in a batch's rows) that gave no chain, by reason."""
     notes: Counter[str] = dataclasses.field(default_factory=Counter)
     """Counts of chains with something unusual, by what it is."""
-    shown: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     """The first `SHOWN` of the lost rows, by reason: where each is, and what it asks."""
     columns: dict[str, None] = dataclasses.field(default_factory=dict)
     """The fields of rows that no format reads; chains keep them under ``sampling.columns``."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
     teachers: Counter[str] = dataclasses.field(default_factory=Counter)
 
-    def lose(self, why: str, where: str, text: str = "") -> None:
+    def lose(self, reason: str, location: str, text: str = "") -> None:
         """Count a row that gives no chain, and keep the first few to show."""
-        self.lost[why] += 1
-        if len(shown := self.shown.setdefault(why, [])) < SHOWN:
-            shown.append(f"{where}: {text[:80]!r}" if text else where)
+        self.lost[reason] += 1
+        if len(examples := self.examples.setdefault(reason, [])) < SHOWN:
+            examples.append(f"{location}: {text[:80]!r}" if text else location)
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts under readable names. Rare ones are missing if they are 0."""
@@ -86,7 +86,7 @@ class Report:
             "chains": self.layers.total(),
             "read as": self.formats,
             **{UNKNOWN: 0, **+self.lost},
-            **({"first lost rows": self.shown} if self.shown else {}),
+            **({"first lost rows": self.examples} if self.examples else {}),
             **({"kept in sampling.columns": list(self.columns)} if self.columns else {}),
             **{**dict.fromkeys((REPEATED, NO_ANSWER, RECORDED_ONLY, DIFFERS), 0), **+self.notes},
             "answers found by layer": dict(self.layers.most_common()),
@@ -117,81 +117,81 @@ def import_chains(
             raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
     if format:
         check_name(format)
-    report, questions, read, numbered = Report(), Questions(problems), Spool(), Spool()
+    report, questions, chains, numbered = Report(), Questions(problems), Spool(), Spool()
     requests: Requests = {}
-    layouts = [(path, _layout(path, format, fields, report, skip_bad=bad is not None)) for path in paths]
+    layouts = [(path, _recognise(path, format, fields, report, skip_bad=bad is not None)) for path in paths]
 
-    from_rows = partial(_from_rows, fields=fields, requests=requests, report=report, bad=bad)
+    from_rows = partial(_read_rows, fields=fields, requests=requests, report=report, bad=bad)
     # The requests of a batch may be in a later file than its answers.
     answers = [row for path, layout in layouts if layout is BATCH for row in from_rows(path, layout)]
-    others = (row for path, layout in layouts if layout not in (None, BATCH) for row in from_rows(path, layout))
-    ours = (each for path, layout in layouts if layout is None for each in _from_corpus(path, problems, report))
-    asked = itertools.chain(((row, {}) for row in others), ((row, requests) for row in answers))
-    placed = (unless_bad(bad, _place, *pair, questions, prefer, report) for pair in asked)
-    order = {name: place for place, name in enumerate(problems)}
-    for number, each in enumerate(itertools.chain(ours, filter(None, placed))):
-        if split in ("", problems[each.problem].split):
-            read.put(order[each.problem], number, each)
+    records = (row for path, layout in layouts if layout not in (None, BATCH) for row in from_rows(path, layout))
+    own_chains = (chain for path, layout in layouts if layout is None for chain in _read_corpus(path, problems, report))
+    with_requests = itertools.chain(((row, {}) for row in records), ((row, requests) for row in answers))
+    placed_chains = (collect_bad(bad, _make_placed, *record_pair, questions, prefer, report) for record_pair in with_requests)
+    order = {name: position for position, name in enumerate(problems)}
+    for number, chain in enumerate(itertools.chain(own_chains, filter(None, placed_chains))):
+        if split in ("", problems[chain.problem].split):
+            chains.put(order[chain.problem], number, chain)
         else:
-            report.lose(f"of other splits than {split!r} (see task.splits)", "a chain", each.problem)
-    for number, each in enumerate(_number(read, report)):
-        numbered.put(0, number, each)
+            report.lose(f"of other splits than {split!r} (see task.splits)", "a chain", chain.problem)
+    for number, chain in enumerate(_assign_paths(chains, report)):
+        numbered.put(0, number, chain)
     if not numbered:
-        lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
-        shown = "; ".join(f"{why}, {row}" for why, rows in report.shown.items() for row in rows)
+        lost = ", ".join(f"{n:,} {reason}" for reason, n in report.lost.most_common()) or "nothing in them"
+        examples = "; ".join(f"{reason}, {row}" for reason, rows in report.examples.items() for row in rows)
         raise DataError(
             f"{', '.join(map(str, paths))}: no chain belongs to the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
-            f"chains must name problems by their ids, or ask their questions{'. First: ' * bool(shown)}{shown}"
+            f"chains must name problems by their ids, or ask their questions{'. First: ' * bool(examples)}{examples}"
         )
     return numbered, report
 
 
-def _layout(path: Path, name: str, fields: Mapping[str, str], report: Report, *, skip_bad: bool) -> FileFormat | None:
+def _recognise(path: Path, name: str, fields: Mapping[str, str], report: Report, *, skip_bad: bool) -> FileFormat | None:
     """Return the format of a file, None if it is our own."""
     if name == UNDERSTUDY or (not name and read_header(path)):
         report.formats[path.name] = UNDERSTUDY
         return None
-    layout = format_of(path, name, fields, skip_bad=skip_bad)
+    layout = recognise_format(path, name, fields, skip_bad=skip_bad)
     report.formats[path.name] = layout.name if name else f"{layout.name} (by its first rows)"
     return layout
 
 
-def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> Iterator[Chain]:
+def _read_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> Iterator[Chain]:
     """Yield the chains of ``problems`` in a file of our own."""
-    for each in read_rows(path, Chain):
+    for chain in read_rows(path, Chain):
         report.rows += 1
-        if each.problem in problems:
-            yield each
+        if chain.problem in problems:
+            yield chain
         else:
-            report.lose(UNKNOWN, str(path), each.problem)
+            report.lose(UNKNOWN, str(path), chain.problem)
 
 
-def _from_rows(
+def _read_rows(
     path: Path, layout: FileFormat, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
 ) -> Iterator[Record]:
     """Yield the records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
-    names = names_of(layout, fields)
-    if not layout.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
-        raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {layout.name!r}, which has {layout.needs}")
-    known = {*names.values(), *layout.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
-    for where, row in read_objects(path, bad):
+    names = map_names(layout, fields)
+    if not layout.mapped and (unused := [key for key in ("question", "text", "reasoning") if key in fields]):
+        raise DataError(f"{path}: fields: {unused[0]} cannot be mapped in the format {layout.name!r}, which has {layout.needs}")
+    read_fields = {*names.values(), *layout.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
+    for location, row in read_objects(path, bad):
         report.rows += 1
-        reads: list[Read] = unless_bad(bad, list, layout.read(row, names, where)) or []
-        columns = {name: value for name, value in row.items() if name not in known and value is not None}
+        reads: list[Read] = collect_bad(bad, list, layout.read(row, names, location)) or []
+        columns = {name: value for name, value in row.items() if name not in read_fields and value is not None}
         columns = {} if _has_half_pair(columns) else columns
         for read in reads:
             if isinstance(read, LostRow):
-                report.lose(read.why, where)
+                report.lose(read.reason, location)
             elif isinstance(read, BatchRequest):
-                before = requests.setdefault(read.id, read)
-                if before.question != read.question:
-                    raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch separately")
+                old = requests.setdefault(read.id, read)
+                if old.question != read.question:
+                    raise DataError(f"{location}: {read.id!r} has another question in {old.location}; import each batch separately")
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
-                report.lose("without text", where, read.question)
-            elif _has_half_pair([getattr(read, name) for name in _KEPT]):
-                report.lose("with invalid characters (half of a surrogate pair)", where)
-            elif columns and not read.ours:
+                report.lose("without text", location, read.question)
+            elif _has_half_pair([getattr(read, name) for name in _TEXT_FIELDS]):
+                report.lose("with invalid characters (half of a surrogate pair)", location)
+            elif columns and not read.metadata:
                 report.columns |= dict.fromkeys(columns)
                 yield dataclasses.replace(read, sampling={**read.sampling, "columns": columns})
             else:
@@ -202,42 +202,42 @@ def _has_half_pair(value: Any) -> bool:
     return _HALF_PAIR.search(json.dumps(value, ensure_ascii=False, default=str)) is not None
 
 
-def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> Chain | None:
+def _make_placed(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> Chain | None:
     """Return the chain of ``record``, on the path `ANY` if the row names none. If no problem fits, count the record and return
     None."""
-    request = next((requests[name] for name in record.named if name in requests), None)
+    request = next((requests[name] for name in record.problem_ids if name in requests), None)
     if request is not None:
         record = dataclasses.replace(
             record,
-            named=(request.problem,) if request.problem else (),
+            problem_ids=(request.problem,) if request.problem else (),
             question=request.question,
             prompt=request.prompt or None,
             sampling={**request.sampling, **record.sampling},
         )
-    if not (record.named or record.bare or record.question.strip() or request is not None):
-        raise DataError(f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
+    if not (record.problem_ids or record.row_id or record.question.strip() or request is not None):
+        raise DataError(f"{record.location}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
     problem = questions.find(record)
     if request is not None and problem == UNKNOWN:  # worded differently, so try the request's own id
-        problem = questions.find(dataclasses.replace(record, named=(request.id,)))
+        problem = questions.find(dataclasses.replace(record, problem_ids=(request.id,)))
     if isinstance(problem, str):
-        report.lose(problem, record.where, record.question or ", ".join(record.named) or record.bare)
+        report.lose(problem, record.location, record.question or ", ".join(record.problem_ids) or record.row_id)
         return None
     report.notes[record.note] += bool(record.note)
     notes = _read_notes(record, report)
     if not notes:
-        chain = chain_of(record, problem, prefer, report)
+        chain = make_chain(record, problem, prefer, report)
     else:
-        complete = notes.keys() >= _NOTED - {"text"}
-        beside = {"problem": problem.id, "text": record.text} if complete else vars(chain_of(record, problem, prefer, report))
+        complete = notes.keys() >= _METADATA_FIELDS - {"text"}
+        defaults = {"problem": problem.id, "text": record.text} if complete else vars(make_chain(record, problem, prefer, report))
         try:
-            chain = _check({**beside, **notes})
+            chain = _validate({**defaults, **notes})
         except (ValueError, TypeError, RecursionError) as error:
             reason = ": ".join(map(str.strip, str(error).splitlines()[1:3])) or error  # pydantic's first line only counts
-            raise DataError(f"{record.where}: the metadata of the export is damaged ({reason}); remove it") from None
+            raise DataError(f"{record.location}: the metadata of the export is damaged ({reason}); remove it") from None
     return chain if record.path is not None or "path" in notes else dataclasses.replace(chain, path=ANY)
 
 
-def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
+def make_chain(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     """Return the chain of a row alone, without the metadata of an export."""
     path, reply = SamplePath(problem.id, record.path or 0), Reply(record.text, record.finish, record.tokens)
     chain = PromptFormat().read_chain(problem, path, reply, prompt=record.prompt or "")
@@ -245,56 +245,56 @@ def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> C
     report.notes[DIFFERS] += bool(chain.answer and recorded) and not _is_same(chain.answer, recorded)
     if takes_recorded(chain.answer, chain.layer, recorded, prefer=prefer):
         # It is not in the text, so the whole text is rationale.
-        thought, begin = thought_of(chain.text)
-        chain = amend(chain, answer=recorded, layer=RECORDED, rationale=thought or chain.text[begin or 0 :].strip())
+        thought, start = split_thought(chain.text)
+        chain = amend(chain, answer=recorded, layer=RECORDED, rationale=thought or chain.text[start or 0 :].strip())
     return amend(
         chain,
-        teacher=text_without_secrets(record.teacher) or "unknown",
+        teacher=clean_text(record.teacher) or "unknown",
         logprob=record.logprob,
         prompt=record.prompt,
-        sampling=without_secrets(record.sampling),
+        sampling=remove_secrets(record.sampling),
     )
 
 
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """Return the fields that an export of Understudy wrote next to the text. If the text has changed, drop those read from it."""
-    notes = {name: value for name, value in record.ours.items() if name in _NOTED}
-    if notes and record.ours["understudy"] != digest(record.text):
+    notes = {name: value for name, value in record.metadata.items() if name in _METADATA_FIELDS}
+    if notes and record.metadata["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
         notes = {name: value for name, value in notes.items() if name not in _OF_THE_TEXT}
     return notes
 
 
-def _check(row: dict[str, Any]) -> Chain:
+def _validate(row: dict[str, Any]) -> Chain:
     """Return the chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
     _CHAIN.validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
         raise ValueError(f"finish = {row['finish']!r}")
-    return from_json(Chain, {**row, "sampling": without_secrets(row["sampling"])})
+    return from_json(Chain, {**row, "sampling": remove_secrets(row["sampling"])})
 
 
-def _number(chains: Iterable[Chain], report: Report) -> Iterator[Chain]:
+def _assign_paths(chains: Iterable[Chain], report: Report) -> Iterator[Chain]:
     """Yield ``chains``, which come problem by problem, by their paths, and count them. No two chains of a problem share a path:
     the first keeps it."""
-    for _, group in itertools.groupby(chains, lambda chain: chain.problem):
-        of_problem = list(group)
+    for _, chains_of_problem in itertools.groupby(chains, lambda chain: chain.problem):
+        group = list(chains_of_problem)
         placed: dict[int, Chain] = {}
         free = 0
-        for chain in of_problem:
+        for chain in group:
             path = chain.path
             if path == ANY or path in placed:
                 path = free = next(n for n in itertools.count(free) if n not in placed)
             placed[path] = dataclasses.replace(chain, path=path)
             _count(chain, report)
-        report.notes[REPEATED] += len(of_problem) - len({(chain.teacher, chain.text) for chain in of_problem})
+        report.notes[REPEATED] += len(group) - len({(chain.teacher, chain.text) for chain in group})
         yield from (placed[path] for path in sorted(placed))
 
 
 def _count(chain: Chain, report: Report) -> None:
     report.teachers[chain.teacher] += 1
     report.layers[chain.layer or ("truncated" if chain.finish == "length" else "no_marker")] += 1
-    thought = chain.answer is None and bool(thought_of(chain.text)[1])
+    thought = chain.answer is None and bool(split_thought(chain.text)[1])
     facts = {RECORDED_ONLY: chain.layer == RECORDED, NO_ANSWER: chain.answer is None, "cut off": chain.finish == "length"}
     report.notes.update(facts | {"refused": chain.finish == "refused", "that thought and gave no answer": thought})
 

@@ -10,21 +10,21 @@ _URL = re.compile(r"(\bhttps?://)(?:[^\s/@]+@)?([^\s?#]*)(?:[?#]\S*)?")
 HIDDEN = "(left out)"
 
 
-DEEPEST = 30
+MAX_DEPTH = 30
 
 
-def without_secrets(value: Any, depth: int = 0) -> Any:
+def remove_secrets(value: Any, depth: int = 0) -> Any:
     """Return ``value`` (as JSON) without fields that have the name of a secret, and with texts replaced that look like one. Values
     nested deeper than anybody nests by hand are replaced too."""
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return HIDDEN
     if isinstance(value, Mapping):
-        return {name: without_secrets(v, depth + 1) for name, v in value.items() if not _NAMES.search(str(name))}
+        return {name: remove_secrets(item, depth + 1) for name, item in value.items() if not _NAMES.search(str(name))}
     if isinstance(value, list | tuple):
-        return [without_secrets(v, depth + 1) for v in value]
-    return text_without_secrets(value) if isinstance(value, str) else value
+        return [remove_secrets(item, depth + 1) for item in value]
+    return clean_text(value) if isinstance(value, str) else value
 
 
-def text_without_secrets(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return ``text`` without anything that looks like a key, and with addresses without user, password and query."""
     return _VALUES.sub(HIDDEN, _URL.sub(r"\1\2", text))

@@ -16,15 +16,15 @@ class Spool:
         self._file.execute("PRAGMA journal_mode = OFF")  # never rolled back
         self._file.execute("CREATE TABLE chains (at INTEGER PRIMARY KEY, chain TEXT)")
 
-    def put(self, place: int, number: int, chain: Chain) -> None:
-        """Keep ``chain``. ``place`` is that of its problem. No other chain there may have the same ``number``, which is from -1 to
-        2**32 - 2. Raises OSError if the disk is full."""
-        row = (place << 32) + number, json.dumps(vars(chain), default=dataclasses.asdict)
+    def put(self, position: int, number: int, chain: Chain) -> None:
+        """Keep ``chain``. ``position`` is that of its problem. No other chain there may have the same ``number``, which is from -1
+        to 2**32 - 2. Raises OSError if the disk is full."""
+        row = (position << 32) + number, json.dumps(vars(chain), default=dataclasses.asdict)
         try:
             self._file.execute("INSERT INTO chains VALUES (?, ?)", row)
         except sqlite3.OperationalError as error:
-            full = f"the chains ({len(self):,} so far) are in a temporary file: {error}; set TMPDIR to a directory with more space"
-            raise OSError(full) from error
+            hint = f"the chains ({len(self):,} so far) are in a temporary file: {error}; set TMPDIR to a directory with more space"
+            raise OSError(hint) from error
 
     def __len__(self) -> int:
         return self._file.total_changes

@@ -33,26 +33,26 @@ def write_rows(path: Path, kind: type[V], values: Iterable[V], *, card: Mapping[
     """
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     header = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
-    columns = [(name, _TYPES.get(kept, pa.string())) for name, kept in types.items()]
+    columns = [(name, _TYPES.get(type_, pa.string())) for name, type_ in types.items()]
     schema, rows = pa.schema(columns, {"understudy": json.dumps(header)}), iter(values)
     with write_whole(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch := list(islice(rows, ROWS)):
-            writer.write_table(pa.table({name: _column(path, name, kept, batch) for name, kept in types.items()}, schema))
+            writer.write_table(pa.table({name: _make_column(path, name, type_, batch) for name, type_ in types.items()}, schema))
 
 
-def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array:
+def _make_column(path: Path, name: str, type_: str, values: Sequence[Any]) -> pa.Array:
     """Return the field ``name`` of all ``values``. Raises DataError for a value that cannot be stored: half of a surrogate pair, a
     number beyond 64 bits, an infinite one, or lists in lists without end."""
     try:
         cells = [getattr(value, name) for value in values]
-        return pa.array(cells if kept in _FLAT else list(map(_NESTED.encode, cells)), _TYPES.get(kept, pa.string()))
+        return pa.array(cells if type_ in _FLAT else list(map(_NESTED.encode, cells)), _TYPES.get(type_, pa.string()))
     except (ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
         if len(values) > 1:
             for value in values:
-                _column(path, name, kept, [value])
-        about = getattr(values[0], "problem", None) or getattr(values[0], "id", "")
-        shown = repr(getattr(values[0], name))[:60].encode(errors="backslashreplace").decode()
-        raise DataError(f"{path}: {name} = {shown} of problem {about!r} cannot be stored ({error}); correct its row") from None
+                _make_column(path, name, type_, [value])
+        problem = getattr(values[0], "problem", None) or getattr(values[0], "id", "")
+        text = repr(getattr(values[0], name))[:60].encode(errors="backslashreplace").decode()
+        raise DataError(f"{path}: {name} = {text} of problem {problem!r} cannot be stored ({error}); correct its row") from None
 
 
 @contextmanager
@@ -86,16 +86,16 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
     """Yield the values that `write_rows` wrote, or only those of ``rows``. Raises DataError for any other file."""
     file, header = _open(path)
     if header.get("kind") != kind.__name__ or header.get("version") != VERSION:
-        holds = {name: value for name, value in header.items() if name != "card"} or "something that Understudy did not write"
-        raise DataError(f"{path}: holds {holds}, not {kind.__name__} version {VERSION}")
-    nested, at = {f.name for f in dataclasses.fields(kind) if str(f.type) not in _FLAT}, 0
-    wanted = range(file.metadata.num_rows) if rows is None else rows
+        contents = {name: value for name, value in header.items() if name != "card"} or "something that Understudy did not write"
+        raise DataError(f"{path}: holds {contents}, not {kind.__name__} version {VERSION}")
+    nested, group_start = {f.name for f in dataclasses.fields(kind) if str(f.type) not in _FLAT}, 0
+    selected = range(file.metadata.num_rows) if rows is None else rows
     for group in range(file.num_row_groups):  # reading them in one go would keep all groups in memory
         size = file.metadata.row_group(group).num_rows
-        first, stop = max(0, wanted.start - at), min(size, wanted.stop - at)
-        at += size
-        if first < stop:
-            for row in file.read_row_group(group).slice(first, stop - first).to_pylist():
+        start, stop = max(0, selected.start - group_start), min(size, selected.stop - group_start)
+        group_start += size
+        if start < stop:
+            for row in file.read_row_group(group).slice(start, stop - start).to_pylist():
                 yield from_json(kind, {name: json.loads(value) if name in nested else value for name, value in row.items()})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from understudy.core.errors import DataError, RowError
-from understudy.corpus.directories import DATA, INFO, files_of
+from understudy.corpus.directories import DATA, INFO, list_files
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -31,15 +31,15 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
     JSON Lines goes there instead, and the line is skipped.
     """
     number = 0
-    for file in files_of(path):
+    for file in list_files(path):
         if file.suffix.lower() in _NOT_READ:
             raise DataError(f"{file}: {file.suffix} files are not supported; save it as one of {', '.join(DATA)}")
         try:
-            for where, row in _READERS.get(file.suffix.lower(), _json_lines)(file, bad):
+            for location, row in _READERS.get(file.suffix.lower(), _read_json_lines)(file, bad):
                 number += 1
                 # The files of all splits of a saved data set have the same names, so the place is the split and a running row
                 # number.
-                yield f"{path}, row {number}" if file != path and file.suffix == ".arrow" else where, row
+                yield f"{path}, row {number}" if file != path and file.suffix == ".arrow" else location, row
         except UnicodeDecodeError as error:
             raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
         except OSError as error:
@@ -49,41 +49,41 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
 def append_objects(path: Path, rows: Iterable[Row]) -> None:
     """Append ``rows`` to a JSON Lines file, durably; never change what it has. An empty ``at`` becomes the time now, in UTC."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    torn = path.is_file() and (text := path.read_bytes()) != b"" and not text.endswith(b"\n")
+    is_torn = path.is_file() and (text := path.read_bytes()) != b"" and not text.endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write("\n" if torn else "")
+        file.write("\n" if is_torn else "")
         for row in rows:
             file.write(json.dumps(row | {"at": row["at"] or now}, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def _json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
+def _read_json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a file with one object per line. A file with such a name may be an array."""
     with path.open(encoding="utf-8-sig") as lines:
         if next((line for line in lines if line.strip()), "").lstrip().startswith("["):
-            yield from _array(path)
+            yield from _read_array(path)
             return
         lines.seek(0)
         for number, line in enumerate(lines, 1):
             if line.strip():
-                where = f"{path}, line {number}"
-                if (row := unless_bad(bad, _read_line, where, line)) is not None:
-                    yield where, row
+                location = f"{path}, line {number}"
+                if (row := collect_bad(bad, _read_line, location, line)) is not None:
+                    yield location, row
 
 
-def _read_line(where: str, line: str) -> Row:
-    return _object(where, _parse(where, line, "the file must have one JSON object per line"))
+def _read_line(location: str, line: str) -> Row:
+    return _require_object(location, _parse(location, line, "the file must have one JSON object per line"))
 
 
-def _json(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
+def _read_json(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a JSON file. Published ``.json`` files may have one object per line, too."""
     with path.open(encoding="utf-8-sig") as lines:
         first = [line for line in islice(lines, 20) if line.strip()][:2]
     if first and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in first) and not _holds_rows(first):
-        yield from _json_lines(path, bad)
+        yield from _read_json_lines(path, bad)
     else:
-        yield from _array(path)
+        yield from _read_array(path)
 
 
 def _holds_rows(lines: list[str]) -> bool:
@@ -94,52 +94,52 @@ def _holds_rows(lines: list[str]) -> bool:
     return True
 
 
-def _array(path: Path) -> Iterator[tuple[str, Row]]:
+def _read_array(path: Path) -> Iterator[tuple[str, Row]]:
     """Yield the rows of an array of objects, or of an object with one such list in it."""
     rows = _parse(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
     if isinstance(rows, dict):
         lists = {name: value for name, value in rows.items() if isinstance(value, list)}
         if len(lists) != 1:
-            named = ", ".join(lists) or "none"
-            raise DataError(f"{path}: an object with {len(lists)} lists ({named}); the file must be a JSON array of objects")
+            names = ", ".join(lists) or "none"
+            raise DataError(f"{path}: an object with {len(lists)} lists ({names}); the file must be a JSON array of objects")
         (rows,) = lists.values()
     if not isinstance(rows, list):
         raise DataError(f"{path}: {str(rows)[:60]!r} is not a JSON array of objects")
     for number, row in enumerate(rows, 1):
-        where = f"{path}, row {number}"
-        yield where, _object(where, row)
+        location = f"{path}, row {number}"
+        yield location, _require_object(location, row)
 
 
-def _csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
+def _read_csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**31 - 1)  # chains are long
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", restkey="", strict=True)
         try:
             names = reader.fieldnames or ()
-            if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-                raise DataError(f"{path}, line 1: the column {twice[0]!r} occurs twice; give each column its own name")
+            if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+                raise DataError(f"{path}, line 1: the column {repeated[0]!r} occurs twice; give each column its own name")
             for row in reader:
-                where = f"{path}, line {reader.line_num}"
+                location = f"{path}, line {reader.line_num}"
                 if "" in row or None in row.values():
-                    many, hint = ("more", "") if "" in row else ("fewer", "; empty fields need commas, too, or the file was cut")
-                    raise DataError(f"{where}: {many} fields than the first line has names ({', '.join(names)}){hint}")
-                yield where, {name: value or None for name, value in row.items()}
+                    word, hint = ("more", "") if "" in row else ("fewer", "; empty fields need commas, too, or the file was cut")
+                    raise DataError(f"{location}: {word} fields than the first line has names ({', '.join(names)}){hint}")
+                yield location, {name: value or None for name, value in row.items()}
         except csv.Error as error:
             raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
 
 
-def _parquet(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
+def _read_parquet(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        yield from _rows(path, file.schema_arrow.metadata, file.iter_batches())
+        yield from _read_batches(path, file.schema_arrow.metadata, file.iter_batches())
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file ({error})") from None
 
 
-def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
+def _read_arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     """Yield the rows of both of Arrow's formats: streams, which the `datasets` library writes, and files."""
     import pyarrow as pa
 
@@ -147,7 +147,7 @@ def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
         with path.open("rb") as raw:
             if raw.read(6) == b"ARROW1":
                 file = pa.ipc.open_file(raw)
-                yield from _rows(path, file.schema.metadata, (file.get_batch(i) for i in range(file.num_record_batches)))
+                yield from _read_batches(path, file.schema.metadata, (file.get_batch(i) for i in range(file.num_record_batches)))
                 return
             # Beware: a stream that was cut between two record batches looks complete. All known writers mark the end.
             raw.seek(max(0, raw.seek(0, 2) - len(_END)))
@@ -155,23 +155,23 @@ def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
                 raise DataError(f"{path}: the Arrow stream has no end mark: it was cut off or is being written; copy it again")
             raw.seek(0)
             stream = pa.ipc.open_stream(raw)
-            yield from _rows(path, stream.schema.metadata, stream)
+            yield from _read_batches(path, stream.schema.metadata, stream)
     except (pa.ArrowException, EOFError) as error:
         raise DataError(f"{path}: not an Arrow file ({error})") from None
 
 
-_READERS = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
+_READERS = {".json": _read_json, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".arrow": _read_arrow}
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-def _rows(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> Iterator[tuple[str, Row]]:
-    features = _features(path, metadata or {})
+def _read_batches(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> Iterator[tuple[str, Row]]:
+    features = _read_features(path, metadata or {})
     rows = (row for batch in batches for row in batch.to_pylist())
     for number, row in enumerate(rows, 1):
-        yield f"{path}, row {number}", {name: _plain(value, features.get(name)) for name, value in row.items()}
+        yield f"{path}, row {number}", {name: _convert(value, features.get(name)) for name, value in row.items()}
 
 
-def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+def _read_features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     """Return the `datasets` library's description of the columns, next to the file or in it. Only this names the class labels."""
     info = path.with_name(INFO)
     try:
@@ -184,22 +184,22 @@ def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _plain(value: Any, feature: Any) -> Any:
+def _convert(value: Any, feature: Any) -> Any:
     """Return ``value`` as JSON. ``feature`` is its description by the `datasets` library."""
-    inner, lists = feature, False  # a struct
+    items, as_lists = feature, False  # a struct
     if isinstance(feature, list):
-        inner = feature[0] if feature else None
+        items = feature[0] if feature else None
     elif isinstance(feature, dict) and "_type" in feature:
         if feature["_type"] == "ClassLabel" and isinstance(value, int) and isinstance(feature.get("names"), list):
             return feature["names"][value] if 0 <= value < len(feature["names"]) else None
-        inner = feature.get("feature")
-        lists = isinstance(inner, dict) and "_type" not in inner  # a sequence of structs is kept as a struct of lists
-    parts = inner if isinstance(inner, dict) else {}
+        items = feature.get("feature")
+        as_lists = isinstance(items, dict) and "_type" not in items  # a sequence of structs is kept as a struct of lists
+    fields = items if isinstance(items, dict) else {}
     match value:
         case dict():
-            return {k: _plain(v, [parts.get(k)] if lists else parts.get(k)) for k, v in value.items()}
+            return {k: _convert(v, [fields.get(k)] if as_lists else fields.get(k)) for k, v in value.items()}
         case list():
-            return [_plain(v, inner) for v in value]
+            return [_convert(v, items) for v in value]
         case float():
             return value if math.isfinite(value) else None
         case date() | datetime() | time():
@@ -211,24 +211,24 @@ def _plain(value: Any, feature: Any) -> Any:
     return value
 
 
-def _parse(where: str, text: str, must: str) -> Any:
+def _parse(location: str, text: str, requirement: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error}); {must}") from None
+        raise DataError(f"{location}: not JSON ({error}); {requirement}") from None
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value; write null instead")
 
 
-def _object(where: str, row: Any) -> Row:
+def _require_object(location: str, row: Any) -> Row:
     if not isinstance(row, dict):
-        raise DataError(f"{where}: {str(row)[:60]!r} is not a JSON object")
+        raise DataError(f"{location}: {str(row)[:60]!r} is not a JSON object")
     return row
 
 
-def unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
+def collect_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
     """Return what ``read`` returns. If there is a list ``bad``, the message of a DataError goes there, and the result is None;
     else it is raised as a RowError."""
     try:

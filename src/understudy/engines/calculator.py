@@ -7,15 +7,15 @@ the evaluator that also reads answers, so a model's text is never run. The model
 from understudy.core.answers.arithmetic import evaluate, write_number
 
 
-def fill_value(text: str, new: int = 0) -> str | None:
+def fill_value(text: str, start: int = 0) -> str | None:
     """Return ``text`` up to its first ``<<expression=``, then the expression's value and ``>>``; None if no expression has a value.
 
-    Only marks whose "=" is at ``new`` or later count.
+    Only marks whose "=" is at ``start`` or later count.
     """
-    at = text.find("=", new)
-    while at >= 0:
-        start = text.rfind("<<", 0, at)
-        if start >= 0 and (value := evaluate(text[start + 2 : at])) is not None:
-            return f"{text[: at + 1]}{write_number(value)}>>"
-        at = text.find("=", at + 1)
+    equals_index = text.find("=", start)
+    while equals_index >= 0:
+        mark = text.rfind("<<", 0, equals_index)
+        if mark >= 0 and (value := evaluate(text[mark + 2 : equals_index])) is not None:
+            return f"{text[: equals_index + 1]}{write_number(value)}>>"
+        equals_index = text.find("=", equals_index + 1)
     return None

@@ -7,12 +7,12 @@ from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 
 
-def serve_each(source: Source, reply: Callable[[Request], Reply]) -> None:
-    """Answer every request of ``source`` with ``reply``. An EngineError from ``reply`` fails only its own request."""
+def serve_each(source: Source, respond: Callable[[Request], Reply]) -> None:
+    """Answer every request of ``source`` with ``respond``. An EngineError from ``respond`` fails only its own request."""
     while waiting := source.take(256):
         for ticket, request in waiting:
             try:
-                answer = reply(request)
+                answer = respond(request)
             except EngineError as error:
                 source.fail(ticket, error)
             else:

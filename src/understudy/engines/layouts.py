@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
-from understudy.core.prompt_format import ANSWER, answer_text
+from understudy.core.prompt_format import ANSWER, write_answer
 from understudy.core.subquestions import number_lines, write_steps
 from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
@@ -63,9 +63,9 @@ def write_reply(prompt: str, teacher: WorldTeacher) -> str:
     Raises EngineError if the prompt has none of the endings above, ValueError if the question is not of the teacher's world.
     """
     question = prompt.rpartition("Q: ")[2].rstrip()
-    for ending, say in _LAYOUTS.items():
+    for ending, write in _LAYOUTS.items():
         if match := re.fullmatch(rf"(?P<question>.+?){ending}", question, re.S):
-            return say(teacher, match)
+            return write(teacher, match)
     raise EngineError(
         f"the procedural teacher cannot answer a prompt that ends with {prompt[-80:]!r}; it answers 'Q: ...' followed by "
         "'A:', 'Q1:', 'Q1: ... A1:', 'A1: ... Q1:', 'Q1: ... Useful 1:', 'The right answer is: ... A:', "
@@ -74,64 +74,64 @@ def write_reply(prompt: str, teacher: WorldTeacher) -> str:
 
 
 def _write_chain(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    worked = teacher.work(match["question"])
-    return f" {worked.rationale}{ANSWER}{_answer(worked)}"
+    solution = teacher.work(match["question"])
+    return f" {solution.rationale}{ANSWER}{_write_answer(solution)}"
 
 
 def _write_dialogue(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    worked = teacher.work(match["question"])
-    return f"{write_steps(worked.steps)}\nThe answer is: {_answer(worked)}".removeprefix("Q1:")
+    solution = teacher.work(match["question"])
+    return f"{write_steps(solution.steps)}\nThe answer is: {_write_answer(solution)}".removeprefix("Q1:")
 
 
 def _answer_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    worked = teacher.work(match["question"])
-    texts = [step.text for step in worked.steps[: len(_lines_of(match))]]
-    return f"{_number('A', texts)}\nThe answer is: {_answer(worked)}"
+    solution = teacher.work(match["question"])
+    texts = [step.text for step in solution.steps[: len(_read_lines(match))]]
+    return f"{_number_lines('A', texts)}\nThe answer is: {_write_answer(solution)}"
 
 
 def _ask_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    own = [step.question or "" for step in teacher.work(match["question"]).steps]
-    count = len(_lines_of(match))
-    return _number("Q", [GIVEN] * (count - len(own)) + own[:count])
+    questions = [step.question or "" for step in teacher.work(match["question"]).steps]
+    count = len(_read_lines(match))
+    return _number_lines("Q", [GIVEN] * (count - len(questions)) + questions[:count])
 
 
 def _judge_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    open_ = list(teacher.work_exactly(match["question"]).wordings)
-    lines = []
-    for question in _lines_of(match):
-        step = next((wordings for wordings in open_ if question in wordings), None)
-        lines.append("No" if step is None else "Yes")
-        if step is not None:
-            open_.remove(step)
-    return _number("Useful ", lines)
+    unasked = list(teacher.work_exactly(match["question"]).wordings)
+    verdicts = []
+    for question in _read_lines(match):
+        wordings = next((candidates for candidates in unasked if question in candidates), None)
+        verdicts.append("No" if wordings is None else "Yes")
+        if wordings is not None:
+            unasked.remove(wordings)
+    return _number_lines("Useful ", verdicts)
 
 
 def _explain(teacher: WorldTeacher, match: re.Match[str]) -> str:
     for _ in range(1 + RETRIES):
-        worked = teacher.work(match["question"])
-        if _answer(worked) == match["answer"]:
+        solution = teacher.work(match["question"])
+        if _write_answer(solution) == match["answer"]:
             break
-    return f" {worked.rationale}"
+    return f" {solution.rationale}"
 
 
 def _conclude(teacher: WorldTeacher, match: re.Match[str]) -> str:
     question, kind = match["question"], teacher.work_exactly(match["question"]).kind
     value = extract(match["said"], kind, _OPTION.findall(question), question).value
-    return "" if value is None else f" {answer_text(value, Problem('', question, kind))}"
+    return "" if value is None else f" {write_answer(value, Problem('', question, kind))}"
 
 
-def _lines_of(match: re.Match[str]) -> list[str]:
+def _read_lines(match: re.Match[str]) -> list[str]:
     """List the sub-questions or steps in the prompt, without their numbers."""
     return [line.partition(": ")[2].strip() for line in match["given"].strip().split("\n")]
 
 
-def _number(label: str, lines: list[str]) -> str:
+def _number_lines(label: str, lines: list[str]) -> str:
     """Number the lines with labels. The first label is left out, because the prompt ends with it."""
     return number_lines(label, lines).removeprefix(f"{label}1:")
 
 
-def _answer(worked: WorldSolution) -> str:
-    return answer_text(worked.answer, Problem("", "", worked.kind))
+def _write_answer(solution: WorldSolution) -> str:
+    return write_answer(solution.answer, Problem("", "", solution.kind))
 
 
 _THINKING = r"\nA: Let's think step by step\."
@@ -143,7 +143,7 @@ _LAYOUTS: dict[str, Callable[[WorldTeacher, re.Match[str]], str]] = {
     r"(?P<given>(?:\nQ\d+: [^\n]*)+)\nUseful 1:": _judge_questions,
     rf"{_THINKING}(?P<said>.*)\nTherefore, [^\n]* is": _conclude,
     _THINKING: lambda teacher, match: f" {teacher.work(match['question']).rationale}",
-    r"\nA: [^\n]* is": lambda teacher, match: f" {_answer(teacher.work(match['question']))}",
+    r"\nA: [^\n]* is": lambda teacher, match: f" {_write_answer(teacher.work(match['question']))}",
     r"\nQ1:": _write_dialogue,
     r"\nA:": _write_chain,
 }

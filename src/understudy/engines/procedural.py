@@ -67,5 +67,5 @@ class ProceduralEngine:
         except ValueError as error:
             raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
         words = re.findall(r"\s*\S+", text[: find_stop(text, request.ask.stop)])
-        kept = words[: request.ask.max_tokens]
-        return Reply("".join(kept), "stop" if kept == words else "length", len(kept), len(prompt.split()))
+        written = words[: request.ask.max_tokens]
+        return Reply("".join(written), "stop" if written == words else "length", len(written), len(prompt.split()))

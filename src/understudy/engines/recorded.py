@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from understudy.core.options import unkeyed
 from understudy.core.protocols import Engine, EngineOptions
 from understudy.core.values import Problem
-from understudy.corpus.directories import files_of
+from understudy.corpus.directories import list_files
 from understudy.corpus.formats import check_name
 from understudy.corpus.import_ import Report, import_chains
 from understudy.corpus.spool import Spool
@@ -45,7 +45,7 @@ class Recorded(EngineOptions):
 
     def files(self) -> list[Path]:
         """List the files that are read."""
-        return [file for name in self.chains for file in files_of(Path(name))]
+        return [file for name in self.chains for file in list_files(Path(name))]
 
     def read(self, problems: Mapping[str, Problem]) -> tuple[Spool, Report]:
         """Read the chains of the training problems among ``problems`` (by id), and report what became of the rows. Raises

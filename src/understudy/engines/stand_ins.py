@@ -43,10 +43,10 @@ class ProbeEngine:
         self.identity = f"{student.identity}, rationale: {name}"
 
     def serve(self, source: Source) -> None:
-        self.student.serve(_AfterRationale(source, self))
+        self.student.serve(_PrefilledSource(source, self))
 
 
-class _AfterRationale:
+class _PrefilledSource:
     """The requests of ``source`` as the student gets them."""
 
     def __init__(self, source: Source, probe: ProbeEngine) -> None:
@@ -55,11 +55,11 @@ class _AfterRationale:
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         while waiting := self.source.take(n):
-            if left := [(ticket, begun) for ticket, request in waiting if (begun := self._give(ticket, request)) is not None]:
-                return left
+            if ready := [(ticket, begun) for ticket, request in waiting if (begun := self._begin(ticket, request)) is not None]:
+                return ready
         return []
 
-    def _give(self, ticket: int, request: Request) -> Request | None:
+    def _begin(self, ticket: int, request: Request) -> Request | None:
         """Return what the student is asked; None if the rationale alone is the reply."""
         rationale = self.probe.rationales.get(request.problem or "")
         if rationale is None:

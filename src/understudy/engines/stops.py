@@ -29,20 +29,20 @@ class StopStrings:
         """Tell whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
         return self._may_end(stop, tokens[-1]) and find_stop(self.text(tokens), stop) is not None
 
-    def find_rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
-        """Find the tokens that extend the text of ``tokens`` to ``whole``; None if there are none.
+    def find_rest(self, tokens: Sequence[int], target: str) -> list[int] | None:
+        """Find the tokens that extend the text of ``tokens`` to ``target``; None if there are none.
 
         Many tokenizers write the beginning of a text differently from its middle (a blank before the first word). So look for the
         missing tokens first with their context, from the mark on, and decode each attempt.
         """
-        before = self.text(tokens)
-        if not whole.startswith(before):
+        prefix = self.text(tokens)
+        if not target.startswith(prefix):
             return None
-        for begin in (max(0, whole.rfind("<<")), max(0, len(before) - 1), len(before)):
-            ids = encode_text(self.tokenizer, whole[begin:])
-            for at in range(len(ids)):
-                if self.text([*tokens, *ids[at:]]) == whole:
-                    return ids[at:]
+        for start in (max(0, target.rfind("<<")), max(0, len(prefix) - 1), len(prefix)):
+            ids = encode_text(self.tokenizer, target[start:])
+            for index in range(len(ids)):
+                if self.text([*tokens, *ids[index:]]) == target:
+                    return ids[index:]
         return None
 
     def _could_complete(self, stop: tuple[str, ...], token: int) -> bool:
@@ -51,10 +51,10 @@ class StopStrings:
         A token adds to a text its own characters, a blank that joins words, and characters whose last bytes it holds (alone they
         decode to U+FFFD). So a stop string's last character must be among those.
         """
-        alone = self.text([token])
-        return "\ufffd" in alone or any(s[-1] == " " or s[-1] in alone for s in stop)
+        own_text = self.text([token])
+        return "\ufffd" in own_text or any(s[-1] == " " or s[-1] in own_text for s in stop)
 
 
 def find_stop(text: str, stop: Sequence[str]) -> int | None:
     """Find where the first stop string in ``text`` begins; None if there is none."""
-    return min((at for s in stop if (at := text.find(s)) >= 0), default=None)
+    return min((index for s in stop if (index := text.find(s)) >= 0), default=None)

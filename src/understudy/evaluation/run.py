@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from understudy.core.asks import GREEDY, Decoding, SamplePath
-from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
+from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, make_counter, silent
 from understudy.core.values import FailedAsk, Problem, Solution
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
@@ -43,7 +43,7 @@ def answer(
     flows = ((path, method.solve(problem.blind(), path, exemplars)) for problem, path in paths)
     solutions, errors, bought = [], [], 0
     cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)
-    for done in run_flows(flows, cast, on_end=counting(progress, "answers", len(problems) * votes)):
+    for done in run_flows(flows, cast, on_end=make_counter(progress, "answers", len(problems) * votes)):
         bought += done.bought
         if done.value is None:
             errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))

@@ -37,15 +37,15 @@ OnEnd = Callable[[Done[Any]], None]
 
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
-    """A running flow and what it waits for: ``replies`` by place; ``missing`` counts those that have not arrived. ``met``: the
-    engines that it has asked, by their ids."""
+    """A running flow and what it waits for: ``replies`` by place; ``missing`` counts those that have not arrived.
+    ``asked_engines``: the engines that it has asked, by their ids."""
 
     path: SamplePath
     flow: Flow[T]
     replies: list[Reply | EngineError | None] = field(default_factory=lambda: [None])
     missing: int = 0
     single: bool = True
-    met: set[int] = field(default_factory=set)
+    asked_engines: set[int] = field(default_factory=set)
 
 
 @dataclass(eq=False, slots=True)
@@ -88,7 +88,7 @@ class Board(Generic[T]):
     def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd, few: int = 0) -> None:
         self.coming: Iterator[tuple[SamplePath, Flow[T]]] = iter(flows)
         self.cast, self.store, self.on_end, self.window, self.few = cast, cast.store, on_end, window, few
-        self.exhausted, self.come_back, self.ended = False, False, 0
+        self.exhausted, self.flows_return, self.ended = False, False, 0
         self.live: set[LiveFlow[T]] = set()
         self.ready: deque[Done[T]] = deque()
         self.orders: dict[str, EngineOrder] = {}
@@ -101,7 +101,7 @@ class Board(Generic[T]):
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, ``enough`` says so, or there are no more for now: a server's may come later."""
-        while len(self.live) < (self.few if self.come_back or self.ended < self.few else self.window) and not enough():
+        while len(self.live) < (self.few if self.flows_return or self.ended < self.few else self.window) and not enough():
             entry = next(self.coming, None)
             self.exhausted = entry is None
             if entry is None:
@@ -130,8 +130,8 @@ class Board(Generic[T]):
     def deliver(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
         """Keep the reply, and continue the flows that wait for it. ``usage`` is the cost of a request over a network."""
         self.keep(order, reply, usage)
-        for live, place in order.waiters:
-            live.replies[place] = reply
+        for live, index in order.waiters:
+            live.replies[index] = reply
             live.missing -= 1
             if not live.missing:
                 self._advance(live)
@@ -156,18 +156,18 @@ class Board(Generic[T]):
         """Run the flow until it waits for a missing reply, or ends."""
         while not live.missing:
             try:
-                asked = self._resume(live)
+                yielded = self._resume(live)
             except StopIteration as end:
-                self._end(Done(live.path, end.value, bought=bool(live.met)), live)
+                self._end(Done(live.path, end.value, bought=bool(live.asked_engines)), live)
                 return
             except EngineError as error:
-                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), bool(live.met)), live)
+                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), bool(live.asked_engines)), live)
                 return
-            live.single = not isinstance(asked, list)
-            calls: list[Call] = asked if isinstance(asked, list) else [asked]
+            live.single = not isinstance(yielded, list)
+            calls: list[Call] = yielded if isinstance(yielded, list) else [yielded]
             live.replies, live.missing = [None] * len(calls), len(calls)
-            for place, call in enumerate(calls):
-                self._order(live, place, call)
+            for index, call in enumerate(calls):
+                self._order(live, index, call)
 
     def _end(self, done: Done[T], live: LiveFlow[T]) -> None:
         self.live.discard(live)
@@ -181,26 +181,26 @@ class Board(Generic[T]):
                 return live.flow.throw(reply)
         return live.flow.send(live.replies[0] if live.single else list(live.replies))
 
-    def _order(self, live: LiveFlow[T], place: int, call: Call) -> None:
+    def _order(self, live: LiveFlow[T], index: int, call: Call) -> None:
         """Take the reply from the store, join an order for the same request, or add a new order."""
         engine = self.cast.engine(call, live.path.problem)
         request = self._request(live.path, call)
         key = request.key(engine.identity)
-        if (known := self.orders.get(key)) is not None:
-            known.waiters.append((live, place))
+        if (pending := self.orders.get(key)) is not None:
+            pending.waiters.append((live, index))
             return
-        if self.store is not None and (kept := self.store.get(key)) is not None:
-            live.replies[place] = kept
+        if self.store is not None and (stored := self.store.get(key)) is not None:
+            live.replies[index] = stored
             live.missing -= 1
             return
-        self.come_back |= self.few > 0 and id(engine) in live.met
-        live.met.add(id(engine))
+        self.flows_return |= self.few > 0 and id(engine) in live.asked_engines
+        live.asked_engines.add(id(engine))
         line = self.lines.get(id(engine))
         if line is None:
             line = self.lines[id(engine)] = NetworkLine(engine) if isinstance(engine, AsyncEngine) else Line(engine)
             if isinstance(line, NetworkLine):
                 self.networks.append(line)
-        order = self.orders[key] = EngineOrder(key, request, line, [(live, place)])
+        order = self.orders[key] = EngineOrder(key, request, line, [(live, index)])
         line.waiting.append(order)
 
     def _request(self, path: SamplePath, call: Call) -> Request:
@@ -214,7 +214,7 @@ class Board(Generic[T]):
             self._last_call = call
             self._last_request = Request(amend(call, decoding=decoding), decoding, 0, path.problem)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
-        return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
+        return self._last_request.with_path(path.index if self._last_request.decoding.temperature else 0)
 
 
 @dataclass(eq=False)

@@ -30,12 +30,12 @@ class Cast:
             if call.role not in self.folds:
                 raise EngineError(f"a flow called the role {call.role!r} out of fold, but this role has no fold models")
             models = self.folds[call.role]
-            return models[fold_of(problem, len(models))]
+            return models[assign_fold(problem, len(models))]
         if call.role not in self.engines:
             raise EngineError(f"no engine plays the role {call.role!r} (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[call.role]
 
 
-def fold_of(problem: str, folds: int) -> int:
+def assign_fold(problem: str, n_folds: int) -> int:
     """Return the fold that holds ``problem`` out: a stable hash of its id. The k-th model of a role was not trained on fold k."""
-    return int(digest(["fold", problem]), 16) % folds
+    return int(digest(["fold", problem]), 16) % n_folds

@@ -72,10 +72,10 @@ async def adrive(
     endless = arrivals is not None
     arrivals = Arrivals() if arrivals is None else arrivals
     requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
-    awaits = True
+    await_answers = True
     try:
         while True:
-            board.fill(requests.enough)
+            board.fill(requests.has_enough)
             requests.start()
             threads.start()
             for done in board.take_done():
@@ -88,10 +88,10 @@ async def adrive(
                 assert not board.live, "flows wait for replies that nobody owes"
                 return
     except (asyncio.CancelledError, KeyboardInterrupt):
-        awaits = False
+        await_answers = False
         raise
     finally:
-        await asyncio.gather(requests.close(awaits=awaits), threads.close())
+        await asyncio.gather(requests.close(await_answers=await_answers), threads.close())
         if board.store is not None:
             board.store.flush()
         board.close()
@@ -100,8 +100,8 @@ async def adrive(
 class _Requests:
     """The requests over the network.
 
-    A request is a group of orders: orders that differ only in their path share one request to an engine that draws several
-    replies. ``reserved`` has the groups of the next commit. ``came`` has the answers that are not in the store yet, and ``unkept``
+    A request is a group of orders: orders that differ only in their path share one request to an engine that draws several replies.
+    ``reserved`` has the groups of the next commit. ``arrived`` has the answers that are not in the store yet, and ``uncommitted``
     the lines of those that are in the store but not durable. If this process dies, at most twice the engine's concurrency is lost.
     """
 
@@ -109,12 +109,12 @@ class _Requests:
         self.board, self.arrivals = board, arrivals
         self.tasks: set[asyncio.Task[None]] = set()
         self.reserved: list[tuple[NetworkLine, list[EngineOrder]]] = []
-        self.unkept: list[NetworkLine] = []
-        self.came: deque[tuple[NetworkLine, list[EngineOrder], Answer | Exception]] = deque()
+        self.uncommitted: list[NetworkLine] = []
+        self.arrived: deque[tuple[NetworkLine, list[EngineOrder], Answer | Exception]] = deque()
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
-    def enough(self) -> bool:
+    def has_enough(self) -> bool:
         """Return whether enough orders wait for network engines for `start` to take whole requests."""
         # A plain loop, because this is asked before every flow that begins.
         room = 0
@@ -124,7 +124,7 @@ class _Requests:
 
     def start(self) -> None:
         """Reserve as many requests as may be sent at once and as many again, so none waits for a commit. Send the durable ones."""
-        while line := self._next():
+        while line := self._choose_line():
             if group := self._reserve(line):
                 line.under_way += 1
                 if self.board.store is None:
@@ -141,7 +141,7 @@ class _Requests:
             _put_when_done(self.committing, self.arrivals, self.committing.result)
         self._send()
 
-    def _next(self) -> NetworkLine | None:
+    def _choose_line(self) -> NetworkLine | None:
         """Return the longest line whose engine may be asked more, None if there is none."""
         free = [line for line in self.board.networks if line.waiting and line.under_way < 2 * line.engine.concurrency]
         return max(free, key=lambda line: len(line.waiting), default=None)
@@ -160,14 +160,14 @@ class _Requests:
 
     def _should_commit(self) -> bool:
         """Return whether a commit would let something be sent."""
-        return bool(self.reserved or (self.unkept and any(line.waiting for line in self.board.networks)))
+        return bool(self.reserved or (self.uncommitted and any(line.waiting for line in self.board.networks)))
 
     async def _commit(self) -> None:
         """Commit the reservations. What arrives meanwhile is the next group: the longer a commit takes, the larger the next."""
         assert self.board.store is not None
         while self._should_commit():
             groups, self.reserved = self.reserved, []
-            answered, self.unkept = self.unkept, []
+            answered, self.uncommitted = self.uncommitted, []
             try:
                 await asyncio.to_thread(self.board.store.flush)
             except asyncio.CancelledError:
@@ -194,40 +194,40 @@ class _Requests:
                 answer = await line.engine.replies([order.request for order in group])
             except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
                 answer = error
-            self.came.append((line, group, answer))
+            self.arrived.append((line, group, answer))
             self.arrivals.put_nowait(self._receive)
         line.active -= 1
         self.tasks.discard(asyncio.current_task())
 
     def _receive(self) -> None:
         """Deliver the first answer that arrived."""
-        line, group, answer = self.came.popleft()
+        line, group, answer = self.arrived.popleft()
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             self._keep(group, answer)
             raise answer
         if self.board.store is None:
             line.under_way -= 1
         else:
-            self.unkept.append(line)
-        replies = list(_share(group, answer))
+            self.uncommitted.append(line)
+        replies = list(_split_answer(group, answer))
         for order, reply, usage in replies:
             self.board.deliver(order, reply, usage)
         # Orders without a reply were paid with the others, or not at all, and are reserved: each becomes its own request.
-        alone = group[len(replies) :]
-        line.durable.extendleft([order] for order in reversed(alone))
-        line.under_way += len(alone)
+        unanswered = group[len(replies) :]
+        line.durable.extendleft([order] for order in reversed(unanswered))
+        line.under_way += len(unanswered)
 
     def _keep(self, group: list[EngineOrder], answer: Answer | Exception) -> None:
         """Keep what arrived for ``group`` when nobody waits for it any more. Orders without a reply cost nothing of their own."""
         if isinstance(answer, AccountError):
             answer = UnpaidError(str(answer), answer.usage)
         if isinstance(answer, Answer | EngineError):
-            replies = list(_share(group, answer))
+            replies = list(_split_answer(group, answer))
             for order, reply, usage in [*replies, *((order, _UNSENT, None) for order in group[len(replies) :])]:
                 self.board.keep(order, reply, usage)
 
-    async def close(self, *, awaits: bool) -> None:
-        """End all requests; with ``awaits``, await the answers to those under way. Whatever was not sent costs nothing."""
+    async def close(self, *, await_answers: bool) -> None:
+        """End all requests; with ``await_answers``, await the answers to those under way. Whatever was not sent costs nothing."""
         if self.committing is not None:
             self.committing.cancel()
             await asyncio.gather(self.committing, return_exceptions=True)
@@ -235,10 +235,10 @@ class _Requests:
         for line in self.board.networks:
             unsent += line.durable
             line.durable.clear()
-            if awaits and hasattr(line.engine, "stop"):
+            if await_answers and hasattr(line.engine, "stop"):
                 line.engine.stop()
         try:
-            while awaits and self.tasks:
+            while await_answers and self.tasks:
                 await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
                 self._keep_all()
         finally:
@@ -250,21 +250,21 @@ class _Requests:
                 self.board.keep(order, _UNSENT)
 
     def _keep_all(self) -> None:
-        while self.came:
-            self._keep(*self.came.popleft()[1:])
+        while self.arrived:
+            self._keep(*self.arrived.popleft()[1:])
 
 
 _UNSENT = UnpaidError("it was not sent")
 
 
-def _share(
+def _split_answer(
     group: list[EngineOrder], answer: Answer | EngineError
 ) -> Iterator[tuple[EngineOrder, Reply | EngineError, Usage | None]]:
     """Yield the reply of each order of ``group`` that got one, and what it cost."""
     usage = answer.usage
     replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
-    for place, (order, reply) in enumerate(zip(group, replies, strict=False)):
-        yield order, reply, usage.along if place and usage else usage
+    for index, (order, reply) in enumerate(zip(group, replies, strict=False)):
+        yield order, reply, usage.for_siblings if index and usage else usage
 
 
 class _Threads:
@@ -281,13 +281,13 @@ class _Threads:
         self.closed = False
 
     def start(self) -> None:
-        for at, line in self.board.lines.items():
-            if line.waiting and at not in self.tasks and not isinstance(line, NetworkLine):
+        for engine_id, line in self.board.lines.items():
+            if line.waiting and engine_id not in self.tasks and not isinstance(line, NetworkLine):
                 assert isinstance(line.engine, LocalEngine)
                 source = OrderSource(line.waiting, self._stop_if_closed, self._deliver)
                 task = asyncio.ensure_future(asyncio.to_thread(line.engine.serve, source))
-                self.tasks[at] = task
-                _put_when_done(task, self.arrivals, partial(self._rest, at, source))
+                self.tasks[engine_id] = task
+                _put_when_done(task, self.arrivals, partial(self._finish, engine_id, source))
 
     def _stop_if_closed(self, _n: int) -> None:
         if self.closed:
@@ -297,10 +297,10 @@ class _Threads:
         self._stop_if_closed(1)
         self.loop.call_soon_threadsafe(self.arrivals.put_nowait, partial(self.board.deliver, order, reply))
 
-    def _rest(self, at: int, source: OrderSource) -> None:
+    def _finish(self, engine_id: int, source: OrderSource) -> None:
         """Handle an engine that has no more orders, or that raised an error for all of them."""
-        self.tasks.pop(at).result()
-        assert not source.open, f"{type(self.board.lines[at].engine).__name__}.serve left requests unanswered"
+        self.tasks.pop(engine_id).result()
+        assert not source.open, f"{type(self.board.lines[engine_id].engine).__name__}.serve left requests unanswered"
 
     async def close(self) -> None:
         self.closed = True

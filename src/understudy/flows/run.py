@@ -27,16 +27,16 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) ->
     from uvloop import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        all_of_them, before = _run_network(flows, cast, on_end), gc.get_threshold()
+        results, thresholds = _run_network(flows, cast, on_end), gc.get_threshold()
         # Thousands of flows wait at once, and the collector would look through them every 700 new objects, which takes a seventh
         # of the time of sampling (docs/design.md).
         gc.set_threshold(200_000, 20, 20)
         try:
-            while some := runner.run(_take(all_of_them)):
-                yield from some
+            while group := runner.run(_take_group(results)):
+                yield from group
         finally:
-            gc.set_threshold(*before)
-            runner.run(all_of_them.aclose())
+            gc.set_threshold(*thresholds)
+            runner.run(results.aclose())
 
 
 async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGenerator[Done[T], None]:
@@ -47,9 +47,9 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
             if isinstance(engine, AbstractAsyncContextManager):
                 await stack.enter_async_context(engine)
         window = max(WINDOW, *(engine.concurrency for engine in engines if isinstance(engine, AsyncEngine)))
-        flowing = await stack.enter_async_context(aclosing(adrive(flows, cast, window=window)))
+        stream = await stack.enter_async_context(aclosing(adrive(flows, cast, window=window)))
         finished = failed = 0
-        async for done in flowing:
+        async for done in stream:
             on_end(done)
             yield done
             finished += 1
@@ -58,11 +58,11 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
                 return
 
 
-async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
+async def _take_group(stream: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
     """Return the next ended flows; [] at the end."""
-    some: list[Done[T]] = []
-    async for done in flowing:
-        some.append(done)
-        if len(some) == GROUP:
+    group: list[Done[T]] = []
+    async for done in stream:
+        group.append(done)
+        if len(group) == GROUP:
             break
-    return some
+    return group

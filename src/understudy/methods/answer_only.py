@@ -60,4 +60,4 @@ class AnswerOnly(OneStudent):
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
         others = pool.others(path, self.in_context) if self.in_context else []
         solved = [(p, replace(c, rationale="", answer=p.answer if self.label == "gold" else c.answer)) for p, c in others]
-        return self.format.write_prompt(problem, solved, after=f" {DUMMY}" * self.dummies)
+        return self.format.write_prompt(problem, solved, suffix=f" {DUMMY}" * self.dummies)

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 from understudy.core import subquestions
 from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Prompt, Reply, SamplePath, add_counts
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
-from understudy.core.prompts import fill, subject_of
+from understudy.core.prompt_format import PromptFormat, make_solution, write_answer, write_question
+from understudy.core.prompts import choose_subject, fill
 from understudy.core.protocols import NoStudent, Pool
-from understudy.core.subquestions import join_lines, number_lines, read_opinions, read_steps, steps_of, write_steps
-from understudy.core.thoughts import thought_of
+from understudy.core.subquestions import join_lines, list_steps, number_lines, read_opinions, read_steps, write_steps
+from understudy.core.thoughts import split_thought
 from understudy.core.values import Chain, Problem, Solution, Step
 
 
@@ -53,22 +53,22 @@ class Decompose(NoStudent):
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
 
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
-        ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
-        chain = yield from ways[self.mode](problem, path, pool)
-        return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
+        modes = {"decompose": self._sample_dialogue, "answer": self._sample_answers, "backfill": self._sample_questions}
+        chain = yield from modes[self.mode](problem, path, pool)
+        return (yield from self._drop_useless(problem, chain, pool)) if self.feedback and list_steps(chain) else chain
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
             raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; use {self.mode!r} in [teacher]')
-        reply: Reply = yield self._call("student", self._questions(problem, path, pool))
-        return solution_of(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
+        reply: Reply = yield self._call("student", self._write_questions(problem, path, pool))
+        return make_solution(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
 
-    def _decompose(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
-        prompt = self._questions(problem, path, pool)
+    def _sample_dialogue(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
+        prompt = self._write_questions(problem, path, pool)
         reply = _restore_mark("Q1:", (yield self._call("teacher", prompt)))
         return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
-    def _answer(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _sample_answers(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not questions:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); use "decompose"')
@@ -80,16 +80,16 @@ class Decompose(NoStudent):
         # A step without a question marks a chain whose text was read but lacks an answer to some question.
         return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
 
-    def _backfill(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _sample_questions(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
-            chain = subquestions.recorded_chain(problem)
+            chain = subquestions.make_gold_chain(problem)
             if chain is None:
                 raise StudyError(f'of = "human": problem {problem.id!r} has no human rationale; set of = "teacher"')
             chain = replace(chain, path=path.index)
         else:
-            plain = self.format.write_prompt(problem, pool.exemplars(path))
-            reply = yield replace(self._call("teacher", plain), stop=self.format.stop)
-            chain = self.format.read_chain(problem, path, reply, prompt=plain)
+            prompt = self.format.write_prompt(problem, pool.exemplars(path))
+            reply = yield replace(self._call("teacher", prompt), stop=self.format.stop)
+            chain = self.format.read_chain(problem, path, reply, prompt=prompt)
         sentences = subquestions.split_sentences(chain.rationale)
         if not sentences or chain.finish != "stop":
             return chain
@@ -99,44 +99,44 @@ class Decompose(NoStudent):
         steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))
         return _add_cost(replace(chain, steps=steps), [reply])
 
-    def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
+    def _drop_useless(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """Drop the steps whose questions are useless. The chain keeps the share of useful opinions for each question."""
         questions = number_lines("Q", (step.question or "" for step in chain.steps))
         prompt = self._prompt("feedback", problem, pool, {"questions": questions})
         calls = [self._call("teacher", prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
         opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
-        shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
+        shares = [sum(opinion[i] for opinion in opinions) / len(opinions) for i in range(len(chain.steps))]
         steps = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
         return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)
 
-    def _questions(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
-        worked_out = "".join(
-            f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p)}\n\n"
+    def _write_questions(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
+        examples = "".join(
+            f"Q: {write_question(p)}\n{write_steps(list_steps(c))}\nThe answer is: {write_answer(c.answer, p)}\n\n"
             for p, c in pool.exemplars(path)
-            if c.answer is not None and steps_of(c)
+            if c.answer is not None and list_steps(c)
         )
-        return self._prompt("questions", problem, pool, {}, examples=worked_out)
+        return self._prompt("questions", problem, pool, {}, examples=examples)
 
     def _prompt(self, purpose: str, problem: Problem, pool: Pool, values: Mapping[str, str], *, examples: str = "") -> Prompt:
-        text = pool.prompt(f"decompose-{purpose}-{subject_of(problem, self.subject)}")
-        return self.format.wrap_prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
+        text = pool.prompt(f"decompose-{purpose}-{choose_subject(problem, self.subject)}")
+        return self.format.wrap_prompt(fill(text, {"question": write_question(problem), **values}, examples=examples))
 
-    def _call(self, role: str, prompt: Prompt, **more: Any) -> Call:
-        return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, **more)
+    def _call(self, role: str, prompt: Prompt, **options: Any) -> Call:
+        return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, **options)
 
 
 def _restore_mark(mark: str, reply: Reply) -> Reply:
     """Put the ``mark`` that ends the prompt in front of ``reply``, after its thought, unless the reply repeats the mark. An empty
     reply and a thought that never ends stay as they are."""
     text = _strip_thought(reply)
-    begin = len(reply.text) - len(text)
-    return replace(reply, text=reply.text[:begin] + subquestions.restore_mark(mark, text)) if text.strip() else reply
+    start = len(reply.text) - len(text)
+    return replace(reply, text=reply.text[:start] + subquestions.restore_mark(mark, text)) if text.strip() else reply
 
 
 def _strip_thought(reply: Reply) -> str:
-    begin = thought_of(reply.text)[1]
-    return "" if begin is None else reply.text[begin:]
+    start = split_thought(reply.text)[1]
+    return "" if start is None else reply.text[start:]
 
 
 def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:

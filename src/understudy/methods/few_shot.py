@@ -24,14 +24,14 @@ class FewShot(NoStudent):
     """How prompts are written."""
 
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
-        ask = self._ask("teacher", problem, path, pool)
-        reply: Reply = yield ask
-        return self.format.read_chain(problem, path, reply, prompt=ask.prompt)
+        call = self._call("teacher", problem, path, pool)
+        reply: Reply = yield call
+        return self.format.read_chain(problem, path, reply, prompt=call.prompt)
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
-        reply: Reply = yield self._ask("student", problem, path, pool)
+        reply: Reply = yield self._call("student", problem, path, pool)
         return self.format.read_solution(problem, path, "student", reply)
 
-    def _ask(self, role: str, problem: Problem, path: SamplePath, pool: Pool) -> Call:
+    def _call(self, role: str, problem: Problem, path: SamplePath, pool: Pool) -> Call:
         exemplars = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
         return Call(role, self.format.write_prompt(problem, exemplars), self.format.stop, self.max_tokens)

@@ -14,11 +14,11 @@ from typing import Literal
 
 from understudy.core.asks import Call, Count, Flow, Reply, SamplePath
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
-from understudy.core.prompts import fill, subject_of
+from understudy.core.prompt_format import ANSWER, PromptFormat, write_answer, write_question
+from understudy.core.prompts import choose_subject, fill
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.subquestions import join_lines
-from understudy.core.thoughts import thought_of
+from understudy.core.thoughts import split_thought
 from understudy.core.values import Chain, Problem
 
 STATED = frozenset({"marker", "boxed", "hashes", "opening"})
@@ -39,21 +39,21 @@ class Rationalise(NoStudent):
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; use another teacher.method")
-        answer = answer_text(problem.answer, problem)
+        answer = write_answer(problem.answer, problem)
         exemplars = "".join(
-            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p)}\nA: {join_lines(c.rationale)}{ANSWER}"
-            f"{answer_text(c.answer, p)}\n\n"
+            f"Q: {write_question(p)}\nThe right answer is: {write_answer(c.answer, p)}\nA: {join_lines(c.rationale)}{ANSWER}"
+            f"{write_answer(c.answer, p)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )
-        text = pool.prompt(f"rationalise-{subject_of(problem, self.subject)}")
-        prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": answer}, examples=exemplars))
+        text = pool.prompt(f"rationalise-{choose_subject(problem, self.subject)}")
+        prompt = self.format.wrap_prompt(fill(text, {"question": write_question(problem), "answer": answer}, examples=exemplars))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         # Drop the thought, because it argues about the answer that the prompt gave.
-        begin = thought_of(reply.text)[1]
-        explanation = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
+        start = split_thought(reply.text)[1]
+        explanation = reply if start is None else replace(reply, text=reply.text[start:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, explanation, prompt=prompt), answer_conditioned=True)
         # A rationale that ends in another answer argues for that one, so it keeps it, and selection drops it as wrong.
-        if chain.layer in STATED or begin is None or not explanation.text.strip():
+        if chain.layer in STATED or start is None or not explanation.text.strip():
             return chain
         return replace(chain, rationale=explanation.text.strip(), answer=problem.answer, layer="given")

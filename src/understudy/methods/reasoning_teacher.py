@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import Call, Count, Flow, Prompt, SamplePath
-from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
+from understudy.core.prompt_format import ANSWER, PromptFormat, make_solution, write_answer, write_question
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -47,10 +47,10 @@ class ReasoningTeacher(OneStudent):
         reply = yield Call("student", self._prompt(problem), self.format.stop, self.max_tokens)
         rationale, arrow, answer = reply.text.rpartition(ARROW)
         text = f"{rationale}{ANSWER}{answer.strip()}" if arrow else reply.text
-        return replace(solution_of(problem, path, [("student", reply)], text), text=reply.text)
+        return replace(make_solution(problem, path, [("student", reply)], text), text=reply.text)
 
     def _prompt(self, problem: Problem) -> Prompt:
-        return self.format.wrap_prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
+        return self.format.wrap_prompt(write_question(problem) + (self.delimiter if self.format.style == "raw" else ""))
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         rationale, arrow, _ = solution.text.rpartition(ARROW)
@@ -62,4 +62,4 @@ class ReasoningTeacher(OneStudent):
     def _write(self, rationale: str, problem: Problem | None = None, answer: str = "") -> str:
         # An arrow inside the rationale would be read as the one before the answer.
         escaped = re.sub(r"--+>", "->", rationale.strip())
-        return self.format.write_block(f"{escaped} {ARROW} {answer_text(answer, problem) if problem else ''}")
+        return self.format.write_block(f"{escaped} {ARROW} {write_answer(answer, problem) if problem else ''}")

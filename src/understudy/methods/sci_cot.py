@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from understudy.core.answers import answer_key
 from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath
 from understudy.core.errors import StudyError, TooLongError
-from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, drop_empty_lines, make_solution, write_question
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
@@ -88,24 +88,24 @@ class SciCoT:
             examples = [self.format.write_example("rationale", prompt, block, problem.id, chain) for block, chain in blocks]
         if role == "rationale":
             return examples
-        read: list[tuple[str, Chain, str]] = []
+        sources: list[tuple[str, Chain, str]] = []
         if self.source in ("teacher", "mix", "none"):
-            read = [(c.rationale, c, "main") for c in chains]
+            sources = [(c.rationale, c, "main") for c in chains]
         elif self.source == "shuffled":
             others = [(c, pool.others(SamplePath(problem.id, c.path), 1)) for c in chains]
-            read = [(other.rationale, c, "main") for c, pairs in others for _, other in pairs]
+            sources = [(other_chain.rationale, c, "main") for c, pairs in others for _, other_chain in pairs]
         if chains and self.source in ("out_of_fold", "mix"):
-            replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
+            replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationale_calls(problem)]
             keys = {c.id: answer_key(c.answer or "") for c in chains}
-            most = max(chains, key=lambda c: list(keys.values()).count(keys[c.id]))
-            read += [(reply.text, most, "generated") for reply in replies]
-        for rationale, chain, group in read:
+            majority = max(chains, key=lambda c: list(keys.values()).count(keys[c.id]))
+            sources += [(reply.text, majority, "generated") for reply in replies]
+        for rationale, chain, group in sources:
             answer = problem.answer if self.label == "gold" else chain.answer
             if answer is not None:
                 target = self.format.join_reply("", answer, problem)
-                half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
+                options: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
                 prompt = self._stage2(problem, rationale).prompt
-                examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **half))
+                examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **options))
         return examples
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
@@ -124,7 +124,7 @@ class SciCoT:
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         written: list[Reply] = []
         if self.source != "none":
-            written = yield self._rationales(problem)
+            written = yield self._rationale_calls(problem)
         try:
             answered: list[Reply] = yield [self._stage2(problem, r.text) for r in written] or [self._stage2(problem, "")]
         except TooLongError:
@@ -134,8 +134,8 @@ class SciCoT:
         solutions = []
         for i, reply in enumerate(answered):
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
-            one = solution_of(problem, path, turns, reply.text)
-            solutions.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
+            solution = make_solution(problem, path, turns, reply.text)
+            solutions.append(replace(solution, text="\n".join(r.text.strip() for _, r in turns)))
         # If no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
         cut_off = [s for s in solutions if s.finish == "length"]
         return replace(
@@ -145,24 +145,24 @@ class SciCoT:
             prompt_tokens=sum(s.prompt_tokens for s in solutions),
         )
 
-    def _rationales(self, problem: Problem) -> list[Call]:
+    def _rationale_calls(self, problem: Problem) -> list[Call]:
         call = self._stage1(problem)
         if self.rationales == 1:
             return [call]
         return [replace(call, attempt=i, decoding=Decoding(0.7)) for i in range(self.rationales)]
 
     def _stage1(self, problem: Problem) -> Call:
-        prompt = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
+        prompt = self.format.wrap_prompt(f"Q: {write_question(problem)}\nRationale:")
         return Call("rationale", prompt, self.format.stop, self.max_tokens)
 
     def _stage2(self, problem: Problem, rationale: str) -> Call:
         rationale_lines = [f"Rationale: {self._mask_text(problem, rationale)}"] if self.source != "none" else []
-        question_lines = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
+        question_lines = [f"Q: {write_question(problem)}"] if self.answer_sees == "both" else []
         prompt = self.format.wrap_prompt("\n".join([*question_lines, *rationale_lines, "A:"]))
         return Call("answer", prompt, self.format.stop, self.answer_tokens)
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
-        text = without_empty_lines(rationale)
+        text = drop_empty_lines(rationale)
         if self.mask == "none":
             return text
         hidden = [words for choice in problem.choices if (words := choice.strip(" .").split())]
@@ -171,7 +171,7 @@ class SciCoT:
         elif not hidden:
             raise StudyError(f'mask = "{self.mask}": problem {problem.id!r} has no options to hide; use "none"')
         if problem.choices:
-            text = _letters(len(problem.choices)).sub(MASK, text)
+            text = _match_letters(len(problem.choices)).sub(MASK, text)
         if self.mask == "choices":
             for words in sorted(hidden, key=lambda words: len(" ".join(words)), reverse=True):
                 spelled = r"\s+".join(map(re.escape, words))
@@ -179,13 +179,13 @@ class SciCoT:
         return text
 
 
-def _letters(n: int) -> re.Pattern[str]:
+def _match_letters(n: int) -> re.Pattern[str]:
     """Return a pattern for the letters of ``n`` options that does not match an article, a plural in "(s)" or vitamin C."""
     any_case, capital = f"[a-{chr(96 + n)}A-{chr(64 + n)}]", f"[A-{chr(64 + n)}]"
-    ways = (
+    patterns = (
         rf"(?<!\w)\({any_case}\)|(?<![\w(]){capital}\)",
         rf"\b(?i:options?|choices?) {any_case}(?![\w'])(?:(?:,| and| or) {any_case}(?![\w']))*",
         rf"\b(?i:answers?(?: is| are|:)?) {capital}(?![\w'])",
         rf"(?<![\w']){capital}(?= is (?:the )?(?:correct|right|best|wrong|answer))",
     )
-    return re.compile("|".join(ways))
+    return re.compile("|".join(patterns))

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from understudy.core.answers import extract
 from understudy.core.asks import Call, Count, Flow, Prompt, SamplePath
-from understudy.core.prompt_format import PromptFormat, question_text
-from understudy.core.prompts import fill, subject_of
+from understudy.core.prompt_format import PromptFormat, write_question
+from understudy.core.prompts import choose_subject, fill
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
@@ -63,8 +63,8 @@ class SCoTD(OneStudent):
         exemplars = pool.exemplars(path)
         prompt = self.format.write_prompt(problem, exemplars)
         if self.house_exemplars and not exemplars:
-            text = pool.prompt(f"scotd-chains-{subject_of(problem, self.subject)}")
-            prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem)}))
+            text = pool.prompt(f"scotd-chains-{choose_subject(problem, self.subject)}")
+            prompt = self.format.wrap_prompt(fill(text, {"question": write_question(problem)}))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
@@ -95,4 +95,4 @@ class SCoTD(OneStudent):
 
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()
-        return self.format.write_prompt(problem, context, before=f"{token} " if self.control and token else "")
+        return self.format.write_prompt(problem, context, prefix=f"{token} " if self.control and token else "")

@@ -18,9 +18,9 @@ from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
 from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath, T
 from understudy.core.errors import TooLongError
-from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, make_solution, show_prompt, write_question
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import join_lines, number_lines, read_questions, read_steps, steps_of, write_steps
+from understudy.core.subquestions import join_lines, list_steps, number_lines, read_questions, read_steps, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
@@ -86,7 +86,7 @@ class Socratic:
         return (*turns, f"A: {END} Plan: none + - * / ** ( ) ;")
 
     def unfit(self, problem: Problem, chain: Chain) -> str:
-        steps = steps_of(chain)
+        steps = list_steps(chain)
         if not steps:
             return "no sub-questions"
         if len(steps) > self.max_steps:
@@ -100,11 +100,11 @@ class Socratic:
         examples = []
         for chain in chains:
             if chain.answer is not None and not self.unfit(problem, chain):
-                for call, target in self._play(problem, chain, pool):
+                for call, target in self._replay(problem, chain, pool):
                     examples.append(self.format.write_example(self.parts[call.role], call.prompt, target, problem.id, chain.id))
         return examples
 
-    def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
+    def _replay(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
         """Yield every call of `solve` and its reply, if the students say what ``chain`` says."""
         flow = self.solve(problem.blind(), SamplePath(problem.id), pool)
         with suppress(StopIteration):
@@ -116,19 +116,19 @@ class Socratic:
                 call = flow.send(Reply(target))
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
-        steps, at = steps_of(chain), call.step
+        steps, index = list_steps(chain), call.step
         assert chain.answer is not None, "a chain without an answer cannot be quoted"
         conclusion = self.format.join_reply("", chain.answer, problem)
         if call.role == "student":
             return self.format.write_block(f"{_strip_mark(write_steps(steps))}\nA: {conclusion.strip()}")
         if call.role == "planner":
-            return self.format.write_line(self._plan(steps, problem.form))
+            return self.format.write_line(self._write_plan(steps, problem.form))
         if _concludes(call):
             # If the questions end too early, they have not led to the chain's answer.
-            return conclusion if at >= len(steps) else self.format.write_block("")
-        return self._say_step(steps, call)
+            return conclusion if index >= len(steps) else self.format.write_block("")
+        return self._quote_step(steps, call)
 
-    def _say_step(self, steps: Sequence[Step], call: Call) -> str:
+    def _quote_step(self, steps: Sequence[Step], call: Call) -> str:
         """Return what ``steps`` say in a turn of the decomposer, or as an answer of the solver."""
         if call.role == "decomposer" and self.questions == "plan_first":
             return self.format.write_block(_strip_mark(number_lines("Q", (step.question or "" for step in steps))))
@@ -141,43 +141,43 @@ class Socratic:
         return ("student",) if self.models == "unified" else ("decomposer", "solver")
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
-        before, mark, _ = f"\n{solution.text}".rpartition("\nA:")
-        return before.strip() if mark else None
+        rationale, mark, _ = f"\n{solution.text}".rpartition("\nA:")
+        return rationale.strip() if mark else None
 
     def put_rationale(self, rationale: str, call: Call) -> tuple[str, bool]:
         if call.role == "student":
             return self.format.write_block(f"{_strip_mark(rationale)}\nA:").rstrip(), True
-        return ("", True) if _concludes(call) else (self._say_step(read_steps(rationale), call), False)
+        return ("", True) if _concludes(call) else (self._quote_step(read_steps(rationale), call), False)
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         turns: Turns = []
         if self.models == "unified":
             reply = yield from _take_turn(self._call("student", problem, (), "Q1:"), turns)
-            return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
+            return make_solution(problem, path, turns, f"Q1: {reply.text.strip()}")
         try:
-            steps, text = yield from self._dialogue(problem, turns)
+            steps, text = yield from self._hold_dialogue(problem, turns)
         except TooLongError:
             if not turns:
                 raise
             return cut_off_solution(problem, path, turns)
-        return replace(solution_of(problem, path, turns, text), text=f"{write_steps(steps)}\nA: {text}".lstrip())
+        return replace(make_solution(problem, path, turns, text), text=f"{write_steps(steps)}\nA: {text}".lstrip())
 
-    def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
+    def _hold_dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
         """Return the steps and the solver's conclusion. The steps end when the decomposer ends them or repeats itself, when the
         solver has no answer, or after ``max_steps``."""
         plan = ""
         if self.guidance != "none":
-            plan = join_lines((yield from self._ask_until_whole(self._call("planner", problem, (), "Plan:"), turns)))
+            plan = join_lines((yield from self._ask_until_complete(self._call("planner", problem, (), "Plan:"), turns)))
         steps: list[Step] = []
         planned = None
         if self.questions == "plan_first":
-            text = yield from self._ask_until_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
+            text = yield from self._ask_until_complete(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
             planned = list(read_questions(f"Q1: {text}"))
         refused, tried = 0, set[str]()
         while len(steps) < self.max_steps and refused <= self.retries:
             if planned is None:
                 call = self._call("decomposer", problem, steps, f"Q{len(steps) + 1}:", plan=plan)
-                question = join_lines(_whole_text((yield from _take_turn(call, turns, refused))))
+                question = join_lines(_read_complete((yield from _take_turn(call, turns, refused))))
             else:
                 question = planned.pop(0) if planned else END
             if question.startswith(END):
@@ -185,7 +185,7 @@ class Socratic:
             if question and question not in tried:
                 n = len(steps) + 1
                 call = self._call("solver", problem, steps, f"Q{n}: {question}\nA{n}:")
-                step = Step(join_lines((yield from self._ask_until_whole(call, turns))), question)
+                step = Step(join_lines((yield from self._ask_until_complete(call, turns))), question)
                 if not step.text:
                     break
                 if not _repeats(step, steps):
@@ -196,18 +196,18 @@ class Socratic:
             refused += planned is None
         return steps, (yield from _take_turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
 
-    def _ask_until_whole(self, call: Call, turns: Turns) -> Talk[str]:
+    def _ask_until_complete(self, call: Call, turns: Turns) -> Talk[str]:
         """Return the reply to ``call``. Repeat the call if the reply is empty or cut off; return "" if all replies are."""
         for attempt in range(self.retries + 1):
-            if text := _whole_text((yield from _take_turn(call, turns, attempt))):
+            if text := _read_complete((yield from _take_turn(call, turns, attempt))):
                 return text
         return ""
 
     def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
         """Return the call that asks ``role`` to continue after ``tail``, below the ``steps`` that the role sees."""
-        seen = steps[-1:] if role == "solver" and self.context == "last" else steps
-        pairs = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
-        lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *pairs, tail]
+        visible = steps[-1:] if role == "solver" and self.context == "last" else steps
+        pairs = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(visible, len(steps) - len(visible) + 1)]
+        lines = [f"Q: {write_question(problem)}", *([f"Plan: {plan}"] if plan else []), *pairs, tail]
         sees_all = role == "student" or (role == "decomposer" and self.questions == "plan_first")
         return Call(
             role,
@@ -217,7 +217,7 @@ class Socratic:
             step=len(steps),
         )
 
-    def _plan(self, steps: Sequence[Step], form: str) -> str:
+    def _write_plan(self, steps: Sequence[Step], form: str) -> str:
         if self.guidance == "number":
             return f"{len(steps)} steps"
         equations = [equation for step in steps for equation in find_equations(to_point(step.text, form))]
@@ -228,7 +228,7 @@ class Socratic:
 
 def _concludes(call: Call) -> bool:
     """Return whether ``call`` asks the solver for the answer to the whole problem."""
-    return call.role == "solver" and prompt_text(call.prompt).endswith("\nA:")
+    return call.role == "solver" and show_prompt(call.prompt).endswith("\nA:")
 
 
 def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
@@ -237,7 +237,7 @@ def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
     return reply
 
 
-def _whole_text(reply: Reply) -> str:
+def _read_complete(reply: Reply) -> str:
     return reply.text.strip() if reply.finish == "stop" else ""
 
 

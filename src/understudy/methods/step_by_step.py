@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import Call, Count, Flow, SamplePath
-from understudy.core.prompt_format import PromptFormat, question_text
+from understudy.core.prompt_format import PromptFormat, write_question
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -42,7 +42,7 @@ class StepByStep(OneStudent):
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
         predict = self.format.write_prompt(problem)
-        explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
+        explain = self.format.wrap_prompt(f"Q: {write_question(problem)}\nRationale:")
         replies = [
             (predict, self.format.join_reply("", answer, problem), chain, "label", self.alpha)
             for answer, chain in labels

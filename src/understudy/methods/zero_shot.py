@@ -54,25 +54,25 @@ class ZeroShot(NoStudent):
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
         """Return the first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is the
         answer's, which is asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
-        asked = self.format.write_prompt(problem)
-        answer = _answer_trigger(problem)
+        question = self.format.write_prompt(problem)
+        trigger = _answer_trigger(problem)
         if not self.chain:
-            prompt = _add_trigger(asked, f"{answer[0].upper()}{answer[1:]}")
+            prompt = _add_trigger(question, f"{trigger[0].upper()}{trigger[1:]}")
             reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens)
-            return prompt, None, replace(reply, text=f"{answer} {reply.text.strip()}")
-        prompt = _add_trigger(asked, TRIGGER)
+            return prompt, None, replace(reply, text=f"{trigger} {reply.text.strip()}")
+        prompt = _add_trigger(question, TRIGGER)
         # A rationale may have empty lines, so only the next question ends it.
-        thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens)
-        rest = _continue(prompt, thought.text, f"Therefore, {answer}")
-        stated: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens)
-        both = replace(
-            stated,
-            text=f"{thought.text.strip()}\nTherefore, {answer} {stated.text.strip()}",
-            tokens=add_counts(thought.tokens, stated.tokens),
-            prompt_tokens=add_counts(thought.prompt_tokens, stated.prompt_tokens),
-            logprobs=thought.logprobs + stated.logprobs,
+        thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(question, str) else (), self.max_tokens)
+        answer_prompt = _continue(prompt, thought.text, f"Therefore, {trigger}")
+        conclusion: Reply = yield Call(role, answer_prompt, self.format.stop, self.answer_tokens)
+        combined = replace(
+            conclusion,
+            text=f"{thought.text.strip()}\nTherefore, {trigger} {conclusion.text.strip()}",
+            tokens=add_counts(thought.tokens, conclusion.tokens),
+            prompt_tokens=add_counts(thought.prompt_tokens, conclusion.prompt_tokens),
+            logprobs=thought.logprobs + conclusion.logprobs,
         )
-        return prompt, thought, both
+        return prompt, thought, combined
 
 
 def _answer_trigger(problem: Problem) -> str:

@@ -52,11 +52,11 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, report: Pr
     if not isinstance(engine, EndpointEngine):
         return engine, {}
     options = engine.options
-    engine.tell = lambda line: report("teacher", 0, 0, line)
+    engine.report = lambda line: report("teacher", 0, 0, line)
     if engine.concurrency < options.concurrency:
         reason = "this process may not open more files (`ulimit -n`)"
-        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {reason}")
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
+        engine.report(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {reason}")
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, report=engine.report)
     capabilities: Capabilities = {}
     if not options.batch:
         batches.settle_earlier()
@@ -72,34 +72,34 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, report
     from understudy.engines.remote.probe import probe
 
     capabilities = ledger.capabilities(engine.identity)
-    unprobed = [address for address in engine.addresses if "n" not in capabilities.get(engine.url_of(address), {})]
+    unprobed = [address for address in engine.addresses if "n" not in capabilities.get(engine.build_url(address), {})]
     for url, facts in probe(engine, unprobed, ledger).items() if unprobed else ():
         ledger.note_capabilities(engine.identity, url, facts)
         capabilities[url] = capabilities.get(url, {}) | facts
     remember(engine, capabilities)
     for address in engine.addresses:
-        facts = capabilities.get(engine.url_of(address), {})
+        facts = capabilities.get(engine.build_url(address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 report("teacher", 0, 0, warning.format(url=address.url, paths=paths))
-    return {url: facts for address in engine.addresses if (facts := capabilities.get(url := engine.url_of(address), {}))}
+    return {url: facts for address in engine.addresses if (facts := capabilities.get(url := engine.build_url(address), {}))}
 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
     """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
-    facts = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
+    facts = engine.findings.summarise() | ({"left out": engine.changed} if engine.changed else {})
     if facts:
-        ledger.note_capabilities(engine.identity, engine.url_of(engine.addresses[0]), facts)
+        ledger.note_capabilities(engine.identity, engine.build_url(engine.addresses[0]), facts)
     return facts
 
 
 def note_findings(engine: EndpointEngine, ledger: Ledger, report: Progress) -> None:
     """Record and report what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
-        report("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
+        report("teacher", 0, 0, FINDINGS[name].format(url=engine.build_url(engine.addresses[0]), value=value))
 
 
 def remember(engine: EndpointEngine, capabilities: Capabilities) -> None:
     """Tell ``engine`` which of its addresses take ``n``; ``capabilities``: the capabilities of each."""
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(capabilities.get(engine.url_of(address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(capabilities.get(engine.build_url(address), {}).get("n", ""))

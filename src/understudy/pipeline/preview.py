@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Reply, Request, SamplePath, prompt_bytes
 from understudy.core.errors import BudgetError, DataError
-from understudy.core.prompt_format import prompt_text
+from understudy.core.prompt_format import show_prompt
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict, grouped
@@ -29,7 +29,7 @@ from understudy.pipeline.stages.answers import AnswersStage, TeacherPlayer
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage, make_pool
 from understudy.pipeline.stages.student import StudentStage
-from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
+from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, compute_maximum
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
@@ -67,7 +67,7 @@ class TeacherRequests:
 
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
         """Count a reply to ask for; ``shared``: the previous request also asks for it."""
-        cost = worst(request, price)
+        cost = compute_maximum(request, price)
         self.maximum_if_single += cost
         if shared:
             self.maximum += Spend(0, 0, cost.written, price.of(0, cost.written) if price else 0.0)
@@ -111,7 +111,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         probed, identities = _recall_endpoint(engine, store)
         requests = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
         if paid and store is not None:
-            requests.means, requests.spent = store.means(engine.identity), store.spent
+            requests.means, requests.spent = store.compute_means(engine.identity), store.spent
         keys: set[str] = set()
         previous: tuple[Request, int] | None = None
         room = 0
@@ -148,7 +148,7 @@ def count_answers(plan: Plan, run: Path) -> Spend | None:
             calls = _take_first_calls(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
             calls_of_teacher = [call for call in calls if isinstance(stage.cast[call.role], TeacherPlayer)]
             price = stage.teacher.price if stage.teacher else None
-            costs = [worst(Request(call, stage.decoding, 0), price) for call in calls_of_teacher]
+            costs = [compute_maximum(Request(call, stage.decoding, 0), price) for call in calls_of_teacher]
             total = sum(costs * stage.votes, total)
     return total if stages else None
 
@@ -161,7 +161,7 @@ def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[s
     if store is None or not isinstance(engine, EndpointEngine):
         return not isinstance(engine, AsyncEngine) or engine.n == 1, []
     remember(engine, store.capabilities(engine.identity))
-    same_model = [identity for identity in store.identities() if identity != engine.identity and identity.endswith(engine.model)]
+    same_model = [identity for identity in store.list_engines() if identity != engine.identity and identity.endswith(engine.model)]
     return engine.n == 1 or all(address.takes_n for address in engine.addresses), same_model
 
 
@@ -169,7 +169,7 @@ def _choose_paths(sampling: Sampling, identity: str, store: Ledger | None) -> Ma
     """Return the teacher's paths: the same number for each problem, or as an allocation decides by the replies in ``store``. The
     allocation of the rest is unknown: the estimate gives it to the problems that have the fewest."""
     if sampling.allocation is None:
-        return next(sampling.rounds())
+        return next(sampling.plan_rounds())
     paths = Counter({problem.id: 0 for problem in sampling.problems})
     if store is not None:
 
@@ -217,7 +217,7 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         entry = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
         ask = _take_first_call(entry[1]) if entry else None
         if ask is not None:
-            yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)
+            yield f"teacher ({study.teacher.method})", show_prompt(ask.prompt)
     evaluated = next((p for p in problems if p.split in study.evaluation.splits), None)
     if evaluated is None:
         return
@@ -226,7 +226,7 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         pool = make_pool(problems, study.exemplars, prompts=stage.prompts)
         ask = _take_first_call(stage.method.solve(evaluated.blind(), SamplePath(evaluated.id, 0, study.seed), pool))
         if ask is not None:
-            yield f"{ask.role} ({arm.method})", prompt_text(ask.prompt)
+            yield f"{ask.role} ({arm.method})", show_prompt(ask.prompt)
 
 
 def _take_first_call(flow: Any) -> Call | None:

@@ -13,7 +13,7 @@ from typing import Any
 from understudy.core.errors import StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
-from understudy.core.processes import cores, hold
+from understudy.core.processes import count_cores, hold
 from understudy.corpus.store import write_text
 from understudy.engines.local.device import list_gpus
 from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
@@ -105,7 +105,7 @@ class _Run:
         processes = max(stage.processes for stage in todo)
         gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
         single_gpu = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
-        workers = min(self.workers or len(gpus) or (1 if single_gpu else max(1, cores() // processes)), len(todo))
+        workers = min(self.workers or len(gpus) or (1 if single_gpu else max(1, count_cores() // processes)), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
         with LocalProcesses(workers, self.watcher.event, self.plan.plugins, gpus) as pool:
             try:

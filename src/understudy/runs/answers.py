@@ -59,7 +59,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "tokens": solution.tokens,
                 "prompt_tokens": solution.prompt_tokens,
                 "logprob": solution.logprob,
-                **{f"problem.{name}": problem.text_of(name) or "" for name in fields},
+                **{f"problem.{name}": problem.read_text(name) or "" for name in fields},
             }
 
 

@@ -11,8 +11,8 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
 from understudy.core.errors import DataError, RowError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
-from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card, require_terms
-from understudy.corpus.directories import files_of
+from understudy.corpus.card import CorpusCard, find_card, inherit_terms, make_card, name_sources, read_corpus_card, require_terms
+from understudy.corpus.directories import list_files
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.import_ import import_chains
@@ -61,13 +61,13 @@ def import_corpus(
     for message in bad or ():
         report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
-    sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
+    sources = name_sources(digest_files((file for path in [*chains, *problems] for file in list_files(path)), "import"))
     outcomes, meter = Counter[str](), CorpusMeter()
     for name, group in groupby(corpus, lambda chain: chain.problem):
         judged = [(chain, judge(questions[name], chain, same_answer).outcome) for chain in group]
         outcomes.update(outcome.value for _, outcome in judged)
         meter.add(questions[name], judged)
-    card = card_of(corpus, CorpusCard(terms, licence, sources=sources, outcomes=dict(outcomes.most_common())))
+    card = make_card(corpus, CorpusCard(terms, licence, sources=sources, outcomes=dict(outcomes.most_common())))
     write_rows(to, Chain, corpus, card=asdict(card))
     return report.to_json() | meter.read().describe()
 
@@ -106,14 +106,14 @@ def export_corpus(
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         chains, questions, base, examples = _read_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    card = card_of(chains, base)
+    card = make_card(chains, base)
     if not no_terms:
         require_terms(source, card)
     if what == "examples":
         written = export_examples(examples, format=format, to=to, card=card, bare=bare)
     else:
         written = export_chains(chains, questions, format=format, to=to, card=card, bare=bare)
-    card_file = str(to if format == UNDERSTUDY else card_path(to))
+    card_file = str(to if format == UNDERSTUDY else find_card(to))
     return written | {"format": format, "terms": card.terms, "licence": card.licence, "card": card_file}
 
 

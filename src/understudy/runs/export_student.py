@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from understudy.core.asks import Call, SamplePath
 from understudy.core.errors import UserError
-from understudy.core.tokens import assistant_turn, encode_source, render_messages
+from understudy.core.tokens import encode_source, find_turn, render_messages
 from understudy.core.values import Problem
 from understudy.corpus.card import require_terms
 from understudy.corpus.store import write_text
@@ -46,7 +46,7 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     call = next(method.solve(problem, SamplePath(problem.id, 0, card.seed), StudyPool()))
     assert isinstance(call, Call), "one call for one student"
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
-    end = assistant_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
+    end = find_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
     stops = [json.dumps(stop, ensure_ascii=False) for stop in call.stop]
     values: dict[str, Any] = {"name": student.name, "card": card, "call": call, "how": card.decode.decoding, "stops": stops}
     values |= {"format": format, "prompt": prompt.replace(_QUESTION, "your question"), "model": MODEL}

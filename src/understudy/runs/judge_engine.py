@@ -18,9 +18,9 @@ from string import Template
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
 from understudy.core.errors import EngineError
-from understudy.core.prompt_format import question_text
-from understudy.core.protocols import Progress, counting
-from understudy.core.thoughts import only_thought, thought_of
+from understudy.core.prompt_format import write_question
+from understudy.core.protocols import Progress, make_counter
+from understudy.core.thoughts import is_only_thought, split_thought
 from understudy.core.values import Chain, Problem, digest, grouped
 from understudy.corpus.store import read_rows
 from understudy.corpus.tables import append_objects
@@ -93,7 +93,9 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, limit: 
     `judge_pairs`."""
     file, problems = run.directory / FILE, {problem.id: problem for problem in run.problems}
     saved = read_relabels(file) if file.exists() else {}  # before anything is paid for
-    complete = (c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not only_thought(c.text))
+    complete = (
+        c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not is_only_thought(c.text)
+    )
     chosen = complete if limit is None else nsmallest(limit, complete, key=lambda chain: digest([run.study.seed, chain.id]))
     asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in chosen)
     n = min(run.chains_summary.chains, limit or sys.maxsize)
@@ -117,7 +119,7 @@ def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Count
 
 def _fill(file: str, problem: Problem, **texts: str) -> str:
     template = Template((files("understudy.runs") / file).read_text(encoding="utf-8"))
-    return template.substitute(question=question_text(problem), **{name: text or "(nothing)" for name, text in texts.items()})
+    return template.substitute(question=write_question(problem), **{name: text or "(nothing)" for name, text in texts.items()})
 
 
 def _ask_all(
@@ -132,7 +134,7 @@ def _ask_all(
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, store, seed=study.seed, paths=1, report=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
-        for done in run_flows(flows, cast, on_end=counting(tell, "judge", n)):
+        for done in run_flows(flows, cast, on_end=make_counter(tell, "judge", n)):
             name = done.path.problem
             replies.asked.add(name)
             if done.value is None:
@@ -152,7 +154,7 @@ def _ask(prompt: str, limit: int, *, chats: bool) -> Flow[str]:
 
 def read_word(text: str, words: re.Pattern[str]) -> str | None:
     """Read the word by which a reply decides: that of its last line that says nothing else."""
-    _, start = thought_of(text)
+    _, start = split_thought(text)
     body = "" if start is None else _MARKUP.sub("", text[start:])
     decisions = [line[1].lower() for line in map(words.fullmatch, body.splitlines()) if line]
     return decisions[-1] if decisions else None

@@ -12,7 +12,7 @@ from functools import cached_property
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from understudy.core.prompt_format import question_text
+from understudy.core.prompt_format import write_question
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import judge_solution
@@ -133,7 +133,7 @@ class QuestionIndex:
         in_a_chain = set(table.filter(pc.match_substring(table["text"], filters.text, ignore_case=True))["problem"].to_pylist())
 
         def contains(entry: QuestionRecord) -> bool:
-            texts = (entry.problem.id, question_text(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
+            texts = (entry.problem.id, write_question(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
             return entry.problem.id in in_a_chain or any(needle in text.casefold() for text in texts)
 
         return [entry for entry in entries if contains(entry)]

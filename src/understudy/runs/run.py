@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.core.protocols import Check
-from understudy.core.registry import added, find
+from understudy.core.registry import find, find_added
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import judge_answer
@@ -139,7 +139,7 @@ class Run:
         Raises DataError if it is not loaded, or if its text is not the one that the run was made with.
         """
         made_with, name = self.plan.plugins, self.study.checks[0]
-        addition = added("check", name)
+        addition = find_added("check", name)
         if addition is not None and addition.digest not in made_with.values():
             raise DataError(f"{addition.path}: has changed since {self.directory} was written; run the study again")
         try:
@@ -213,7 +213,7 @@ def score(run: Run, arm: str, split: str, stages: Mapping[int, Path] | None = No
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
     """Find the cluster of each problem of ``names``, by the field that the study names; a problem without it is its own cluster."""
     field, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
-    return [problems[name].text_of(field) or f"\0{name}" for name in names] if field else None
+    return [problems[name].read_text(field) or f"\0{name}" for name in names] if field else None
 
 
 def list_common(scored: Sequence[ArmOutcomes]) -> list[str]:

@@ -188,8 +188,8 @@ def _describe_difference(pair: statistics.PairedTest, p: float, arm: MeasuredArm
 def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:
     """Yield the accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
-    trained = {p.text_of(by) for p in run.problems if p.split == "train"}
-    named = ((run.problems_of(split)[name].text_of(by), name) for name in list_common(scored))
+    trained = {p.read_text(by) for p in run.problems if p.split == "train"}
+    named = ((run.problems_of(split)[name].read_text(by), name) for name in list_common(scored))
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
@@ -203,14 +203,14 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     arms in that. ``arms``: as measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
     common = [(split, name) for split in splits for name in list_common([one for arm in arms for one in scored[arm, split]])]
-    named = ((run.problems_of(split)[name].text_of(run.study.evaluation.contrast), (split, name)) for split, name in common)
+    named = ((run.problems_of(split)[name].read_text(run.study.evaluation.contrast), (split, name)) for split, name in common)
     groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
     if not groups:
         return [], []
     versions = [place for group in groups for place in group]
     masks = {split: mask for split in splits if any(mask := [version_split == split for version_split, _ in versions])}
     starts = np.cumsum([0, *map(len, groups[:-1])])
-    clusters = [run.problems_of(s)[name].text_of(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
+    clusters = [run.problems_of(s)[name].read_text(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
     all_right_SG, accuracies = {}, {}
     for arm in arms:
         seeds = zip(*(scored[arm, split] for split in splits), strict=True)

@@ -11,87 +11,87 @@ from understudy.sampling.ledger import Ledger
 
 RECENT = 60.0
 """Seconds over which a rate is taken."""
-EVERY = 0.5
+WRITE_INTERVAL = 0.5
 """Seconds between two writings of the file."""
 FILE = "sampling.json"
 """The file, next to the ledger."""
-SOME = 20
+ESTIMATE_MINIMUM = 20
 """Bought chains from which on the total cost is estimated."""
 
 
 class Account:
-    """Counts the ``total`` chains of one sampling over ``store`` as they end: those that ``came``, those that ``failed``, and those
-    that were not asked for (``unasked``) because the budget was spent or the teacher stopped answering. ``trial``: it writes no
-    file. Use it as a context."""
+    """Counts the ``total`` chains of one sampling over ``store`` as they end: those ``received``, those that ``failed``, and
+    those that were not asked for (``unasked``) because the budget was spent or the teacher stopped answering. ``trial``: it writes
+    no file. Use it as a context."""
 
     def __init__(self, store: Ledger, total: int, *, trial: bool = False) -> None:
         self.store, self.total, self.trial = store, total, trial
-        self.came = self.failed = self.unasked = self.bought = 0
-        self._before = self._now = NOTHING
-        self._in_all: float | None = None
+        self.received = self.failed = self.unasked = self.bought = 0
+        self._at_start = self._last_settled = NOTHING
+        self._total_cost: float | None = None
         self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
-        self._written = 0.0
+        self._last_write = 0.0
 
     @property
     def done(self) -> int:
         """Chains that were asked for and have ended."""
-        return self.came + self.failed
+        return self.received + self.failed
 
     @property
-    def _left(self) -> int:
+    def _remaining(self) -> int:
         return self.total - self.done - self.unasked
 
     def begin(self) -> None:
         """Begin to count: what the store has spent so far, for instance on a probe, was not spent on chains."""
-        self._before = self._now = self.store.settled
+        self._at_start = self._last_settled = self.store.settled
 
     def note(self, done: Done[Any]) -> None:
         """Note one more chain that came, failed or was not asked for."""
         self._estimate()
-        self.came += done.value is not None
+        self.received += done.value is not None
         self.unasked += done.unasked
         self.failed += done.value is None and not done.unasked
         self.bought += done.bought and not done.unasked
-        if time.monotonic() - self._written > EVERY:
+        if time.monotonic() - self._last_write > WRITE_INTERVAL:
             self._write()
 
     def _estimate(self) -> None:
         """Estimate the total cost. Many replies arrive at once, and their chains end one by one after all of them are paid for. So
         the sums of money and of chains match only just before the next replies are paid for."""
         settled = self.store.settled
-        if settled.requests < self._now.requests:  # a batch of an earlier process is continued, so it is under way again
-            self._before += settled - self._now
-            self._now = settled
-        if settled != self._now:
-            if self.bought >= SOME:
-                now = self._measure(self._now)
-                self._in_all = now + self._left / self.bought * (now - self._measure(self._before))
-            self._now = settled
+        if settled.requests < self._last_settled.requests:  # a batch of an earlier process is continued, so it is under way again
+            self._at_start += settled - self._last_settled
+            self._last_settled = settled
+        if settled != self._last_settled:
+            if self.bought >= ESTIMATE_MINIMUM:
+                cost = self._measure(self._last_settled)
+                self._total_cost = cost + self._remaining / self.bought * (cost - self._measure(self._at_start))
+            self._last_settled = settled
 
     def _measure(self, spend: Spend) -> float:
         return spend.tokens if self.store.price is None else spend.money
 
     def summary(self) -> str:
         """Say what is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
-        parts, priced = [], self.store.price is not None
+        phrases, priced = [], self.store.price is not None
         if self.store.settled.requests:
-            parts.append(f"{amount(self._measure(self.store.settled))} {'money' if priced else 'tokens'}")
-            if self._in_all is not None and self._left:
-                parts.append(f"about {amount(self._in_all if priced else round(self._in_all))} in all")
-        parts += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
-        return ", ".join(parts)
+            phrases.append(f"{amount(self._measure(self.store.settled))} {'money' if priced else 'tokens'}")
+            if self._total_cost is not None and self._remaining:
+                phrases.append(f"about {amount(self._total_cost if priced else round(self._total_cost))} in all")
+        phrases += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
+        return ", ".join(phrases)
 
     def _write(self) -> None:
         if self.trial:
             return
-        now = self._written = time.monotonic()
+        now = self._last_write = time.monotonic()
         self._recent.append((now, self.done))
         while len(self._recent) > 2 and now - self._recent[0][0] > RECENT:
             self._recent.popleft()
-        since, before = self._recent[0]
-        rate = (self.done - before) / (now - since) if now > since else 0.0
+        start_time, start_count = self._recent[0]
+        rate = (self.done - start_count) / (now - start_time) if now > start_time else 0.0
         path = self.store.path.with_name(FILE)
-        state = {"chains": self.came, "chains_failed": self.failed, "chains_unasked": self.unasked, "total": self.total}
+        state = {"chains": self.received, "chains_failed": self.failed, "chains_unasked": self.unasked, "total": self.total}
         temporary = path.with_name(f".{FILE}.tmp")
         temporary.write_text(json.dumps(state | {"rate": rate}), encoding="utf-8")
         temporary.replace(path)
@@ -100,7 +100,7 @@ class Account:
         self._write()
         return self
 
-    def __exit__(self, _type: object, error: object, _at: object) -> None:
+    def __exit__(self, _type: object, error: object, _traceback: object) -> None:
         if error is None:
             self.unasked = self.total - self.done
         if not isinstance(error, OSError):

@@ -1,6 +1,6 @@
 """Allocates a fixed number of chains: a few for each question, then more where the answers disagree or none is right.
 
-    asking = rounds(["p1", "p2"], total=20, options=Allocation(first=4))
+    asking = plan_rounds(["p1", "p2"], total=20, options=Allocation(first=4))
     next(asking)                                          # {"p1": range(0, 4), "p2": range(0, 4)}
     asking.send({"p1": [...], "p2": [...]})               # the draws of these paths; {"p2": range(4, 8)}, and so on
 
@@ -52,7 +52,7 @@ class Draw(NamedTuple):
 Rounds = Generator[Mapping[str, range], Mapping[str, Sequence[Draw]], None]
 
 
-def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
+def plan_rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     """Yield which paths of which questions to ask for, and receive the draw of each, until ``total`` are asked for or every
     question has ``options.most``."""
     draws: dict[str, list[Draw]] = {name: [] for name in problems}
@@ -63,35 +63,35 @@ def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     def rank(name: str) -> tuple[int, int]:
         return -levels[name], len(draws[name])
 
-    left = min(total, options.most * len(draws))
-    while left:
-        waiting = [name for name, drawn in draws.items() if len(drawn) < options.most]
-        next_in_order = min(map(rank, waiting))
-        equal = sorted((name for name in waiting if rank(name) == next_in_order), key=hashes.__getitem__)
-        asked: dict[str, range] = {}
-        for name in equal[: math.ceil(left / options.first)]:
+    remaining = min(total, options.most * len(draws))
+    while remaining:
+        candidates = [name for name, past in draws.items() if len(past) < options.most]
+        first_rank = min(map(rank, candidates))
+        tied = sorted((name for name in candidates if rank(name) == first_rank), key=hashes.__getitem__)
+        paths: dict[str, range] = {}
+        for name in tied[: math.ceil(remaining / options.first)]:
             start = len(draws[name])
-            asked[name] = range(start, min(start + options.first, options.most, start + left))
-            left -= len(asked[name])
-        came = yield {name: asked[name] for name in problems if name in asked}
-        for name in asked:
-            draws[name] += came[name]
-            levels[name] = min(levels[name], _level(draws[name], options.right))
+            paths[name] = range(start, min(start + options.first, options.most, start + remaining))
+            remaining -= len(paths[name])
+        received = yield {name: paths[name] for name in problems if name in paths}
+        for name in paths:
+            draws[name] += received[name]
+            levels[name] = min(levels[name], _compute_level(draws[name], options.right))
 
 
-def _level(draws: Sequence[Draw], right: int) -> int:
+def _compute_level(draws: Sequence[Draw], right: int) -> int:
     """Return how much a question needs more chains: the floor of log2 of its doubt, or, with ``right``, 0 until it has that many
     right ones and then -1."""
     if right:
-        return 0 if sum(one.right for one in draws) < right else -1
-    votes = Counter(one.answer for one in draws if one.answer is not None)
+        return 0 if sum(draw.right for draw in draws) < right else -1
+    votes = Counter(draw.answer for draw in draws if draw.answer is not None)
     # A teacher that never answers a question counts as agreeing with itself, so that it is not asked forever.
     ranked = [*sorted(votes.values(), reverse=True), 0, 0] if votes else [len(draws), 0]
-    return _halvings(ranked[0], ranked[1])
+    return _count_halvings(ranked[0], ranked[1])
 
 
 @cache
-def _halvings(leading: int, second: int) -> int:
+def _count_halvings(leading: int, second: int) -> int:
     """Compute floor(log2(doubt)) exactly. The doubt is the chance, under a uniform prior, that the ``second`` of the two most
     frequent answers is the more probable one: I(1/2; leading + 1, second + 1) (Adaptive-Consistency, arXiv 2305.11860, its Beta
     criterion). For whole numbers that is a binomial tail."""

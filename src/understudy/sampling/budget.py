@@ -66,25 +66,25 @@ class Budget:
 
     def covers(self, spend: Spend) -> bool:
         """Tell whether ``spend`` is within every cap."""
-        return all(_within(getattr(spend, name), cap) for name, cap in self._caps())
+        return all(_is_within(getattr(spend, name), cap) for name, cap in self._list_caps())
 
     def describe(self, spend: Spend) -> str:
         """Describe how much of each cap is spent."""
-        return ", ".join(f"{amount(getattr(spend, name))} of {amount(cap)} {name}" for name, cap in self._caps())
+        return ", ".join(f"{amount(getattr(spend, name))} of {amount(cap)} {name}" for name, cap in self._list_caps())
 
-    def explain(self, spend: Spend, most: Spend) -> str:
-        """Describe each cap that has no room for ``most`` on top of ``spend``."""
+    def explain(self, spend: Spend, maximum: Spend) -> str:
+        """Describe each cap that has no room for ``maximum`` on top of ``spend``."""
         return "; ".join(
-            f"{name}: it may take {amount(getattr(most, name))}, and {amount(getattr(spend, name))} of {amount(cap)} are spent"
-            for name, cap in self._caps()
-            if not _within(getattr(spend + most, name), cap)
+            f"{name}: it may take {amount(getattr(maximum, name))}, and {amount(getattr(spend, name))} of {amount(cap)} are spent"
+            for name, cap in self._list_caps()
+            if not _is_within(getattr(spend + maximum, name), cap)
         )
 
-    def _caps(self) -> list[tuple[str, float]]:
+    def _list_caps(self) -> list[tuple[str, float]]:
         return [(name, cap) for name in ("money", "tokens", "requests") if (cap := getattr(self, name)) is not None]
 
 
-def _within(spent: float, cap: float) -> bool:
+def _is_within(spent: float, cap: float) -> bool:
     return spent <= cap * (1 + 1e-9)
 
 
@@ -95,7 +95,7 @@ def amount(number: float) -> str:
     return f"{number:,.2f}" if number >= 1 or number == 0 else f"{number:.2g}"
 
 
-def worst(request: Request, price: Price | None) -> Spend:
+def compute_maximum(request: Request, price: Price | None) -> Spend:
     """Return the most that ``request`` may cost: a token for every byte of its prompt, `TEMPLATE` around it, and ``max_tokens``.
 
     No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens from a text than it has bytes.

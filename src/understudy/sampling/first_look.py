@@ -35,47 +35,47 @@ def first_look(
     if not chains:
         raise EngineError(f"the teacher wrote no chain at all; its first error: {failed[0]}")
     outcomes = [judge(problems[chain.problem], chain).outcome for chain in chains]
-    counted = Counter(outcomes)
+    counts = Counter(outcomes)
     n = len(chains) + len(failed)
-    decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
-    right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
-    thought = counted[Outcome.ONLY_THOUGHT]
-    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
+    decided = counts[Outcome.CORRECT] + counts[Outcome.WRONG]
+    agreement = f"{counts[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
+    thoughts = counts[Outcome.ONLY_THOUGHT]
+    useless = {"unparsed": counts[Outcome.UNPARSED], "cut off": counts[Outcome.TRUNCATED], "refused": counts[Outcome.REFUSED]}
     pairs = zip(chains, outcomes, strict=True)
     bare = sum(rationales and outcome not in _WITHOUT and not chain.rationale.strip() for chain, outcome in pairs)
-    others = {"only thought": thought, "abstained": counted[Outcome.ABSTAINED], "failed": len(failed), "without a rationale": bare}
-    lost |= {name: count for name, count in others.items() if count}
-    report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
-    if n >= ENOUGH and sum(lost.values()) > USELESS * n:
+    rare = {"only thought": thoughts, "abstained": counts[Outcome.ABSTAINED], "failed": len(failed), "without a rationale": bare}
+    useless |= {name: count for name, count in rare.items() if count}
+    report = f"first {n} replies: {agreement}" + ", ".join(f"{count} {name}" for name, count in useless.items())
+    if n >= ENOUGH and sum(useless.values()) > USELESS * n:
         first_error = f"The first error: {failed[0]} " if failed else ""
         raise StudyError(
             f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"
             "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
-            f"{_EMPTY_LINES if thought else ''}{_HIDDEN if bare else ''}To continue anyway, set teacher.first_look = 0"
+            f"{_EMPTY_LINES if thoughts else ''}{_HIDDEN if bare else ''}To continue anyway, set teacher.first_look = 0"
         )
     if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
-    if (split := _measure_disagreement(chains)) is not None:
-        report += f"; where a question has several answers, {split:.0%} of them are not its most frequent one"
+    if (disagreement := _measure_disagreement(chains)) is not None:
+        report += f"; where a question has several answers, {disagreement:.0%} of them are not its most frequent one"
     return report
 
 
 def _count_copies(chains: Sequence[Chain]) -> int:
     """Count the replies to prompts that have several, if those of each prompt are all alike and there are enough; else 0. Some
     servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
-    several = _find_several(((chain.problem, chain.prompt), chain.text) for chain in chains)
-    total = sum(map(len, several))
-    return total if total >= ENOUGH and all(len(set(texts)) == 1 for texts in several) else 0
+    groups = _find_groups(((chain.problem, chain.prompt), chain.text) for chain in chains)
+    total = sum(map(len, groups))
+    return total if total >= ENOUGH and all(len(set(texts)) == 1 for texts in groups) else 0
 
 
 def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
     """Return the share of answers that are not their question's most frequent one, over questions with several answers."""
-    several = _find_several((chain.problem, answer_key(chain.answer)) for chain in chains if chain.answer is not None)
-    total = sum(map(len, several))
-    return None if not total else 1 - sum(max(Counter(answers).values()) for answers in several) / total
+    groups = _find_groups((chain.problem, answer_key(chain.answer)) for chain in chains if chain.answer is not None)
+    total = sum(map(len, groups))
+    return None if not total else 1 - sum(max(Counter(answers).values()) for answers in groups) / total
 
 
-def _find_several(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
+def _find_groups(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
     """List the texts of each key that has more than one."""
     return [group for group in grouped(texts).values() if len(group) > 1]

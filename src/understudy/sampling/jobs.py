@@ -14,15 +14,15 @@ from understudy.sampling.ledger import Ledger
 @dataclass(eq=False)
 class Job:
     """A batch of the engine ``engine`` at ``url``, with the ``tag`` that we gave it. The server's ids of its ``file`` of requests
-    and of the batch itself (``id``) are "" until they are known. ``at`` is the time when it was noted. ``lines`` maps the name of
-    each line to its requests by their ledger keys, in the order of their paths."""
+    and of the batch itself (``id``) are "" until they are known. ``noted_at`` is the time when it was noted. ``lines`` maps the
+    name of each line to its requests by their ledger keys, in the order of their paths."""
 
     engine: str
     url: str
     tag: str = field(default_factory=lambda: f"understudy-{uuid.uuid4().hex}")
     file: str = ""
     id: str = ""
-    at: float = field(default_factory=time.time)
+    noted_at: float = field(default_factory=time.time)
     lines: dict[str, dict[str, Request]] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -45,23 +45,23 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
         rows = reader.execute("SELECT engine, url, tag, file, id, at FROM batches WHERE ended IS NULL ORDER BY at").fetchall()
         jobs = [Job(*row) for row in rows if row[0] == engine and row[1] in urls]
         for job in jobs:
-            for name, key, *row in reader.execute(_HELD, (job.tag,)):
+            for name, key, *row in reader.execute(_BATCHED, (job.tag,)):
                 job.lines.setdefault(name, {})[key] = _from_row(*row)
     ledger.resume(key for job in jobs for key in job.keys)
     return jobs
 
 
-def collect(ledger: Ledger, engine: str) -> None:
+def note_collecting(ledger: Ledger, engine: str) -> None:
     """Note that from now on requests to ``engine`` go out only in batches: a reserved one that is in no batch was not sent."""
     ledger.flush(("INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", [(engine,)]))
 
 
-def note(ledger: Ledger, job: Job) -> None:
+def note_job(ledger: Ledger, job: Job) -> None:
     """Store what is known about the batch; durable on return."""
     ledger.flush(
         (
             "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET file = excluded.file, id = excluded.id",
-            [(job.tag, job.engine, job.url, job.file, job.id, job.at)],
+            [(job.tag, job.engine, job.url, job.file, job.id, job.noted_at)],
         ),
         (
             "INSERT OR IGNORE INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -70,7 +70,7 @@ def note(ledger: Ledger, job: Job) -> None:
     )
 
 
-def end(ledger: Ledger, job: Job) -> None:
+def end_job(ledger: Ledger, job: Job) -> None:
     """Note that the batch has ended; durable on return, with the replies that came."""
     ledger.flush(
         ("UPDATE batches SET ended = ? WHERE tag = ?", [(time.time(), job.tag)]),
@@ -78,7 +78,7 @@ def end(ledger: Ledger, job: Job) -> None:
     )
 
 
-_HELD = "SELECT line, key, request, path, attempt, problem, role FROM batched WHERE batch = ? ORDER BY path"
+_BATCHED = "SELECT line, key, request, path, attempt, problem, role FROM batched WHERE batch = ? ORDER BY path"
 
 
 def _to_row(request: Request) -> tuple[Any, ...]:

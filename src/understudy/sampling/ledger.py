@@ -23,8 +23,8 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage, amend
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.core.processes import hold
-from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
-from understudy.sampling.database import close_intents, lock_of, named_errors, open_database, read_capabilities
+from understudy.sampling.budget import NOTHING, Budget, Price, Spend, compute_maximum
+from understudy.sampling.database import close_intents, find_lock, name_errors, open_database, read_capabilities
 
 GROUP = 256
 """Most replies per commit."""
@@ -73,27 +73,27 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.at_end = ExitStack()
         with ExitStack() as lock:
             if not readonly:
-                does = "is writing to its ledger; wait for it, or use another run directory"
-                lock.enter_context(hold(lock_of(self.path), does))
+                activity = "is writing to its ledger; wait for it, or use another run directory"
+                lock.enter_context(hold(find_lock(self.path), activity))
             self._connection = open_database(self.path, readonly=readonly)
             # A connection of its own, so that reading does not wait for a commit.
             self._reader = open_database(self.path, readonly=True)
-            with named_errors(self.path):
+            with name_errors(self.path):
                 if not readonly:
                     close_intents(self._connection, time.time())
-                self.settled, self._aside = self._sum_spent(), NOTHING
+                self.settled, self._reserved = self._sum_spent(), NOTHING
                 (self._number,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()
                 (self._last_request,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
             self._lock = lock.pop_all()
         self._group, self._committing = _Group(), _Group()
         self._ahead: dict[str, str] = {}
-        self._reach = 0
+        self._ahead_count = 0
         self._open: dict[str, tuple[int, Spend]] = {}
         self._number_request = lru_cache(RECENT)(self._write_request)
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._closed = False
-        self._failed: OSError | DataError | None = None
+        self._failure: OSError | DataError | None = None
         self._committer = threading.Thread(target=self._commit_groups, name=f"commits to {self.path.name}", daemon=True)
         self._committer.start()
 
@@ -121,13 +121,13 @@ class Ledger(AbstractContextManager["Ledger"]):
     def _select(self, key: str) -> str | None:
         """Read a committed reply. A caller that rereads many replies mostly does so in the same order. The longer it does, the more
         of the following replies are read ahead."""
-        with named_errors(self.path):
+        with name_errors(self.path):
             row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is None:
                 return None
-            self._reach = 0 if self._ahead else min(AHEAD, 2 * self._reach + 1)
+            self._ahead_count = 0 if self._ahead else min(AHEAD, 2 * self._ahead_count + 1)
             following = "SELECT key, reply FROM replies WHERE rowid > ? ORDER BY rowid LIMIT ?"
-            self._ahead = dict(self._reader.execute(following, (row[0], self._reach)))
+            self._ahead = dict(self._reader.execute(following, (row[0], self._ahead_count)))
             return str(row[1])
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
@@ -138,16 +138,16 @@ class Ledger(AbstractContextManager["Ledger"]):
         """
         if key in self._open:
             return True
-        most = worst(request, self.price)
+        maximum = compute_maximum(request, self.price)
         with self._guard:
-            if self.budget is not None and not self.budget.covers(self.settled + self._aside + most):
-                self.refused = most
+            if self.budget is not None and not self.budget.covers(self.settled + self._reserved + maximum):
+                self.refused = maximum
                 return False
             self._number += 1
             fields = (self._number, key, engine, request.problem, request.ask.role, request.path, request.ask.attempt, time.time())
-            self._group.rows[_INTENT].append((*fields, most.read, most.written, most.money if self.price else None))
-            self._open[key] = self._number, most
-            self._aside += most
+            self._group.rows[_INTENT].append((*fields, maximum.read, maximum.written, maximum.money if self.price else None))
+            self._open[key] = self._number, maximum
+            self._reserved += maximum
         return True
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
@@ -155,11 +155,11 @@ class Ledger(AbstractContextManager["Ledger"]):
         request, and what the reply itself says."""
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
-            if self._failed is not None:
-                raise self._failed
+            if self._failure is not None:
+                raise self._failure
             if key not in self._committing.replies and key not in self._group.replies:
-                decides = self._number_request(request.canonical), request.path, request.ask.attempt
-                self._group.rows[_REPLY].append((key, engine, *decides, seed, request.problem, request.ask.role, body, time.time()))
+                columns = self._number_request(request.canonical), request.path, request.ask.attempt
+                self._group.rows[_REPLY].append((key, engine, *columns, seed, request.problem, request.ask.role, body, time.time()))
                 self._group.replies[key] = reply
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
             self._wake()
@@ -180,15 +180,15 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def resume(self, keys: Iterable[str]) -> None:
         """Reopen requests of an earlier process that a batch still holds: their cost stays set aside until `put` or `fail`."""
-        held, price = set(keys), self.price or Price(0, 0)
+        batched, price = set(keys), self.price or Price(0, 0)
         with self._guard:
             rows = self._reader.execute("SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL")
             for key, number, read, written, money in rows:
-                if key in held and key not in self._open:
-                    most = Spend(1, read, written, price.of(read, written) if money is None else money)
-                    self._open[key] = number, most
-                    self._aside += most
-                    self.settled -= most  # it was counted there when the ledger was opened
+                if key in batched and key not in self._open:
+                    maximum = Spend(1, read, written, price.of(read, written) if money is None else money)
+                    self._open[key] = number, maximum
+                    self._reserved += maximum
+                    self.settled -= maximum  # it was counted there when the ledger was opened
 
     def note_lost(self, keys: Iterable[str]) -> None:
         """Note requests whose outcome is unknown: they count as what was set aside."""
@@ -199,7 +199,7 @@ class Ledger(AbstractContextManager["Ledger"]):
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give the connection that reads what is committed."""
-        with self._guard, named_errors(self.path):
+        with self._guard, name_errors(self.path):
             yield self._reader
 
     def _wake(self) -> None:
@@ -212,25 +212,25 @@ class Ledger(AbstractContextManager["Ledger"]):
         """Note what became of a reserved request; an unknown count stays what was set aside."""
         if key not in self._open:
             return
-        number, most = self._open.pop(key)
-        read = (most.read if usage.read is None else usage.read) + usage.lost * most.read
-        written = (most.written if usage.written is None else usage.written) + usage.lost * most.written
+        number, maximum = self._open.pop(key)
+        read = (maximum.read if usage.read is None else usage.read) + usage.lost * maximum.read
+        written = (maximum.written if usage.written is None else usage.written) + usage.lost * maximum.written
         money = self.price.of(read, written) if self.price else None
         self._group.rows[_SETTLE].append((usage.requests, read, written, money, outcome, error, time.time(), number))
-        self._aside -= most
+        self._reserved -= maximum
         self.settled += Spend(usage.requests, read, written, money or 0.0)
 
-    def flush(self, *also: tuple[str, list[tuple[Any, ...]]]) -> None:
-        """Commit all that was noted, and ``also`` each statement for each of its rows, in one transaction: when this returns, it
-        survives kill -9 and power loss. Raises OSError if the disk is full."""
+    def flush(self, *extra: tuple[str, list[tuple[Any, ...]]]) -> None:
+        """Commit all that was noted, and each statement of ``extra`` for each of its rows, in one transaction: when this returns,
+        it survives kill -9 and power loss. Raises OSError if the disk is full."""
         with self._writing:
             with self._guard:
                 group = self._committing = self._group
                 self._group = _Group()
-            statements = [(statement, rows) for statement, rows in [*group.rows.items(), *also] if rows]
+            statements = [(statement, rows) for statement, rows in [*group.rows.items(), *extra] if rows]
             try:
                 if statements:
-                    with named_errors(self.path), self._connection:
+                    with name_errors(self.path), self._connection:
                         self._connection.execute("BEGIN IMMEDIATE")
                         for statement, rows in statements:
                             self._connection.executemany(statement, rows)
@@ -243,17 +243,17 @@ class Ledger(AbstractContextManager["Ledger"]):
     def _commit_groups(self) -> None:
         while True:
             with self._guard:
-                while not self._closed and (rest := self._rest()) > 0:  # meanwhile a `flush` may take the group
+                while not self._closed and (rest := self._seconds_left()) > 0:  # meanwhile a `flush` may take the group
                     self._changed.wait(rest)
             if self._closed:
                 return
             try:
                 self.flush()
             except (OSError, DataError) as error:  # the next `put` or `flush` raises it; the group is kept
-                self._failed = error
+                self._failure = error
                 return
 
-    def _rest(self) -> float:
+    def _seconds_left(self) -> float:
         """Return the seconds until the group must be committed."""
         if len(self._group.replies) >= GROUP:
             return 0.0
@@ -263,9 +263,9 @@ class Ledger(AbstractContextManager["Ledger"]):
     def spent(self) -> Spend:
         """The cost of all requests; those under way count as the most that they may cost."""
         with self._guard:
-            return self.settled + self._aside
+            return self.settled + self._reserved
 
-    def means(self, engine: str) -> tuple[float, float] | None:
+    def compute_means(self, engine: str) -> tuple[float, float] | None:
         """Return the mean number of tokens that a study's request to ``engine`` read and that a reply wrote: replies of one request
         share its prompt. None if no reply says."""
         read, written = self._reader.execute(
@@ -276,7 +276,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         ).fetchone()
         return None if read is None or written is None else (read, written)
 
-    def identities(self) -> list[str]:
+    def list_engines(self) -> list[str]:
         """List the engines that replied over a network."""
         with self.reading() as reader:
             return [engine for (engine,) in reader.execute("SELECT DISTINCT engine FROM intents WHERE outcome = 'reply'")]

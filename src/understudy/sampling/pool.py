@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from understudy.core.asks import SamplePath
-from understudy.core.errors import StudyError, nearest
-from understudy.core.subquestions import recorded_chain
+from understudy.core.errors import StudyError, suggest
+from understudy.core.subquestions import make_gold_chain
 from understudy.core.values import Chain, Outcome, Problem, grouped
 
 
@@ -31,15 +31,15 @@ class StudyPool:
         outcomes: Mapping[str, Outcome] | None = None,
         seed: int = 0,
     ) -> None:
-        self._solved = [(problem, recorded_chain(problem) or _answer_alone(problem)) for problem in exemplars]
+        self._solved = [(problem, make_gold_chain(problem) or _make_answer_chain(problem)) for problem in exemplars]
         self._least, self._shuffle, self._seed = least, shuffle, seed
         self._prompts, self._outcomes = prompts or {}, outcomes or {}
-        self._problems, self._given = {problem.id: problem for problem in learn}, chains
+        self._problems, self._source = {problem.id: problem for problem in learn}, chains
 
     @cached_property
     def _chains(self) -> Mapping[str, list[Chain]]:
         """The chains by problem. Most methods use none when they answer, and then none are read."""
-        return grouped((chain.problem, chain) for chain in self._given)
+        return grouped((chain.problem, chain) for chain in self._source)
 
     @cached_property
     def _with_chains(self) -> list[str]:
@@ -56,15 +56,15 @@ class StudyPool:
     def prompt(self, name: str) -> str:
         """Return the text of the prompt ``name``."""
         if name not in self._prompts:
-            raise StudyError(f"there is no prompt {name!r}{nearest(name, self._prompts)}: docs/prompts.md lists them")
+            raise StudyError(f"there is no prompt {name!r}{suggest(name, self._prompts)}: docs/prompts.md lists them")
         return self._prompts[name]
 
     def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
         """Choose up to ``n`` other problems with one chain each."""
         rng = path.rng("others", str(self._seed))
-        left = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)
+        available = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)
         chosen: list[str] = []
-        while len(chosen) < min(n, left):
+        while len(chosen) < min(n, available):
             name = rng.choice(self._with_chains)
             if name != path.problem and name not in chosen:
                 chosen.append(name)
@@ -79,5 +79,5 @@ class StudyPool:
         return self._outcomes.get(chain.id, Outcome.NO_GOLD)
 
 
-def _answer_alone(problem: Problem) -> Chain:
+def _make_answer_chain(problem: Problem) -> Chain:
     return Chain(problem=problem.id, path=0, text="", rationale="", answer=problem.answer, layer="recorded", teacher="human")

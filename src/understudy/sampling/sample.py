@@ -14,11 +14,11 @@ from understudy.flows.board import Done, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
-from understudy.sampling.allocation import Allocation, Draw, Rounds, rounds
+from understudy.sampling.allocation import Allocation, Draw, Rounds, plan_rounds
 from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
 
-SHOWN = 0.05
+REPORT_INTERVAL = 0.05
 """Least number of seconds between two progress messages."""
 
 
@@ -46,13 +46,13 @@ class Sampling(NamedTuple):
         """The number of chains in all."""
         return len(self.problems) * (self.samples + self.greedy)
 
-    def rounds(self) -> Rounds:
+    def plan_rounds(self) -> Rounds:
         """Yield which paths of which problems to ask for, round by round; without an allocation, all of them in one round."""
         names = [problem.id for problem in self.problems]
         if self.allocation is None:
             yield dict.fromkeys(names, range(GREEDY_PATH if self.greedy else 0, self.samples))
         else:
-            yield from rounds(names, self.total, self.allocation)
+            yield from plan_rounds(names, self.total, self.allocation)
 
     def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
         """Yield one flow for each of ``paths`` (problem id -> path indices), begun when it is taken."""
@@ -72,43 +72,43 @@ class Sample(NamedTuple):
     stopped: str = ""
 
 
-def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, tell: Progress) -> Sample:
+def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, report: Progress) -> Sample:
     """Ask ``engine`` for all chains of ``sampling``; replies that ``store`` has are not asked for again. ``account`` counts the
-    chains, and ``tell`` shows the progress.
+    chains, and ``report`` shows the progress.
 
     Raises StudyError if the budget ends before a single chain has come, or the first chains are useless; EngineError if none comes
     at all.
     """
-    total, shown = sampling.total, 0.0
+    total, last_report = sampling.total, 0.0
     first: list[Done[Chain]] = []
 
     def on_end(done: Done[Chain]) -> None:
-        nonlocal shown
+        nonlocal last_report
         account.note(done)
         if len(first) < sampling.first_look and not done.unasked:
             first.append(done)
             if len(first) == sampling.first_look:
-                tell("chains", 0, 0, _look(sampling, first))
-        if (now := time.monotonic()) - shown > SHOWN or account.done == total:
-            tell("chains", account.done, total, account.summary())
-            shown = now
+                report("chains", 0, 0, _describe_first(sampling, first))
+        if (now := time.monotonic()) - last_report > REPORT_INTERVAL or account.done == total:
+            report("chains", account.done, total, account.summary())
+            last_report = now
 
-    chains, order = Spool(), {problem.id: place for place, problem in enumerate(sampling.problems)}
+    chains, order = Spool(), {problem.id: index for index, problem in enumerate(sampling.problems)}
     failures: list[FailedAsk] = []
-    poor = False
+    is_spent = False
     for done in iter_chains(sampling, engine, store, on_end=on_end):
         if done.unasked:
-            poor = True
+            is_spent = True
         elif done.value is None:
             failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
         else:
             chains.put(order[done.path.problem], done.path.index, amend(done.value, teacher=engine.identity))
     if not chains:
-        raise _explain_nothing(store, failures, poor=poor)
+        raise _explain_nothing(store, failures, is_spent=is_spent)
     if 0 < len(first) < sampling.first_look:
-        tell("chains", 0, 0, _look(sampling, first))
+        report("chains", 0, 0, _describe_first(sampling, first))
     unasked = total - len(chains) - len(failures)
-    stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if unasked else ""
+    stopped = _explain_stop(store, failures, total - len(chains), total, is_spent=is_spent) if unasked else ""
     return Sample(chains, failures, unasked, stopped)
 
 
@@ -117,25 +117,25 @@ def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end
     the last."""
     problems = {problem.id: problem for problem in sampling.problems}
     cast = Cast({"teacher": engine}, {"teacher": sampling.decoding}, store=store, seed=sampling.seed)
-    asking = sampling.rounds()
-    paths = next(asking, None)
+    rounds = sampling.plan_rounds()
+    paths = next(rounds, None)
     while paths:
         draws: dict[str, dict[int, Draw]] = {name: {} for name in paths}
-        whole = True
+        complete = True
         for done in run_flows(sampling.flows(paths), cast, on_end=on_end):
-            whole &= not done.unasked
+            complete &= not done.unasked
             if sampling.allocation is not None:
-                draws[done.path.problem][done.path.index] = _draw(sampling, done.value, problems[done.path.problem])
+                draws[done.path.problem][done.path.index] = _make_draw(sampling, done.value, problems[done.path.problem])
             yield done
-        if sampling.allocation is None or not whole or any(len(draws[name]) < len(some) for name, some in paths.items()):
+        if sampling.allocation is None or not complete or any(len(draws[name]) < len(indices) for name, indices in paths.items()):
             return
         try:
-            paths = asking.send({name: [draws[name][index] for index in some] for name, some in paths.items()})
+            paths = rounds.send({name: [draws[name][index] for index in indices] for name, indices in paths.items()})
         except StopIteration:
             return
 
 
-def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
+def _make_draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
     """Make the draw that the allocation sees of a chain (None: its call failed)."""
     if chain is None or chain.finish != "stop":
         return Draw(None)
@@ -145,7 +145,7 @@ def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
     return Draw(answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
-def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
+def _describe_first(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     chains = [done.value for done in first if done.value is not None]
     errors = [str(done.error) for done in first if done.value is None]
     problems = {problem.id: problem for problem in sampling.problems}
@@ -153,10 +153,10 @@ def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     return first_look(chains, errors, problems, sampling.judge, drawn=drawn, rationales=sampling.rationales)
 
 
-def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
+def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, is_spent: bool) -> StudyError | EngineError:
     """Make the error to raise if no chain came."""
     first = f"; the first error: {failures[0].error}" if failures else ""
-    if not poor or store.budget is None:
+    if not is_spent or store.budget is None:
         return EngineError(f"the teacher wrote no chain at all{first}")
     return StudyError(
         f"teacher.budget has no room for another request ({store.budget.explain(store.spent, store.refused)}), and no chain was "
@@ -164,10 +164,10 @@ def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool
     )
 
 
-def _say_stopped(store: Ledger, failures: Sequence[FailedAsk], missing: int, total: int, *, poor: bool) -> str:
+def _explain_stop(store: Ledger, failures: Sequence[FailedAsk], missing: int, total: int, *, is_spent: bool) -> str:
     """Say why chains are missing, and how to continue."""
-    rest = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to continue,"
-    if poor and store.budget is not None:
+    advice = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to continue,"
+    if is_spent and store.budget is not None:
         spent = store.budget.describe(store.spent)
-        return f"the budget is spent ({spent}): {rest} raise teacher.budget and run the same command again"
-    return f"the teacher stopped answering ({failures[-1].error}): {rest} run the same command again"
+        return f"the budget is spent ({spent}): {advice} raise teacher.budget and run the same command again"
+    return f"the teacher stopped answering ({failures[-1].error}): {advice} run the same command again"

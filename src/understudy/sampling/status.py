@@ -12,7 +12,7 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.core.processes import find_holder
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import lock_of, named_errors, open_database, read_capabilities
+from understudy.sampling.database import find_lock, name_errors, open_database, read_capabilities
 
 _COUNT = """
     SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
@@ -77,8 +77,8 @@ def status(run: Path) -> Status:
     path = run / "ledger.sqlite"
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite): not yet, or its chains are recorded, or it is no run")
-    writer = find_holder(lock_of(path))
-    with closing(open_database(path, readonly=True)) as reader, named_errors(path):
+    writer = find_holder(find_lock(path))
+    with closing(open_database(path, readonly=True)) as reader, name_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())
@@ -90,8 +90,8 @@ def status(run: Path) -> Status:
         counts["in_flight"] = 0
     state = _read_progress(run / FILE)
     rate = state["rate"] = state["rate"] if writer else 0.0
-    to_come = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
-    left = to_come / rate if rate else None
+    remaining = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
+    left = remaining / rate if rate else None
     return Status(writer=writer, left=left, batches=batches, capabilities=endpoints, **counts, **state)
 
 

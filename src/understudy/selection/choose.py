@@ -37,10 +37,10 @@ Compare = Callable[[Sequence[str]], dict[tuple[int, int], float]]
 def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:
     """Return the similarity of every two of ``texts``, 0 to 1: the cosine of their sets of character trigrams, ignoring case,
     blanks and punctuation. Signs of calculations count."""
-    plain = [f" {' '.join(find_words(text))} " for text in texts]
-    grams = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in plain]
+    normalised = [f" {' '.join(find_words(text))} " for text in texts]
+    grams = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in normalised]
     bits = {gram: 1 << i for i, gram in enumerate(set().union(*grams))}
-    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # intersecting whole numbers is 50 times as fast as sets
+    sets = [sum(map(bits.__getitem__, gram_set)) for gram_set in grams]  # intersecting whole numbers is 50 times as fast as sets
     sizes = list(map(len, grams))
     return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
 
@@ -77,38 +77,38 @@ def first(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chai
 
 
 def draw(chains: Sequence[Chain], k: int, rng: random.Random) -> Sequence[Chain]:
-    mixed = list(chains)
-    rng.shuffle(mixed)
-    return mixed[:k]
+    shuffled = list(chains)
+    rng.shuffle(shuffled)
+    return shuffled[:k]
 
 
 def likeliest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
-    return sorted(chains, key=lambda chain: -_logprob(chain))[:k]  # equal ones stay in the order of their paths
+    return sorted(chains, key=lambda chain: -_require_logprob(chain))[:k]  # equal ones stay in the order of their paths
 
 
-def _logprob(chain: Chain) -> float:
+def _require_logprob(chain: Chain) -> float:
     if chain.logprob is None:
-        which = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
-        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; use another teacher, or choose = "random"')
+        owner = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
+        raise DataError(f'select.choose = "likeliest": {owner} has no log-probability; use another teacher, or choose = "random"')
     return chain.logprob
 
 
 def nearest_length(chains: Sequence[Chain], k: int, _rng: random.Random, *, quantile: float = 0.0) -> Sequence[Chain]:
     """Choose the chains nearest to ``quantile`` when all are ordered by the number of characters of their rationales."""
     ordered = sorted(chains, key=lambda chain: len(chain.rationale))
-    place = quantile * (len(ordered) - 1)
-    return [ordered[i] for i in sorted(range(len(ordered)), key=lambda i: abs(i - place))[:k]]
+    target = quantile * (len(ordered) - 1)
+    return [ordered[i] for i in sorted(range(len(ordered)), key=lambda i: abs(i - target))[:k]]
 
 
 def mixed(chains: Sequence[Chain], k: int, rng: random.Random, *, shares: Mapping[str, float]) -> Sequence[Chain]:
     """Fill each of ``k`` places: draw a teacher, by its share in ``shares``, from those that have a chain left, and one of its
     chains at random. A teacher without a share gets no place."""
-    places = {teacher: iter(draw([c for c in chains if c.teacher == teacher], len(chains), rng)) for teacher in shares}
+    drawn = {teacher: iter(draw([c for c in chains if c.teacher == teacher], len(chains), rng)) for teacher in shares}
     chosen: list[Chain] = []
-    while len(chosen) < k and places:
-        [teacher] = rng.choices(list(places), [shares[name] for name in places])
-        if (chain := next(places[teacher], None)) is None:
-            del places[teacher]
+    while len(chosen) < k and drawn:
+        [teacher] = rng.choices(list(drawn), [shares[name] for name in drawn])
+        if (chain := next(drawn[teacher], None)) is None:
+            del drawn[teacher]
         else:
             chosen.append(chain)
     return chosen
@@ -125,30 +125,30 @@ def farthest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[C
     words = [chain.text.split() for chain in chains]
     chosen, nearest = [0], [math.inf] * len(chains)
     while len(chosen) < min(k, len(chains)):
-        nearest = [min(least, edit_distance(words[chosen[-1]], own)) for least, own in zip(nearest, words, strict=True)]
+        nearest = [min(distance, edit_distance(words[chosen[-1]], other)) for distance, other in zip(nearest, words, strict=True)]
         chosen.append(max((i for i in range(len(chains)) if i not in chosen), key=lambda i: nearest[i]))
     return [chains[i] for i in chosen]
 
 
-def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Count the words that must be inserted, deleted or changed to turn ``one`` into ``other``.
+def edit_distance(source: Sequence[str], target: Sequence[str]) -> int:
+    """Count the words that must be inserted, deleted or changed to turn ``source`` into ``target``.
 
     The bits of two numbers hold a column of the table of distances: the places where it rises, and where it falls (Myers 1999,
     doi:10.1145/316542.316550; Hyyrö 2003).
     """
-    places: dict[str, int] = {}
-    for i, word in enumerate(one):
-        places[word] = places.get(word, 0) | 1 << i
-    whole, last, distance = (1 << len(one)) - 1, 1 << len(one) >> 1, len(one)
-    up, down = whole, 0
-    for word in other:
-        equal = places.get(word, 0)
+    positions: dict[str, int] = {}
+    for i, word in enumerate(source):
+        positions[word] = positions.get(word, 0) | 1 << i
+    mask, top_bit, distance = (1 << len(source)) - 1, 1 << len(source) >> 1, len(source)
+    up, down = mask, 0
+    for word in target:
+        equal = positions.get(word, 0)
         same = (((equal & up) + up) ^ up) | equal
-        right_up, right_down = down | (whole & ~(same | up)), up & same
-        distance += bool(right_up & last) - bool(right_down & last)
+        right_up, right_down = down | (mask & ~(same | up)), up & same
+        distance += bool(right_up & top_bit) - bool(right_down & top_bit)
         right_up, stays = right_up << 1 | 1, equal | down
-        up, down = (right_down << 1 | ~(stays | right_up)) & whole, right_up & stays & whole
-    return distance if one else len(other)
+        up, down = (right_down << 1 | ~(stays | right_up)) & mask, right_up & stays & mask
+    return distance if source else len(target)
 
 
 def diverse(chains: Sequence[Chain], k: int, rng: random.Random, *, compare: Compare = compare_characters) -> Sequence[Chain]:
@@ -156,19 +156,19 @@ def diverse(chains: Sequence[Chain], k: int, rng: random.Random, *, compare: Com
     if len(chains) <= k:
         return chains
     members = {i: [i] for i in range(len(chains))}
-    alike = compare([chain.text for chain in chains])  # of two clusters: the sum over all pairs
+    similarity = compare([chain.text for chain in chains])  # of two clusters: the sum over all pairs
     while len(members) > k:
-        one, other = max(alike, key=lambda pair: alike[pair] / (len(members[pair[0]]) * len(members[pair[1]])))
-        members[one] += members.pop(other)
-        del alike[one, other]
-        for third in members:
-            if third != one:
-                alike[_pair(one, third)] += alike.pop(_pair(other, third))
+        first, second = max(similarity, key=lambda pair: similarity[pair] / (len(members[pair[0]]) * len(members[pair[1]])))
+        members[first] += members.pop(second)
+        del similarity[first, second]
+        for remaining in members:
+            if remaining != first:
+                similarity[_order_pair(first, remaining)] += similarity.pop(_order_pair(second, remaining))
     return [chains[rng.choice(cluster)] for cluster in members.values()]
 
 
-def _pair(one: int, other: int) -> tuple[int, int]:
-    return min(one, other), max(one, other)
+def _order_pair(first: int, second: int) -> tuple[int, int]:
+    return min(first, second), max(first, second)
 
 
 CHOICES: dict[str, Callable[..., Sequence[Chain]]] = {
@@ -195,9 +195,9 @@ def drop_copies(chains: Sequence[Chain], copies: Literal[True, "near", "equation
             equations = copies == "equations" and tuple(equation.text for equation in find_equations(chain.rationale))
             firsts.setdefault(equations or chain.text, chain)
         return list(firsts.values())
-    alike = compare_characters([chain.text for chain in chains])
-    kept: list[int] = []
+    similarity = compare_characters([chain.text for chain in chains])
+    kept_indices: list[int] = []
     for i in range(len(chains)):
-        if all(alike[earlier, i] < NEAR for earlier in kept):
-            kept.append(i)
-    return [chains[i] for i in kept]
+        if all(similarity[earlier, i] < NEAR for earlier in kept_indices):
+            kept_indices.append(i)
+    return [chains[i] for i in kept_indices]

@@ -25,27 +25,27 @@ class NearTexts:
     signs."""
 
     def __init__(self) -> None:
-        self._kept = sqlite3.connect("")  # a temporary file, deleted with the connection
-        self._kept.executescript(
+        self._database = sqlite3.connect("")  # a temporary file, deleted with the connection
+        self._database.executescript(
             "pragma journal_mode = off; pragma cache_size = -200000; create table texts (id integer primary key, text, hashes);"
             "create table keys (key integer, id integer, primary key (key, id)) without rowid"
         )
 
     def close(self) -> None:
         """Delete the texts."""
-        self._kept.close()
+        self._database.close()
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return True; False if the same words, or a text that is nearly alike, are there already."""
-        hashes, (whole, *keys) = find_keys(text)
-        if self._kept.execute("select 1 from keys where key = ?", (whole,)).fetchone():
+        hashes, (text_key, *keys) = find_keys(text)
+        if self._database.execute("select 1 from keys where key = ?", (text_key,)).fetchone():
             return False
-        sharing = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
-        for other, its in self._kept.execute(sharing, (*keys, _MOST)):
-            if np.sum(np.frombuffer(its, np.uint32) == hashes) > _EQUAL and compare_characters((text, other))[0, 1] >= NEAR:
+        query = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
+        for candidate, stored in self._database.execute(query, (*keys, _MOST)):
+            if np.sum(np.frombuffer(stored, np.uint32) == hashes) > _EQUAL and compare_characters((text, candidate))[0, 1] >= NEAR:
                 return False
-        row = self._kept.execute("insert into texts (text, hashes) values (?, ?)", (text, hashes.tobytes())).lastrowid
-        self._kept.executemany("insert or ignore into keys values (?, ?)", [(key, row) for key in (whole, *keys)])
+        row = self._database.execute("insert into texts (text, hashes) values (?, ?)", (text, hashes.tobytes())).lastrowid
+        self._database.executemany("insert or ignore into keys values (?, ?)", [(key, row) for key in (text_key, *keys)])
         return True
 
 
@@ -53,9 +53,9 @@ def find_keys(text: str) -> tuple[np.ndarray, list[int]]:
     """Return the hashes of ``text``, a key of all its words, and `BANDS` keys, of which near copies share at least one."""
     words = find_words(text)
     letters = np.frombuffer(f" {' '.join(words)} ".encode("utf-32-le"), np.uint32).astype(np.uint64)
-    runs = letters[:-2] << 42 | letters[1:-1] << 21 | letters[2:]
-    hashes = (runs * _FACTORS + _TERMS >> np.uint64(32)).min(axis=1, initial=(1 << 32) - 1).astype(np.uint32)
+    trigrams = letters[:-2] << 42 | letters[1:-1] << 21 | letters[2:]
+    hashes = (trigrams * _FACTORS + _TERMS >> np.uint64(32)).min(axis=1, initial=(1 << 32) - 1).astype(np.uint32)
     numbers = " ".join(word for word in words if not word.isalpha())
-    keyed = [" ".join(words), *(f"{i} {band.tolist()} {numbers}" for i, band in enumerate(hashes.reshape(BANDS, ROWS)))]
-    keys = (hashlib.blake2b(part.encode(), digest_size=8).digest() for part in keyed)
+    contents = [" ".join(words), *(f"{i} {band.tolist()} {numbers}" for i, band in enumerate(hashes.reshape(BANDS, ROWS)))]
+    keys = (hashlib.blake2b(content.encode(), digest_size=8).digest() for content in contents)
     return hashes, [int.from_bytes(key, "little", signed=True) for key in keys]

@@ -75,12 +75,12 @@ class Selection:
 
     def chooser(self, compare: Compare) -> Callable[..., Sequence[Chain]]:
         """Return the function that chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
-        more: dict[str, dict[str, Any]] = {
+        options: dict[str, dict[str, Any]] = {
             "diverse": {"compare": compare},
             "quantile": {"quantile": 0.5 if self.quantile is None else self.quantile},
             "mixed": {"shares": self.shares},
         }
-        return partial(CHOICES[self.choose], **more.get(self.choose, {}))
+        return partial(CHOICES[self.choose], **options.get(self.choose, {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class SelectionCounts:
 
 _STATED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD)
 _KEPT = {"correct": (Outcome.CORRECT,), "wrong": (Outcome.WRONG,), "all": _STATED}
-_ELSEWHERE = "not in the fraction"
+_NOT_LEARNED = "not in the fraction"
 
 
 class Selected(NamedTuple):
@@ -135,28 +135,28 @@ def select(
         for problem, group in groupby(judged, lambda pair: pair[0].problem):
             pairs = list(group)
             if learned is not None and problem not in learned:
-                yield Selected(problem, [], Counter({_ELSEWHERE: len(pairs)}))
+                yield Selected(problem, [], Counter({_NOT_LEARNED: len(pairs)}))
                 continue
-            reasons = [(chain, _why_not(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
+            reasons = [(chain, _explain_drop(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
             dropped = Counter(reason for _, reason in reasons if reason)
-            left = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
-            candidates = len(left)
+            remaining = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
+            candidates = len(remaining)
             if options.dedup == "across":
-                left = [chain for chain in left if texts.add(chain.text)]
+                remaining = [chain for chain in remaining if texts.add(chain.text)]
             elif options.dedup:
-                left = drop_copies(left, options.dedup)
-            dropped["duplicate"] += candidates - len(left)
-            if options.per_problem is not None and left:
+                remaining = drop_copies(remaining, options.dedup)
+            dropped["duplicate"] += candidates - len(remaining)
+            if options.per_problem is not None and remaining:
                 k = options.per_problem if limits is None else limits[problem]
-                chosen = choose(left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
-                dropped[f"more than {k} per problem"] += len(left) - len(chosen)
-                left = sorted(chosen, key=lambda chain: chain.path)
-            yield Selected(problem, left, dropped)
+                chosen = choose(remaining, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
+                dropped[f"more than {k} per problem"] += len(remaining) - len(chosen)
+                remaining = sorted(chosen, key=lambda chain: chain.path)
+            yield Selected(problem, remaining, dropped)
 
 
-def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
-    if why := options.why_not_sampled(chain):
-        return why
+def _explain_drop(chain: Chain, outcome: Outcome, options: Selection) -> str:
+    if reason := options.why_not_sampled(chain):
+        return reason
     if options.shares and chain.teacher not in options.shares:
         return "of a teacher without a share"
     if outcome not in _KEPT[options.keep]:
@@ -164,15 +164,15 @@ def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
     return Outcome.UNPARSED.value if chain.answer is None else ""
 
 
-def count_selected(parts: Iterable[Selected]) -> SelectionCounts:
-    """Count over all ``parts``, which are read once."""
+def count_selected(selections: Iterable[Selected]) -> SelectionCounts:
+    """Count over all ``selections``, which are read once."""
     kept, problems, covered = 0, 0, 0
     dropped: Counter[str] = Counter()
-    for part in parts:
-        kept += len(part.kept)
-        dropped += part.dropped
-        problems += _ELSEWHERE not in part.dropped
-        covered += bool(part.kept)
+    for selected in selections:
+        kept += len(selected.kept)
+        dropped += selected.dropped
+        problems += _NOT_LEARNED not in selected.dropped
+        covered += bool(selected.kept)
     reasons = dict(dropped.most_common())
     return SelectionCounts(chains=kept + dropped.total(), kept=kept, dropped=reasons, problems=problems, covered=covered)
 

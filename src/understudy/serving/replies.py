@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from understudy.core.answers import extract
 from understudy.core.asks import Flow, Reply
-from understudy.core.thoughts import thought_of
+from understudy.core.thoughts import split_thought
 from understudy.core.values import OPENAI_FINISHES, AnswerKind, Chain, Problem, Solution
 from understudy.core.vote import vote
 from understudy.serving.bodies import ApiError, CompletionBody
@@ -57,7 +57,7 @@ def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:
 def split_text(problem: Problem, text: str) -> tuple[str, str]:
     """Split a reply into (the reasoning, the sentence that states the answer). If no statement is separate from the reasoning, the
     whole text is the answer."""
-    thought, answer_start = thought_of(text)
+    thought, answer_start = split_thought(text)
     if answer_start != 0:
         return thought, text[len(text) if answer_start is None else answer_start :].strip()
     start = extract(text, problem.kind, problem.choices, problem.question, problem.form).start
@@ -76,7 +76,7 @@ def write_partial(problem: Problem, reasoning: str, text: str) -> dict[str, str]
 
 @lru_cache(maxsize=4096)  # called for every token, but changes only with every sentence
 def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str, form: str) -> str:
-    thought, answer_start = thought_of(text)
+    thought, answer_start = split_thought(text)
     return thought if answer_start != 0 else text[: extract(text, kind, choices, question, form).start].strip()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from understudy.core.asks import Call, Flow
-from understudy.core.errors import EngineError, StudyError, nearest
+from understudy.core.errors import EngineError, StudyError, suggest
 from understudy.runs.ask import Bundle, open_bundle
 from understudy.serving.bodies import AnyBody, ApiError
 from understudy.studies.options import Decode
@@ -90,7 +90,7 @@ def find_student(students: Mapping[str, ServedStudent], name: str, *, teacher: b
     match = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
     if match is None or match[1] not in students or int(match[2] or 1) > MAX_VOTES:
         served = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {MAX_VOTES}{', or NAME-cascade' * teacher})"
-        raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {served}", "model", "model_not_found")
+        raise ApiError(404, f"there is no model {name!r}{suggest(name, students)} {served}", "model", "model_not_found")
     if match[3] and not teacher:
         raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
     student = students[match[1]]

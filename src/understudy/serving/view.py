@@ -23,8 +23,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from understudy.checks.judge import judge
-from understudy.core.errors import nearest
-from understudy.core.prompt_format import question_text
+from understudy.core.errors import suggest
+from understudy.core.prompt_format import write_question
 from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
@@ -74,7 +74,7 @@ class View:
             self.question,
             filters,
             entry=entry,
-            text=question_text(entry.problem),
+            text=write_question(entry.problem),
             chains=self.questions.chains(entry),
             examples=list(self.questions.examples(entry)),
             before=previous,
@@ -87,7 +87,7 @@ class View:
     def _find(self, request: Request) -> QuestionRecord:
         name, entries = request.query_params.get("id", ""), self.questions.entries
         if name not in entries:
-            raise HTTPException(404, f"{self.run.directory}: there is no question {name!r}{nearest(name, entries)}")
+            raise HTTPException(404, f"{self.run.directory}: there is no question {name!r}{suggest(name, entries)}")
         return entries[name]
 
     def _read_relabels(self) -> Mapping[str, Relabel]:

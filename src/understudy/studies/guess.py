@@ -10,7 +10,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from understudy.core.errors import DataError
-from understudy.corpus.directories import roles_of, splits_of
+from understudy.corpus.directories import find_splits, match_splits
 from understudy.corpus.tables import Row, read_objects
 from understudy.tasks.rows import Layout, measure_fit
 
@@ -67,8 +67,8 @@ def guess(path: Path) -> Guess:
 
 def _find_sources(path: Path) -> dict[str, Path]:
     """Map each of our splits to its path; ``""`` stands for data without splits."""
-    splits = splits_of(path) if path.is_dir() else {}
-    roles = roles_of(list(splits)) if len(splits) > 1 else {}
+    splits = find_splits(path) if path.is_dir() else {}
+    roles = match_splits(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
         raise DataError(f"{path}: has no train split (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
     return {role: path / name for role, name in roles.items()} or {"": path}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checks.judge import AmongOthers
-from understudy.core.errors import StudyError, UserError, nearest, with_known
+from understudy.core.errors import StudyError, UserError, suggest, with_known
 from understudy.core.options import plain
-from understudy.core.registry import ENGINES, METHODS, find, module_of
+from understudy.core.registry import ENGINES, METHODS, find, find_module
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
 from understudy.studies.presets import PACKAGED, apply_profile, find_study
@@ -68,7 +68,7 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         return text, tomllib.loads(text)
     except (FileNotFoundError, IsADirectoryError):
-        presets = nearest(str(path), [file.stem for file in PACKAGED.glob("*.toml")])
+        presets = suggest(str(path), [file.stem for file in PACKAGED.glob("*.toml")])
         raise StudyError(f"{path}: there is no such study file{presets}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from None
@@ -120,7 +120,7 @@ def _check_engine_keys(teacher: Teacher) -> None:
     for key in teacher.engine_options:
         if key not in keys:
             owners = [name for name in ENGINES if key in list_keys(find("engine", name))]
-            hint = f"; it is a key of engine {' and '.join(map(repr, owners))}" if owners else nearest(key, keys)
+            hint = f"; it is a key of engine {' and '.join(map(repr, owners))}" if owners else suggest(key, keys)
             raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{hint} (known: {', '.join(keys)})")
     idle, fact, default = ["price", "budget"], "costs nothing", Teacher(engine=teacher.engine)
     if not engine.asks:
@@ -175,7 +175,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     for part, model in map_models(arm, method).items():
         role = map_parts(method)[part]
         student = build_student(study, arm, role)
-        module_of("objective", build_training(study, arm, role).objective)  # raises for an unknown one, and imports nothing
+        find_module("objective", build_training(study, arm, role).objective)  # raises for an unknown one, and imports nothing
         path = f"{location}.roles.{part}" if len(map_parts(method)) > 1 else location
         if model == "trained":
             if not method.roles:

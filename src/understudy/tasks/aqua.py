@@ -26,8 +26,8 @@ class AQuA(PublishedSet):
 
     def problem(self, row: PublishedRow) -> Problem:
         options = row.get("options")
-        parted = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
-        labelled = [match for match in parted if match]
+        matches = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
+        labelled = [match for match in matches if match]
         if not labelled or len(labelled) != len(options) or [match[1] for match in labelled] != list("ABCDE")[: len(labelled)]:
             raise row.wrong("options", 'must be a list like ["A)21", "B)22", ...]')
         correct = row.text("correct")

@@ -31,7 +31,7 @@ class ARC(PublishedSet):
     def layouts(self) -> list[FilePatterns]:
         name = f"ARC-{self.part.capitalize()}"
         names = (("train", "Train"), ("dev", "Dev"), ("test", "Test"))
-        published = {split: [f"{name}/{name}-{theirs}.jsonl", f"{name}-{theirs}.jsonl"] for split, theirs in names}
+        published = {split: [f"{name}/{name}-{label}.jsonl", f"{name}-{label}.jsonl"] for split, label in names}
         return [published, hub(name, train="train", dev="validation", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:

@@ -40,8 +40,8 @@ class ASDiv(PublishedSet):
     def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation")]
 
-    def rows_of(self, path: Path) -> Iterator[PublishedRow]:
-        return _read_xml(path) if path.suffix == ".xml" else super().rows_of(path)
+    def read_rows(self, path: Path) -> Iterator[PublishedRow]:
+        return _read_xml(path) if path.suffix == ".xml" else super().read_rows(path)
 
     def problem(self, row: PublishedRow) -> Problem:
         body, answer = row.text("body"), row.text("answer")

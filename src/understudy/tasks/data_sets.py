@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from understudy.core.answers import normalise
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, suggest
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.tables import read_objects
@@ -52,11 +52,11 @@ class PublishedSet:
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
         """Yield (split, row) for every row."""
-        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in self.rows_of(path))
+        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in self.read_rows(path))
 
-    def rows_of(self, path: Path) -> Iterator[PublishedRow]:
+    def read_rows(self, path: Path) -> Iterator[PublishedRow]:
         """Read the rows of a file, in the format that the end of its name says."""
-        return (PublishedRow(values, where) for where, values in read_objects(path))
+        return (PublishedRow(values, location) for location, values in read_objects(path))
 
     def find_files(self) -> dict[str, list[Path]]:
         """Return split -> its files, in the first layout whose splits are all present.
@@ -67,12 +67,12 @@ class PublishedSet:
         if not directory.is_dir():
             raise DataError(f"task.root = {self.root!r}: the directory {directory} does not exist")
         for layout in self.layouts():
-            paths = {name: _first(directory, patterns) for name, patterns in layout.items()}
+            paths = {name: _find_first(directory, patterns) for name, patterns in layout.items()}
             if all(paths.values()):
                 return paths
             missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not paths[name]))
-        looked_for = ", or ".join(missing)
-        raise DataError(f"{directory}: the data set is incomplete (missing: {looked_for}); set task.root to its directory")
+        names = ", or ".join(missing)
+        raise DataError(f"{directory}: the data set is incomplete (missing: {names}); set task.root to its directory")
 
     def files(self) -> list[Path]:
         """Return the files that the problems are read from."""
@@ -95,22 +95,22 @@ class PublishedSet:
 def hub(config: str = "*", **splits: str) -> FilePatterns:
     """Return the layout of a copy from the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves to
     disk. ``splits`` maps our split to the hub's."""
-    ends = ("-*.parquet", "/*.parquet", "/*.arrow")
+    endings = ("-*.parquet", "/*.parquet", "/*.arrow")
     return {
-        ours: [f"{place}{name}{end}" for place in (f"{config}/", "data/", "") for end in ends] + [f"{name}.parquet"]
-        for ours, name in splits.items()
+        part: [f"{folder}{name}{ending}" for folder in (f"{config}/", "data/", "") for ending in endings] + [f"{name}.parquet"]
+        for part, name in splits.items()
     }
 
 
-def _first(directory: Path, patterns: Sequence[str]) -> list[Path]:
+def _find_first(directory: Path, patterns: Sequence[str]) -> list[Path]:
     return next((paths for pattern in patterns if (paths := sorted(directory.glob(pattern)))), [])
 
 
 class PublishedRow(NamedTuple):
-    """One row of a data set and its place, ``where``. A field may have several names: the publisher's and the hub's."""
+    """One row of a data set and its place, ``location``. A field may have several names: the publisher's and the hub's."""
 
     values: Mapping[str, Any]
-    where: str
+    location: str
 
     def get(self, *names: str) -> Any:
         """Return the value of the first of ``names`` that is not null, else None."""
@@ -144,9 +144,9 @@ class PublishedRow(NamedTuple):
         (ARC has both). The answer is the letter of the option's position. ``meta``: our name -> the field, if the row has it.
         Raises DataError.
         """
-        inner = self.values.get("question")
-        row = PublishedRow({**self.values, **inner} if isinstance(inner, Mapping) else self.values, self.where)
-        options, key = read_options(row.get("choices"), self.where, "choices"), row.get("answerKey")
+        question = self.values.get("question")
+        row = PublishedRow({**self.values, **question} if isinstance(question, Mapping) else self.values, self.location)
+        options, key = read_options(row.get("choices"), self.location, "choices"), row.get("answerKey")
         if not options.labels:
             raise row.wrong("choices", "must be options with label and text")
         if key not in options.labels:
@@ -160,10 +160,10 @@ class PublishedRow(NamedTuple):
             meta={name: value for name, field in meta.items() if (value := row.get(field))},
         )
 
-    def wrong(self, name: str, must: str) -> DataError:
+    def wrong(self, name: str, requirement: str) -> DataError:
         if name not in self.values:
-            return DataError(f"{self.where}: field {name!r} {must}, but is missing{nearest(name, self.values)}")
-        return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
+            return DataError(f"{self.location}: field {name!r} {requirement}, but is missing{suggest(name, self.values)}")
+        return DataError(f"{self.location}: field {name!r} {requirement}, not {self.values[name]!r:.80}")
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
@@ -172,11 +172,11 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
 
     Raises DataError if no problem would be left to train on.
     """
-    whole = ALL if any(p.split == ALL for p in problems) else "train"
-    if whole == "train":
+    source = ALL if any(p.split == ALL for p in problems) else "train"
+    if source == "train":
         sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
-    pool = [p for p in problems if p.split == whole]
+    pool = [p for p in problems if p.split == source]
     if sum(sizes.values()) >= len(pool):
         raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the set has only {len(pool)} problems")
     moved = {p.id: p.split for p in split(pool, sizes, seed=seed)}
-    return [replace(p, split=moved.get(p.id, "train")) if p.split == whole else p for p in problems]
+    return [replace(p, split=moved.get(p.id, "train")) if p.split == source else p for p in problems]

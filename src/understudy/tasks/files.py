@@ -10,9 +10,9 @@ from pydantic import Field
 from understudy.core.errors import DataError, RowError
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
-from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
-from understudy.tasks.rows import Layout, problems_of, read_problems, read_question_rows
-from understudy.tasks.splits import check_ids, exemplars_of, key_of, require_solved, split, split_by_manifest, take_fraction
+from understudy.corpus.directories import DATA, INFO, find_splits, list_files, match_splits
+from understudy.tasks.rows import Layout, make_problems, read_problems, read_question_rows
+from understudy.tasks.splits import check_ids, make_key, name_exemplars, require_solved, split, split_by_manifest, take_fraction
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Files(Layout):
         """Return the files of the problems. Raises DataError if data, or splits of a directory, are missing."""
         others = [name for other in self.others.values() for name in (other.file, other.exemplars) if name is not None]
         sources = [*self._sources().values(), *(Path(self.root) / name for name in others)]
-        paths = [file for source in sources for file in files_of(source)]
-        described = [info for parent in dict.fromkeys(f.parent for f in paths) if (info := parent / INFO).is_file()]
-        return [*paths, *described, *([Path(self.root) / self.splits] if self.splits else [])]
+        paths = [file for source in sources for file in list_files(source)]
+        info_files = [info for parent in dict.fromkeys(f.parent for f in paths) if (info := parent / INFO).is_file()]
+        return [*paths, *info_files, *([Path(self.root) / self.splits] if self.splits else [])]
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Return every problem with its split. Raises DataError naming file, line and field."""
@@ -112,7 +112,7 @@ class Files(Layout):
         skipped = bad if self.skip_bad else None
         try:
             rows = [(name, row) for name, source in self._sources().items() for row in read_question_rows(source, skipped)]
-            read = problems_of([row for _, row in rows], self, skipped)
+            read = make_problems([row for _, row in rows], self, skipped)
         except RowError as error:
             raise DataError(f"{error} (task.skip_bad = true leaves out rows that cannot be read)") from None
         return [(name, problem) for (name, _), problem in zip(rows, read, strict=True)], bad
@@ -122,36 +122,36 @@ class Files(Layout):
         kind = other.kind or self.kind
         layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
 
-        def read(file: str, own: str) -> list[Problem]:
-            return [replace(problem, split=own) for problem in read_problems(Path(self.root) / file, layout)]
+        def read(file: str, split_name: str) -> list[Problem]:
+            return [replace(problem, split=split_name) for problem in read_problems(Path(self.root) / file, layout)]
 
         yield from read(other.file, name)
         if other.exemplars is not None:
-            yield from (solved := read(other.exemplars, exemplars_of(name)))
+            yield from (solved := read(other.exemplars, name_exemplars(name)))
             require_solved(solved, other.exemplars)
 
     def _sources(self) -> dict[str, Path]:
         """Return split -> its file or directory; ``""`` has no splits yet."""
         if self.path is None:
-            named = {"train": self.train, "dev": self.dev, "test": self.test}
-            return {split: Path(self.root) / file for split, file in named.items() if file is not None}
+            files = {"train": self.train, "dev": self.dev, "test": self.test}
+            return {split: Path(self.root) / file for split, file in files.items() if file is not None}
         path = Path(self.root) / self.path
-        theirs = splits_of(path) if path.is_dir() else {}
-        if len(theirs) > 1 and (roles := roles_of(list(theirs))):
-            return {ours: path / name for ours, name in roles.items()}
-        if not all(file.is_file() for file in ([] if path.is_dir() else files_of(path))):
+        splits = find_splits(path) if path.is_dir() else {}
+        if len(splits) > 1 and (roles := match_splits(list(splits))):
+            return {role: path / name for role, name in roles.items()}
+        if not all(file.is_file() for file in ([] if path.is_dir() else list_files(path))):
             raise DataError(f"{path}: no such file or directory")
         if not self.sizes and self.splits is None:
-            listed = f"; its splits are {', '.join(theirs)}" if len(theirs) > 1 else ""
-            raise DataError(f"{path}: has no splits train, dev, test{listed}; set sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
+            hint = f"; its splits are {', '.join(splits)}" if len(splits) > 1 else ""
+            raise DataError(f"{path}: has no splits train, dev, test{hint}; set sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
         return {"": path}
 
     def _draw(self, problems: list[Problem], seed: int) -> list[Problem]:
         """Return ``problems`` with ``sizes`` drawn from those without a split, or else from train."""
-        own = [problem for problem in problems if problem.split not in ("", "train")]
-        if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
+        fixed = [problem for problem in problems if problem.split not in ("", "train")]
+        if taken := sorted({problem.split for problem in fixed} & self.sizes.keys()):
             raise DataError(f"sizes: {', '.join(taken)} already exists, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
-        stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify is not None else None
-        group = key_of(pool, self.our_name(self.group), "group") if self.group is not None else None
-        return split(pool, self.sizes, seed=seed, stratify=stratify, group=group) + own
+        stratify = make_key(pool, self.our_name(self.stratify), "stratify") if self.stratify is not None else None
+        group = make_key(pool, self.our_name(self.group), "group") if self.group is not None else None
+        return split(pool, self.sizes, seed=seed, stratify=stratify, group=group) + fixed

@@ -26,8 +26,8 @@ class OpenBookQA(PublishedSet):
 
     def layouts(self) -> list[FilePatterns]:
         folder, end = ("Main", "") if self.part == "main" else ("Additional", "_complete")
-        places = (f"Data/{folder}/", f"{folder}/", "")
-        published = {split: [f"{place}{split}{end}.jsonl" for place in places] for split in ("train", "dev", "test")}
+        prefixes = (f"Data/{folder}/", f"{folder}/", "")
+        published = {split: [f"{prefix}{split}{end}.jsonl" for prefix in prefixes] for split in ("train", "dev", "test")}
         return [published, hub(self.part, train="train", dev="validation", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:

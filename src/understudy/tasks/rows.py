@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from understudy.core.answers import normalise
 from understudy.core.answers.date import find_form
-from understudy.core.errors import DataError, nearest, with_known
+from understudy.core.errors import DataError, suggest, with_known
 from understudy.core.values import COMMA, AnswerKind, Problem
-from understudy.corpus.formats.record import name_of
-from understudy.corpus.tables import Row, read_objects, unless_bad
-from understudy.tasks.choices import Options, json_list, letter_of, option_base, options_in_fields, options_in_text, read_options
+from understudy.corpus.formats.record import write_identifier
+from understudy.corpus.tables import Row, collect_bad, read_objects
+from understudy.tasks.choices import Options, find_base, find_letter, parse_list, read_field_options, read_options, split_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
 
@@ -39,20 +39,20 @@ class Layout:
     """How numbers are written in answers, chains and replies: ``1,234.5``, or ``1.234,5``."""
 
     def __post_init__(self) -> None:
-        for name, theirs in self.fields.items():
+        for name, column in self.fields.items():
             if name not in FIELDS:
                 raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
-            if not isinstance(theirs, str) and name != "choices":
-                raise DataError(f"fields.{name} = {list(theirs)}: only choices may name several fields; join texts with a template")
-            if _is_template(theirs) and name in ("choices", "accepted"):
-                raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
-            if isinstance(theirs, str) and name in ("question", "context"):
-                shown = set(fields_in(theirs)) or {theirs}
+            if not isinstance(column, str) and name != "choices":
+                raise DataError(f"fields.{name} = {list(column)}: only choices may name several fields; join texts with a template")
+            if _is_template(column) and name in ("choices", "accepted"):
+                raise DataError(f"fields.{name} = {column!r}: a template makes one text; name the field, or several for choices")
+            if isinstance(column, str) and name in ("question", "context"):
+                visible = set(find_fields(column)) or {column}
                 for gold in map(self.name, ("answer", "accepted", "rationale")):
-                    if (set(fields_in(gold)) or {gold}) <= shown:
-                        raise DataError(f"fields.{name} = {theirs!r}: it may not show {gold!r}, which gives away the answer")
-            elif isinstance(theirs, str):
-                fields_in(theirs)
+                    if (set(find_fields(gold)) or {gold}) <= visible:
+                        raise DataError(f"fields.{name} = {column!r}: it may not show {gold!r}, which gives away the answer")
+            elif isinstance(column, str):
+                find_fields(column)
         if self.answer_base is not None and self.kind != "option":
             raise DataError(f"answer_base = {self.answer_base}: only answers of kind 'option' count options, not {self.kind!r}")
         if self.decimal == "comma" and self.kind != "number":
@@ -60,20 +60,20 @@ class Layout:
         if self.choices_in == "question" and (self.kind != "option" or "choices" in self.fields):
             raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
-    def name(self, ours: str) -> str:
-        """Return the field, or the template, that our field ``ours`` is read from."""
-        theirs = self.fields.get(ours, ours)
-        return theirs if isinstance(theirs, str) else ", ".join(theirs)
+    def name(self, key: str) -> str:
+        """Return the field, or the template, that our field ``key`` is read from."""
+        column = self.fields.get(key, key)
+        return column if isinstance(column, str) else ", ".join(column)
 
-    def our_name(self, theirs: str) -> str:
-        """Return our name for the field ``theirs``."""
-        return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
+    def our_name(self, column: str) -> str:
+        """Return our name for the field ``column``."""
+        return next((key for key, name in self.fields.items() if name == column), column)
 
 
 def read_problems(path: Path, layout: Layout, bad: list[str] | None = None, form: str | None = None) -> list[Problem]:
-    """Read the problems of a file; ``bad`` and ``form`` as for `problems_of`. Raises DataError naming file, line and field, and for
-    a file without problems."""
-    return [problem for problem in problems_of(read_question_rows(path, bad), layout, bad, form) if problem is not None]
+    """Read the problems of a file; ``bad`` and ``form`` as for `make_problems`. Raises DataError naming file, line and field, and
+    for a file without problems."""
+    return [problem for problem in make_problems(read_question_rows(path, bad), layout, bad, form) if problem is not None]
 
 
 def read_question_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:
@@ -84,61 +84,61 @@ def read_question_rows(path: Path, bad: list[str] | None = None) -> list[tuple[s
     return rows
 
 
-def problems_of(
+def make_problems(
     rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None = None, form: str | None = None
 ) -> list[Problem | None]:
     """Make the problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the
     message goes there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`); with None the rows
     decide."""
-    known = dict.fromkeys(name for _, row in rows for name in row)
-    for ours, theirs in layout.fields.items():
-        for name in [theirs] if isinstance(theirs, str) else theirs:
-            if not _is_template(name) and name not in known:  # a misspelt field would silently be missing
-                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'fields')}")
+    row_fields = dict.fromkeys(name for _, row in rows for name in row)
+    for key, column in layout.fields.items():
+        for name in [column] if isinstance(column, str) else column:
+            if not _is_template(name) and name not in row_fields:  # a misspelt field would silently be missing
+                raise DataError(f"{rows[0][0]}: fields.{key}: no row has a field {with_known(name, row_fields, 'fields')}")
     return _read_rows(rows, layout, bad, form)
 
 
 def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
-    questions = [unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
-    read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
-    shown = _look(read, layout)
-    shown = shown if form is None else shown._replace(form=form)
+    questions = [collect_bad(bad, _read_question, row, layout, location) for location, row in rows]
+    readable = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
+    style = _find_style(readable, layout)
+    style = style if form is None else style._replace(form=form)
     return [
-        None if one is None else unless_bad(bad, _problem, row, layout, where, shown, one)
-        for (where, row), one in zip(rows, questions, strict=True)
+        None if pair is None else collect_bad(bad, _make_problem, row, layout, location, style, pair)
+        for (location, row), pair in zip(rows, questions, strict=True)
     ]
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """Return the share of rows whose answer ``layout`` can read, among the rows with an answer; 0 if no row has one."""
     answered: list[tuple[str, Row]] = []
-    for where, row in rows:
+    for location, row in rows:
         with suppress(DataError):
-            if _raw_answers(row, layout, where):
-                answered.append((where, row))
+            if _list_answers(row, layout, location):
+                answered.append((location, row))
     with suppress(DataError):
-        read = _read_rows(answered, layout, [], None)
-        return sum(problem is not None and problem.answer is not None for problem in read) / max(1, len(answered))
+        problems = _read_rows(answered, layout, [], None)
+        return sum(problem is not None and problem.answer is not None for problem in problems) / max(1, len(answered))
     return 0.0
 
 
-class _Shown(NamedTuple):
+class _Style(NamedTuple):
     """What the layout or the rows together show: the number from which answers count options, and the `Problem.form`."""
 
     base: int | None
     form: str
 
 
-def _look(read: Sequence[tuple[tuple[str, Row], tuple[str, Options]]], layout: Layout) -> _Shown:
-    raw = ((where, raw, options) for (where, row), (_, options) in read for raw in _raw_answers(row, layout, where))
+def _find_style(read: Sequence[tuple[tuple[str, Row], tuple[str, Options]]], layout: Layout) -> _Style:
+    raw = ((location, raw, options) for (location, row), (_, options) in read for raw in _list_answers(row, layout, location))
     if layout.kind == "option" and layout.answer_base is None:
-        return _Shown(option_base(raw), "")
+        return _Style(find_base(raw), "")
     if layout.kind == "date":
-        return _Shown(None, find_form([str(date) for _, date, _ in raw]))
-    return _Shown(layout.answer_base, COMMA if layout.decimal == "comma" else "")
+        return _Style(None, find_form([str(date) for _, date, _ in raw]))
+    return _Style(layout.answer_base, COMMA if layout.decimal == "comma" else "")
 
 
-def fields_in(template: str) -> list[str]:
+def find_fields(template: str) -> list[str]:
     """Return the fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a
     damaged template."""
     try:
@@ -146,20 +146,20 @@ def fields_in(template: str) -> list[str]:
     except ValueError:
         pieces = [("", "", "", None)]
     if any(name == "" or spec or conversion for _, name, spec, conversion in pieces):
-        must = "write only a field name in braces, as in {question}, and a brace itself as {{ or }}"
-        raise DataError(f"fields: {template!r}: {must}")
+        requirement = "write only a field name in braces, as in {question}, and a brace itself as {{ or }}"
+        raise DataError(f"fields: {template!r}: {requirement}")
     return [name for _, name, _, _ in pieces if name is not None]
 
 
-def fill_template(template: str, row: Row, where: str) -> str:
+def fill_template(template: str, row: Row, location: str) -> str:
     """Fill ``template`` with the fields of ``row``. An empty field gives an empty text. Raises DataError for a missing field."""
     filled = ""
     for text, name, _, _ in Formatter().parse(template):
         if name is not None and name not in row:
-            raise DataError(f"{where}: the template {template!r} needs a field {with_known(name, row, 'the row has')}")
+            raise DataError(f"{location}: the template {template!r} needs a field {with_known(name, row, 'the row has')}")
         value = None if name is None else row[name]
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: field {name!r} = {value!r} must be a text, because the template {template!r} uses it")
+            raise DataError(f"{location}: field {name!r} = {value!r} must be a text, because the template {template!r} uses it")
         filled += text if value is None else f"{text}{value}"
     return filled.strip()
 
@@ -168,83 +168,83 @@ def _is_template(name: object) -> bool:
     return isinstance(name, str) and ("{" in name or "}" in name)
 
 
-def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_options: tuple[str, Options]) -> Problem:
+def _make_problem(row: Row, layout: Layout, location: str, style: _Style, question_and_options: tuple[str, Options]) -> Problem:
     question, options = question_and_options
-    accepted = json_list(row.get(layout.name("accepted")) or ())
+    accepted = parse_list(row.get(layout.name("accepted")) or ())
     if not isinstance(accepted, list | tuple):
-        raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
-    answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
-    golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, shown=shown) for ours, raw in answers))
+        raise DataError(f"{location}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
+    answers = [("answer", raw) for raw in _list_answers(row, layout, location)] + [("accepted", raw) for raw in accepted]
+    golds = list(dict.fromkeys(_read_answer(raw, our_field, layout, location, options, style=style) for our_field, raw in answers))
     # ``meta`` leaves out the fields that are read as they are, but keeps the fields of templates.
-    named = [layout.fields.get(ours, ours) for ours in FIELDS]
-    taken = {name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)}
-    rationale = _get(row, layout, "rationale", where)
-    name = _get(row, layout, "id", where)
+    columns = [layout.fields.get(our_field, our_field) for our_field in FIELDS]
+    taken = {name for column in columns for name in ([column] if isinstance(column, str) else column)}
+    rationale = _get(row, layout, "rationale", location)
+    name = _get(row, layout, "id", location)
     return Problem(
-        id=name_of(name) if name is not None else where.rpartition("/")[2],
+        id=write_identifier(name) if name is not None else location.rpartition("/")[2],
         question=question,
         kind=layout.kind,
         answer=golds[0] if golds else None,
         accepted=tuple(golds[1:]),
         choices=options.texts,
-        context=_text(row, layout, "context", where) if _get(row, layout, "context", where) else "",
+        context=_read_text(row, layout, "context", location) if _get(row, layout, "context", location) else "",
         meta={key: value for key, value in row.items() if key not in taken} | ({"rationale": rationale} if rationale else {}),
-        form=shown.form,
+        form=style.form,
     )
 
 
-def _get(row: Row, layout: Layout, ours: str, where: str) -> Any:
-    name = layout.name(ours)
-    return fill_template(name, row, where) if _is_template(name) else row.get(name)
+def _get(row: Row, layout: Layout, key: str, location: str) -> Any:
+    name = layout.name(key)
+    return fill_template(name, row, location) if _is_template(name) else row.get(name)
 
 
-def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
-    name, value = layout.name(ours), _get(row, layout, ours, where)
+def _read_text(row: Row, layout: Layout, key: str, location: str) -> str:
+    name, value = layout.name(key), _get(row, layout, key, location)
     if not isinstance(value, str) or not value.strip():
         missing = not _is_template(name) and name not in row
-        known = f"{nearest(name, row)} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
-        named = f"name it: task.fields.{ours} = ... in a study, --problem-field {ours}=FIELD in import and export"
-        raise DataError(f"{where}: field {name!r} must be a non-empty text{known}; {named}")
+        detail = f"{suggest(name, row)} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
+        advice = f"name it: task.fields.{key} = ... in a study, --problem-field {key}=FIELD in import and export"
+        raise DataError(f"{location}: field {name!r} must be a non-empty text{detail}; {advice}")
     return value
 
 
-def _read_question(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
+def _read_question(row: Row, layout: Layout, location: str) -> tuple[str, Options]:
     """Read the question and its options."""
-    question = _text(row, layout, "question", where)
+    question = _read_text(row, layout, "question", location)
     if layout.choices_in == "question":
-        return options_in_text(question, where)
-    theirs = layout.fields.get("choices", "choices")
-    if not isinstance(theirs, str):
-        return question, options_in_fields(row, theirs, where, layout.name("answer"))
-    return question, read_options(row.get(theirs), where, theirs)
+        return split_options(question, location)
+    column = layout.fields.get("choices", "choices")
+    if not isinstance(column, str):
+        return question, read_field_options(row, column, location, layout.name("answer"))
+    return question, read_options(row.get(column), location, column)
 
 
-def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
+def _list_answers(row: Row, layout: Layout, location: str) -> list[Any]:
     """Return the answers of a row. The first one is the canonical answer."""
-    raw = _get(row, layout, "answer", where)
-    several = json_list(raw)
+    raw = _get(row, layout, "answer", location)
+    values = parse_list(raw)
     if isinstance(raw, list):
         return raw
-    if isinstance(several, list) and several and all(isinstance(one, str) for one in several):
-        return several
+    if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
+        return values
     return [] if raw in (None, "") else [raw]
 
 
-def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, shown: _Shown) -> str:
-    """Return the canonical form of ``raw`` in our field ``ours``. Raises DataError if it is not an answer of the kind."""
-    name, kind, canonical = layout.name(ours), layout.kind, None
+def _read_answer(raw: Any, key: str, layout: Layout, location: str, options: Options, *, style: _Style) -> str:
+    """Return the canonical form of ``raw`` in our field ``key``. Raises DataError if it is not an answer of the kind."""
+    name, kind, canonical = layout.name(key), layout.kind, None
     if isinstance(raw, bool) and str(raw) not in options.texts:
         raw = "yes" if raw else "no"
     if kind == "option":
         try:
-            canonical = letter_of(raw, options, shown.base, declared=layout.answer_base is not None)
+            canonical = find_letter(raw, options, style.base, declared=layout.answer_base is not None)
         except ValueError as error:
-            raise DataError(f"{where}: field {name!r} = {raw!r} {error}") from None
+            raise DataError(f"{location}: field {name!r} = {raw!r} {error}") from None
     elif not isinstance(raw, list | dict):
-        canonical = normalise(str(raw), kind, options.texts, shown.form if isinstance(raw, str) else "")
+        canonical = normalise(str(raw), kind, options.texts, style.form if isinstance(raw, str) else "")
     if canonical is None:
-        comma = kind == "number" and shown.form != COMMA and normalise(str(raw), kind, (), COMMA) is not None
-        fix = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
-        why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
-        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {fix}")
+        comma = kind == "number" and style.form != COMMA and normalise(str(raw), kind, (), COMMA) is not None
+        advice = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
+        detail = f" (choices: {', '.join(options.texts)})" if options.texts else ""
+        raise DataError(f"{location}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{detail}; {advice}")
     return canonical

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from understudy.core.errors import DataError, counted, nearest
+from understudy.core.errors import DataError, counted, suggest
 from understudy.core.values import Problem, digest, grouped
 from understudy.corpus.directories import read_json
 from understudy.tasks.overlap import near_key
@@ -35,7 +35,7 @@ def split(
     order = sorted(problems, key=lambda p: p.id)
     random.Random(f"split\\x1f{seed}").shuffle(order)
     # Without strata, all problems are in one stratum.
-    drawn = _by_group(order, counts, group, seed) if group else _by_stratum(order, counts, stratify or (lambda _: None))
+    drawn = _divide_groups(order, counts, group, seed) if group else _divide_strata(order, counts, stratify or (lambda _: None))
     return [replace(problem, split=name) for name in counts for problem in drawn[name]]
 
 
@@ -59,18 +59,18 @@ def _round(quotas: Mapping[str, float], total: int) -> dict[str, int]:
     return floors
 
 
-def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -> dict[str, list[Problem]]:
-    left = grouped((key(problem) or "", problem) for problem in order)
+def _divide_strata(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -> dict[str, list[Problem]]:
+    remaining = grouped((key(problem) or "", problem) for problem in order)
     drawn: dict[str, list[Problem]] = {name: [] for name in counts}
     for name, n in counts.items():
-        remaining = sum(map(len, left.values()))
-        for value, wanted in _round({v: n * len(some) / max(1, remaining) for v, some in left.items()}, n).items():
-            drawn[name] += left[value][:wanted]
-            left[value] = left[value][wanted:]
+        total = sum(map(len, remaining.values()))
+        for value, count in _round({v: n * len(members) / max(1, total) for v, members in remaining.items()}, n).items():
+            drawn[name] += remaining[value][:count]
+            remaining[value] = remaining[value][count:]
     return drawn
 
 
-def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, seed: int) -> dict[str, list[Problem]]:
+def _divide_groups(order: Sequence[Problem], counts: Mapping[str, int], key: Key, seed: int) -> dict[str, list[Problem]]:
     """Assign whole groups, the largest first, each to a split that is drawn in proportion to its remaining room.
 
     So a large group is in train as often as train's share says, and single problems fill the rest exactly.
@@ -87,7 +87,7 @@ def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, see
     return drawn
 
 
-def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
+def make_key(problems: Sequence[Problem], name: str, option: str) -> Key:
     """Return the key for the ``option`` ``stratify`` or ``group``: the field ``name``, or the group of ``near-duplicates``.
 
     The fields are ``answer``, ``question``, ``context``, and those in ``meta``. The key is None for a problem without the field.
@@ -97,20 +97,20 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
         return lambda problem: " ".join(near_key(problem))
     if name in ("answer", "question", "context"):
         return lambda problem: getattr(problem, name) or None
-    known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
+    in_meta = list(dict.fromkeys(field for problem in problems for field in problem.meta))
     if all(problem.meta.get(name) is None for problem in problems):
-        fields = ", ".join([*known, "answer", "question", "context"])
-        raise DataError(f"{option} = {name!r}: no problem has this field{nearest(name, known)} (fields: {fields}; or {NEAR})")
+        fields = ", ".join([*in_meta, "answer", "question", "context"])
+        raise DataError(f"{option} = {name!r}: no problem has this field{suggest(name, in_meta)} (fields: {fields}; or {NEAR})")
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
 def require_solved(problems: Sequence[Problem], file: str) -> None:
     """Raise DataError if one of the ``problems`` of ``file`` cannot be an exemplar."""
-    if bare := next((p.id for p in problems if p.answer is None or not p.meta.get("rationale")), None):
-        raise DataError(f"{file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+    if incomplete := next((p.id for p in problems if p.answer is None or not p.meta.get("rationale")), None):
+        raise DataError(f"{file}: {incomplete} has no answer or no rationale; an exemplar needs question, answer, rationale")
 
 
-def exemplars_of(split: str) -> str:
+def name_exemplars(split: str) -> str:
     """Return the split of the solved questions that prompts show before those of ``split``."""
     return f"{split} exemplars"
 
@@ -119,8 +119,8 @@ def take_fraction(problems: Sequence[Problem], fraction: float, *, seed: int) ->
     """Return ``problems`` with only ``fraction`` of train, but at least one problem of it. A larger fraction contains every
     smaller one."""
     train = sorted((p.id for p in problems if p.split == "train"), key=lambda name: digest(["fraction", seed, name], size=32))
-    kept = set(train[: max(1, round(fraction * len(train)))])
-    return [problem for problem in problems if problem.split != "train" or problem.id in kept]
+    kept_ids = set(train[: max(1, round(fraction * len(train)))])
+    return [problem for problem in problems if problem.split != "train" or problem.id in kept_ids]
 
 
 def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
@@ -129,20 +129,20 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
 
     Raises DataError if the file is not such an object, names an id twice, or names an id that no problem has.
     """
-    listed = read_json(path)
-    if not all(isinstance(ids, list) for ids in listed.values()):
+    manifest = read_json(path)
+    if not all(isinstance(ids, list) for ids in manifest.values()):
         raise DataError(f'{path}: must be a JSON object, split -> list of ids: {{"train": ["q1", ...], "test": [...]}}')
-    known = {problem.id: problem for problem in problems}
-    named = [(name, str(one)) for name, ids in listed.items() for one in ids]
-    if missing := [one for _, one in named if one not in known]:
+    by_id = {problem.id: problem for problem in problems}
+    entries = [(part, str(name)) for part, ids in manifest.items() for name in ids]
+    if missing := [name for _, name in entries if name not in by_id]:
         sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{nearest(missing[0], list(known)[:1000])}")
-    if twice := [one for one, n in Counter(one for _, one in named).items() if n > 1]:
-        raise DataError(f"{path}: {counted(len(twice), 'id')} given more than once, first {twice[0]!r}; name each id once")
-    return [replace(known[one], split=name) for name, one in named]
+        raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{suggest(missing[0], list(by_id)[:1000])}")
+    if repeated := [name for name, n in Counter(name for _, name in entries).items() if n > 1]:
+        raise DataError(f"{path}: {counted(len(repeated), 'id')} given more than once, first {repeated[0]!r}; name each id once")
+    return [replace(by_id[name], split=part) for part, name in entries]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
     """Raise DataError if two problems have the same id."""
-    if twice := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
-        raise DataError(f"{counted(len(twice), 'id')} given more than once, first {twice[0]!r}; give each problem its own id")
+    if repeated := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
+        raise DataError(f"{counted(len(repeated), 'id')} given more than once, first {repeated[0]!r}; give each problem its own id")

@@ -28,8 +28,8 @@ class StrategyQA(PublishedSet):
     """The number of test questions, drawn by seed, if the authors' dev is not separate."""
 
     def layouts(self) -> list[FilePatterns]:
-        parted = {"train": ["train.json"], "test": ["dev.json"]}
-        return [{ALL: ["strategyqa_train.json"]}, parted, hub(train="train", test="test"), hub(all="test")]
+        separate = {"train": ["train.json"], "test": ["dev.json"]}
+        return [{ALL: ["strategyqa_train.json"]}, separate, hub(train="train", test="test"), hub(all="test")]
 
     def problem(self, row: PublishedRow) -> Problem:
         answer, facts, decomposition = row.get("answer"), row.get("facts"), row.get("decomposition") or []

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
 from understudy.core.plugins import load
 from understudy.core.protocols import Progress, ScoreFunction, silent
-from understudy.core.registry import added, find
-from understudy.core.tokens import Turn, assistant_turn, encode_text
+from understudy.core.registry import find, find_added
+from understudy.core.tokens import Turn, encode_text, find_turn
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import find_context, find_end_tokens
@@ -86,7 +86,7 @@ def train(
     """
     training: _Training | None = None
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
-    plugin = added("objective", options.objective)
+    plugin = find_added("objective", options.objective)
     plugins = {} if plugin is None else {plugin.path: plugin.digest}
     job = _Job(examples, student, options, out, seed, texts, score is not None, share, plugins)
     device = settle_device(options.device)
@@ -209,7 +209,7 @@ class _Training:
         if first is None:
             return None
         try:
-            turn = assistant_turn(self.tokenizer, first.messages)
+            turn = find_turn(self.tokenizer, first.messages)
         except EngineError as error:
             raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
         self.model.generation_config.eos_token_id = sorted(find_end_tokens(self.model, self.tokenizer) | {turn.end})

@@ -31,7 +31,7 @@ TEXTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", "  ", "
 
 @given(TEXTS)
 def test_telling_words_are_those_that_the_pattern_finds(text):
-    assert [m.span() for m in markers._words(text, 0, len(text))] == [m.span() for m in markers._WORD.finditer(text)]
+    assert [m.span() for m in markers._find_words(text, 0, len(text))] == [m.span() for m in markers._WORD.finditer(text)]
 
 
 @given(TEXTS)

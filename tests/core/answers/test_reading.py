@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from understudy.core.answers import extract, layers, normalise
 from understudy.core.answers.date import find_form
-from understudy.core.prompt_format import answer_text
-from understudy.core.thoughts import only_thought, thought_of
+from understudy.core.prompt_format import write_answer
+from understudy.core.thoughts import is_only_thought, split_thought
 from understudy.core.values import COMMA, Problem
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
@@ -334,7 +334,7 @@ def test_the_dates_of_the_data_say_how_dates_are_read_and_written(dates, form, r
     assert find_form(dates) == form
     assert extract("So the answer is 03/04/2001.", "date", form=form).value == read
     if form:
-        assert answer_text(normalise(dates[0], "date", form=form), Problem("", "", "date", form=form)) == dates[0]
+        assert write_answer(normalise(dates[0], "date", form=form), Problem("", "", "date", form=form)) == dates[0]
 
 
 def test_the_dates_of_the_data_come_before_what_a_question_asks_for():
@@ -360,7 +360,7 @@ def test_numbers_with_a_decimal_comma_are_read_where_the_data_have_them(text, va
     assert normalise(text, "number", form=COMMA) == value
     assert extract(f"It weighs 1,5 and more. The answer is {text}.", "number", form=COMMA).value == value
     if value:
-        assert normalise(answer_text(value, Problem("", "", "number", form=COMMA)), "number", form=COMMA) == value
+        assert normalise(write_answer(value, Problem("", "", "number", form=COMMA)), "number", form=COMMA) == value
 
 
 def test_of_the_numbers_with_a_decimal_comma_the_one_that_the_question_does_not_have_is_taken():
@@ -430,10 +430,10 @@ def test_a_reply_ends_at_a_new_question_and_not_where_the_same_one_is_told_again
 def test_every_mark_of_a_thought_is_known(begin, end):
     thought = "Maybe the answer is: 9. Hmm"
     assert extract(f"{begin}{thought}{end}She has 8", "number").value == "8"
-    assert thought_of(f"{begin}{thought}{end}She has 8") == (thought, len(begin + thought + end))
+    assert split_thought(f"{begin}{thought}{end}She has 8") == (thought, len(begin + thought + end))
     cut = extract(f"{begin}{thought}", "number")
     assert (cut.value, cut.status) == (None, "truncated")
-    assert only_thought(f"{begin}{thought}")
+    assert is_only_thought(f"{begin}{thought}")
 
 
 def test_the_step_from_which_an_answer_is_concluded_stays_in_the_rationale():

@@ -79,43 +79,43 @@ def to_fraction(literal: str) -> Fraction:
     return value if len(literal.partition(".")[2]) <= 40 else round(value, 20)
 
 
-def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:
-    """Parse the longest expression at ``at`` whose operators outside parentheses have at least the level ``least``."""
-    left = _operand(text, at, depth)
+def _parse(text: str, position: int, depth: int, min_level: int) -> Expression | None:
+    """Parse the longest expression at ``position`` whose operators outside parentheses have at least the level ``min_level``."""
+    left = _parse_operand(text, position, depth)
     while left is not None:
-        operator, after = _operator(text, left.end)
+        operator, rest = _read_operator(text, left.end)
         level = _LEVEL.get(operator, 0)
-        if level < least:
+        if level < min_level:
             break
         # "**" associates to the right
-        right = _parse(text, after, _descend(depth), level) if operator == "**" else _parse(text, after, depth, level + 1)
+        right = _parse(text, rest, _descend(depth), level) if operator == "**" else _parse(text, rest, depth, level + 1)
         if right is None:
             break
-        left = _join(operator, left, right)
+        left = _combine(operator, left, right)
     return left
 
 
-def _operand(text: str, at: int, depth: int) -> Expression | None:
+def _parse_operand(text: str, position: int, depth: int) -> Expression | None:
     """Parse a number, an expression in parentheses, or one of them after a sign, with its powers."""
-    at = skip(_BLANKS, text, at)
-    if text[at : at + 1] not in ("-", "+"):
-        return _atom(text, at, depth)
-    inner = _parse(text, at + 1, _descend(depth), _LEVEL["**"])
-    if inner is None or text[at] == "+":
-        return inner
-    value = None if inner.value is None else -inner.value
-    shown = inner.text if inner.level > _LEVEL["*"] else f"({inner.text})"
-    return Expression("-" + shown, value, inner.numbers, _LEVEL["*"], inner.end)
+    position = skip(_BLANKS, text, position)
+    if text[position : position + 1] not in ("-", "+"):
+        return _parse_atom(text, position, depth)
+    operand = _parse(text, position + 1, _descend(depth), _LEVEL["**"])
+    if operand is None or text[position] == "+":
+        return operand
+    value = None if operand.value is None else -operand.value
+    written = operand.text if operand.level > _LEVEL["*"] else f"({operand.text})"
+    return Expression("-" + written, value, operand.numbers, _LEVEL["*"], operand.end)
 
 
-def _atom(text: str, at: int, depth: int) -> Expression | None:
-    if text[at : at + 1] in ("(", "["):
-        inner = _parse(text, at + 1, _descend(depth), 1)
-        close = skip(_BLANKS, text, inner.end) if inner else 0
-        if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
+def _parse_atom(text: str, position: int, depth: int) -> Expression | None:
+    if text[position : position + 1] in ("(", "["):
+        nested = _parse(text, position + 1, _descend(depth), 1)
+        close = skip(_BLANKS, text, nested.end) if nested else 0
+        if nested is None or text[close : close + 1] != (")" if text[position] == "(" else "]"):
             return None
-        return inner._replace(end=close + 1)
-    match = _NUMBER.match(text, at)
+        return nested._replace(end=close + 1)
+    match = _NUMBER.match(text, position)
     if match is None:
         return None
     value, end = to_fraction(match[1]), match.end()
@@ -124,8 +124,8 @@ def _atom(text: str, at: int, depth: int) -> Expression | None:
         value, end = value + Fraction(int(mixed[1]), int(mixed[2])), mixed.end()
     if text[end : end + 1] == "%":
         value, end = value / 100, end + 1
-    shown = write_number(value).replace("/", " / ")
-    return Expression(shown, _bound(value), (value,), _LEVEL["*"] if "/" in shown else _ATOM, end)
+    written = write_number(value).replace("/", " / ")
+    return Expression(written, _bound(value), (value,), _LEVEL["*"] if "/" in written else _ATOM, end)
 
 
 def _descend(depth: int) -> int:
@@ -134,20 +134,20 @@ def _descend(depth: int) -> int:
     return depth + 1
 
 
-def _operator(text: str, at: int) -> tuple[str, int]:
-    """Return the operator after ``at`` in its canonical spelling, and its end; "" if there is none."""
-    match = _OPERATOR.match(text, skip(_BLANKS, text, at))
+def _read_operator(text: str, position: int) -> tuple[str, int]:
+    """Return the operator after ``position`` in its canonical spelling, and its end; "" if there is none."""
+    match = _OPERATOR.match(text, skip(_BLANKS, text, position))
     if match is None:
-        return "", at
+        return "", position
     return {"^": "**", "x": "*", "X": "*"}.get(match[0], match[0]), match.end()
 
 
-def _join(operator: str, left: Expression, right: Expression) -> Expression:
+def _combine(operator: str, left: Expression, right: Expression) -> Expression:
     level = _LEVEL[operator]
     # equal levels need no parentheses on the side to which the operator associates
     left_text = left.text if left.level > level or (left.level == level and operator != "**") else f"({left.text})"
-    free = right.level > level or (right.level == level and operator in ("+", "*", "**"))
-    right_text = right.text if free else f"({right.text})"
+    is_bare = right.level > level or (right.level == level and operator in ("+", "*", "**"))
+    right_text = right.text if is_bare else f"({right.text})"
     value = None if left.value is None or right.value is None else _apply(operator, left.value, right.value)
     return Expression(f"{left_text} {operator} {right_text}", value, left.numbers + right.numbers, level, right.end)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from understudy.core.answers.markup import unwrap
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, first_sentence, one_of, split_words
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, merge, split_words, take_sentence
 
 _OPEN = (
     r"[\s:=\"'`*_~>#$]{0,12}(?i:(?:that|it|is|must|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
@@ -32,15 +32,15 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     if _LIST.match(span):
         return NOTHING  # "Possible answers:" over all options
     match = _LABEL.match(span)
-    words = split_words(first_sentence(span))
-    by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
+    words = split_words(take_sentence(span))
+    by_text = merge([Reading(_write_letter(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
     if match is None or (match["bare"] in ("A", "I") and _is_word(span, match.end())):
-        return by_text if strict else by_text or find_named(first_sentence(span), choices)
-    sign = next(group for group in match.groups() if group)
-    if by_text and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
+        return by_text if strict else by_text or find_named(take_sentence(span), choices)
+    label = next(group for group in match.groups() if group)
+    if by_text and (label.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
-    letter = _letter(sign, choices)
-    return by_text if letter is None else one_of([Reading(letter), *_find_more(span, match.end(), choices)])
+    letter = _find_letter(label, choices)
+    return by_text if letter is None else merge([Reading(letter), *_find_joined(span, match.end(), choices)])
 
 
 _FIRST = re.compile(
@@ -56,15 +56,15 @@ _FIRST = re.compile(
 def read_first(span: str, choices: Sequence[str]) -> Reading:
     """Read the label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list, not an answer."""
     match = _FIRST.match(span)
-    letter = _letter(match[1] or match[2] or match[3], choices) if match else None
+    letter = _find_letter(match[1] or match[2] or match[3], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end()):
         return NOTHING
     words = split_words(span[match.end() :])
     if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):
         return find_named(span[match.end() :], choices) if match[2] == "A" else AMBIGUOUS  # "A: blue" is an answer, not a label
-    if denies(first_sentence(span)) or _THIS.search(span, 0, 300) or (match[2] == "A" and len("".join(words)) == 1):
+    if denies(take_sentence(span)) or _THIS.search(span, 0, 300) or (match[2] == "A" and len("".join(words)) == 1):
         return NOTHING
-    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
+    return merge([Reading(letter), *_find_joined(span, match.end(), choices)])
 
 
 _DENIES = re.compile(
@@ -82,56 +82,56 @@ def denies(sentence: str) -> bool:
     return _DENIES.search(sentence) is not None
 
 
-def lists(lines: Sequence[str], choices: Sequence[str]) -> bool:
+def is_option_list(lines: Sequence[str], choices: Sequence[str]) -> bool:
     """Return whether ``lines`` only list one option after another: "C) green", "D) yellow"."""
     labels = [match for line in lines if (match := _FIRST.match(line)) and not match[3]]
-    letters = [letter for match in labels if (letter := _letter(match[1] or match[2], choices))]
+    letters = [letter for match in labels if (letter := _find_letter(match[1] or match[2], choices))]
     texts = [split_words(line[match.end() :]) for line, match in zip(lines, labels, strict=False)]
-    named = [split_words(choices[ord(letter) - ord("A")]) for letter in letters if choices]
-    return len(named) == 2 and texts == named and letters == sorted(letters)
+    expected = [split_words(choices[ord(letter) - ord("A")]) for letter in letters if choices]
+    return len(expected) == 2 and texts == expected and letters == sorted(letters)
 
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:
     """Read the one option whose text ``sentence`` names as whole words. A text inside a longer named text does not count."""
     words = f" {' '.join(split_words(sentence))} "
     texts = [f" {' '.join(split_words(choice))} " for choice in choices]
-    named = [i for i, text in enumerate(texts) if text.strip() and text in words]
-    named = [i for i in named if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in named)]
-    return one_of([Reading(_name(i)) for i in named if texts.index(texts[i]) == i])
+    indices = [i for i, text in enumerate(texts) if text.strip() and text in words]
+    indices = [i for i in indices if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in indices)]
+    return merge([Reading(_write_letter(i)) for i in indices if texts.index(texts[i]) == i])
 
 
 def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
     """Read the one label, in brackets or after the word "option", that ``sentence`` mentions."""
-    letters = [_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
-    return one_of([Reading(letter) for letter in letters if letter])
+    letters = [_find_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
+    return merge([Reading(letter) for letter in letters if letter])
 
 
-def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
+def _find_joined(span: str, position: int, choices: Sequence[str]) -> list[Reading]:
     """Return the labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
     readings: list[Reading] = []
-    while (match := _AND_THEN.match(span, at)) and len(readings) < 10:
-        if letter := _letter(match["a"] or match["b"], choices):
+    while (match := _AND_THEN.match(span, position)) and len(readings) < 10:
+        if letter := _find_letter(match["a"] or match["b"], choices):
             readings.append(Reading(letter))
-        at = match.end()
+        position = match.end()
     return readings
 
 
-def _letter(sign: str, choices: Sequence[str]) -> str | None:
+def _find_letter(label: str, choices: Sequence[str]) -> str | None:
     """Return the canonical letter of a label, None if there is no such option."""
-    if sign.isdigit():
-        return _name(int(sign) - 1) if 0 < int(sign) <= len(choices) else None
-    letter = sign.upper()
+    if label.isdigit():
+        return _write_letter(int(label) - 1) if 0 < int(label) <= len(choices) else None
+    letter = label.upper()
     return letter if not choices or ord(letter) - ord("A") < len(choices) else None
 
 
-def _name(index: int) -> str:
+def _write_letter(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def _is_word(span: str, at: int) -> bool:
-    """Return whether the capital A or I before ``at`` is a word of the sentence: "A dog", not "A because"."""
-    follows = re.match(r" ([a-z]+)", span[at : at + 30])
-    return follows is not None and follows[1] not in _AFTER_LABEL
+def _is_word(span: str, position: int) -> bool:
+    """Return whether the capital A or I before ``position`` is a word of the sentence: "A dog", not "A because"."""
+    next_word = re.match(r" ([a-z]+)", span[position : position + 30])
+    return next_word is not None and next_word[1] not in _AFTER_LABEL
 
 
 _AFTER_LABEL = "because since as when if unless is and or which for due based".split()

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.markup import plain, unwrap
+from understudy.core.answers.markup import simplify, unwrap
 from understudy.core.answers.spans import to_canonical, to_point, to_written
 from understudy.core.values import AnswerKind, Outcome
 
@@ -58,7 +58,7 @@ def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: 
 
 def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
     if kind == "expression":
-        return expression.agrees(value, gold)
+        return expression.is_equal(value, gold)
     if value == gold or kind in ("option", "yes_no", "date"):
         return value == gold
     if kind == "number":
@@ -66,8 +66,8 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
     plain_value, plain_gold = to_canonical(value), to_canonical(gold)
     if len({"".join(_BRACKETS.findall(text)) for text in (value, gold)} - {""}) > 1:
         return False  # [1, 2) is not (1, 2)
-    in_letters = " " not in plain_gold and ("," not in value or plain_gold.isalpha())
-    if plain_value == plain_gold or (in_letters and plain_value.replace(" ", "") == plain_gold):
+    ignores_blanks = " " not in plain_gold and ("," not in value or plain_gold.isalpha())
+    if plain_value == plain_gold or (ignores_blanks and plain_value.replace(" ", "") == plain_gold):
         return True
     result = _to_number(value)
     return result is not None and result == _to_number(gold)
@@ -78,13 +78,13 @@ _BRACKETS = re.compile(r"[][()]|\\[{}]")
 
 def _to_number(text: str) -> Fraction | None:
     """Return the number that is the whole of a text, as in ``1,\\!500`` and ``\\dfrac34``."""
-    return evaluate(plain(text).strip(" $") if "\\" in text else to_canonical(text))
+    return evaluate(simplify(text).strip(" $") if "\\" in text else to_canonical(text))
 
 
 def _is_rounded(value: str, gold: str) -> bool:
     """Return whether ``gold`` has three or more decimals and is ``value`` rounded to them."""
-    places = len(gold.partition(".")[2])
+    decimals = len(gold.partition(".")[2])
     number, exact = evaluate(value), evaluate(gold)
-    if places < 3 or "/" in gold or number is None or exact is None:
+    if decimals < 3 or "/" in gold or number is None or exact is None:
         return False
-    return bool(abs(number - exact) * 2 * 10**places <= 1)
+    return bool(abs(number - exact) * 2 * 10**decimals <= 1)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, skip
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, merge, skip
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = (
@@ -48,8 +48,8 @@ def read(span: str, *, strict: bool = False, question: str = "", form: str = "")
         match = _DATE.match(span, skip(_AROUND, span))
         return _to_reading(match, day_first) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
     dates = [(match, reading) for match in _DATE.finditer(span) if (reading := _to_reading(match, day_first))]
-    so = max((match.end() for match in _SO.finditer(span)), default=0)
-    return one_of([reading for match, reading in dates if match.start() >= so] or [reading for _, reading in dates])
+    offset = max((match.end() for match in _SO.finditer(span)), default=0)
+    return merge([reading for match, reading in dates if match.start() >= offset] or [reading for _, reading in dates])
 
 
 def find_form(dates: Collection[str]) -> str:
@@ -74,17 +74,17 @@ def write(value: str, form: str) -> str:
 
 
 def _to_reading(match: re.Match[str], day_first: bool | None) -> Reading:
-    part = {name[0]: text for name, text in match.groupdict().items() if text and name != "sep"}
-    if "a" in part:
-        first, second = int(part["a"]), int(part["b"])
-        usual = match["sep"] == "." if day_first is None else day_first
-        day_first = first > 12 or (usual and second <= 12)
+    parts = {name[0]: text for name, text in match.groupdict().items() if text and name != "sep"}
+    if "a" in parts:
+        first, second = int(parts["a"]), int(parts["b"])
+        is_usual = match["sep"] == "." if day_first is None else day_first
+        day_first = first > 12 or (is_usual and second <= 12)
         month, day = (second, first) if day_first else (first, second)
     else:
-        month = int(part["m"]) if part["m"].isdigit() else _MONTHS.index(part["m"][:3].lower()) + 1
-        day = int(part["d"])
-    year = int(part["y"])
-    if len(part["y"]) == 2:
+        month = int(parts["m"]) if parts["m"].isdigit() else _MONTHS.index(parts["m"][:3].lower()) + 1
+        day = int(parts["d"])
+    year = int(parts["y"])
+    if len(parts["y"]) == 2:
         year += 2000 if year < 70 else 1900
     try:
         return Reading(datetime.date(year, month, day).isoformat())

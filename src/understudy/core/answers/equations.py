@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, Expression
-from understudy.core.answers.expression import sides_of
-from understudy.core.answers.markup import plain
+from understudy.core.answers.expression import find_sides
+from understudy.core.answers.markup import simplify
 from understudy.core.answers.spans import SPAN, fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
@@ -39,44 +39,44 @@ def find_equations(rationale: str) -> Iterator[Equation]:
     """Find every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text
     names. Sides with variables are not part of an equation, nor is a thing counted before the first "=" ("5 baskets = 5 * 20")."""
     lines = fold(rationale).split("\n")
-    for written in (part for line in lines for part in (_SENTENCE.split(line) if len(line) > 3 * SPAN else [line])):
-        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", plain(written.strip()))), 0
-        while begin := _BEGIN.search(line, at):
-            sides, end = sides_of(line, begin.start())
-            at = max(end, begin.end())
+    for sentence in (part for line in lines for part in (_SENTENCE.split(line) if len(line) > 3 * SPAN else [line])):
+        line, position = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", simplify(sentence.strip()))), 0
+        while opening := _BEGIN.search(line, position):
+            sides, end = find_sides(line, opening.start())
+            position = max(end, opening.end())
             if _VARIABLE.match(line, end):
                 sides = sides[:-1]
             if len(sides) > 1 and any(len(side.numbers) > 1 for side in sides):
-                floor, readings = bool(_REMAINDER.search(written)), [sides]
-                if "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
-                    readings.append(sides_of(line.replace("%", " "), begin.start())[0][: len(sides)])
-                labelled = _LABEL.search(line, 0, begin.start())  # "Day 1 = 100 + 20 = 120"
+                floor, readings = bool(_REMAINDER.search(sentence)), [sides]
+                if "%" in line[opening.start() : end]:  # "100 - 50 = 50%" is about percent
+                    readings.append(find_sides(line.replace("%", " "), opening.start())[0][: len(sides)])
+                labelled = _LABEL.search(line, 0, opening.start())  # "Day 1 = 100 + 20 = 120"
                 if labelled and len(sides[0].numbers) == 1 < len(sides) - 1:
                     readings.append(sides[1:])
-                held = next((reading for reading in readings if _hold(reading, floor=floor)), None)
-                calculated = next(side for side in held or sides if len(side.numbers) > 1)
-                yield Equation(calculated.text, calculated.value if held else None)
+                holding = next((reading for reading in readings if _are_equal(reading, floor=floor)), None)
+                calculated = next(side for side in holding or sides if len(side.numbers) > 1)
+                yield Equation(calculated.text, calculated.value if holding else None)
 
 
-def _hold(sides: Sequence[Expression], *, floor: bool) -> bool:
+def _are_equal(sides: Sequence[Expression], *, floor: bool) -> bool:
     """Return whether all ``sides`` equal the value of the first calculation among them."""
     value = next((side.value for side in sides if len(side.numbers) > 1), None)
-    return all(_is_value(side, value, floor=floor) for side in sides)
+    return all(_equals(side, value, floor=floor) for side in sides)
 
 
 def _drop_unit(match: re.Match[str]) -> str:
-    before, after = match.string[max(0, match.start() - 2) : match.start()], match.string[match.end() : match.end() + 2]
-    counted = after.lstrip().startswith("=") and before.strip()[-1:] not in ("+", "-", "*", "/", "x", "(", "=")
-    return match[0] if counted else match[1]
+    prefix, suffix = match.string[max(0, match.start() - 2) : match.start()], match.string[match.end() : match.end() + 2]
+    is_thing = suffix.lstrip().startswith("=") and prefix.strip()[-1:] not in ("+", "-", "*", "/", "x", "(", "=")
+    return match[0] if is_thing else match[1]
 
 
-def _is_value(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
+def _equals(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
     """Return whether ``side`` equals ``value``. A side of one number may be rounded or cut at its last decimal (the ninth at the
     latest: floating point), or be the whole part."""
     if side.value is None or value is None or side.value == value or len(side.numbers) > 1:
         return side.value is not None and side.value == value
-    whole, _, decimals = side.text.partition(".")
-    if not (decimals and whole):
+    integer, _, decimals = side.text.partition(".")
+    if not (decimals and integer):
         return floor and side.value == value // 1
-    unit, apart = Fraction(1, 10 ** min(9, len(decimals))), abs(side.value - value)
-    return 2 * apart <= unit or (apart < unit and abs(side.value) < abs(value))
+    unit, difference = Fraction(1, 10 ** min(9, len(decimals))), abs(side.value - value)
+    return 2 * difference <= unit or (difference < unit and abs(side.value) < abs(value))

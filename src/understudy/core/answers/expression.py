@@ -10,7 +10,7 @@ from collections import Counter
 from fractions import Fraction
 
 from understudy.core.answers.arithmetic import Expression, evaluate, parse, write_number
-from understudy.core.answers.markup import plain
+from understudy.core.answers.markup import simplify
 from understudy.core.answers.number import ALGEBRA
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end
 
@@ -29,20 +29,20 @@ _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
 def read(span: str, *, strict: bool = False) -> Reading:
     """Read the expression in ``span``, or the side of an equation with more numbers. With ``strict`` the span has nothing else."""
-    span = plain(span)[:SPAN]
+    span = simplify(span)[:SPAN]
     gold = _GOLD.fullmatch(span.strip())
     if gold and (value := evaluate(gold["value"])) is not None:
         return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")
     line = span.lstrip().partition("\n")[0]
-    alone = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(_AROUND))
-    if _LETTER.search(alone) and alone.replace(" ", "").lower() != "n/a" and evaluate(alone) is None and _values_of(alone):
-        return Reading(" ".join(alone.split()))
+    text = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(_AROUND))
+    if _LETTER.search(text) and text.replace(" ", "").lower() != "n/a" and evaluate(text) is None and _find_values(text):
+        return Reading(" ".join(text.split()))
     if ALGEBRA.search(line):
         return NOTHING if strict else AMBIGUOUS
-    begin = _BEGIN.search(line)
-    if begin is None or (strict and line[: begin.start()].strip()):
+    opening = _BEGIN.search(line)
+    if opening is None or (strict and line[: opening.start()].strip()):
         return NOTHING
-    sides, end = sides_of(line, begin.start())
+    sides, end = find_sides(line, opening.start())
     if not sides or (strict and line[end:].strip(" .!")):
         return NOTHING
     return Reading(max(sides, key=lambda side: len(side.numbers)).text)
@@ -60,17 +60,17 @@ def numbers_used(value: str) -> list[str]:
     return [write_number(number) for number in expression.numbers] if expression else []
 
 
-def agrees(value: str, gold: str) -> bool | None:
+def is_equal(value: str, gold: str) -> bool | None:
     """Return whether ``value`` has the gold's value and, if the gold names them, its numbers; None if they cannot be compared."""
     match = _GOLD.fullmatch(gold)
-    values, target = _values_of(value), _values_of(match["value"] if match else gold)
+    values, target = _find_values(value), _find_values(match["value"] if match else gold)
     if values is None or target is None:
         return None
     used = Counter(_read_numbers(" ".join(numbers_used(value))))
     return values == target and (match is None or used == Counter(_read_numbers(match["numbers"])))
 
 
-def _values_of(text: str) -> list[Fraction | str | None] | None:
+def _find_values(text: str) -> list[Fraction | str | None] | None:
     """Return the value of an expression, or the values of the sides of an inequality and the signs between them, turned so that
     the first is "<" or "≤"; None if a side has no value."""
     parts = _SIGN.split(text.replace("<=", "≤").replace(">=", "≥"))
@@ -93,15 +93,15 @@ def _read_numbers(text: str) -> list[Fraction]:
     return [Fraction(number) for number in _NUMBERS.findall(text) if not re.search(r"/0+$", number)]
 
 
-def sides_of(line: str, begin: int) -> tuple[list[Expression], int]:
-    """Return the sides of the equation that begins at ``begin``, and its end. A lone expression is one side."""
+def find_sides(line: str, start: int) -> tuple[list[Expression], int]:
+    """Return the sides of the equation that begins at ``start``, and its end. A lone expression is one side."""
     sides: list[Expression] = []
-    end = begin
-    while len(sides) < 10 and (side := parse(line, begin)):
+    end = start
+    while len(sides) < 10 and (side := parse(line, start)):
         sides.append(side)
         end = side.end
         equals = re.compile(r"\s{0,4}=").match(line, end)
         if equals is None:
             break
-        begin = equals.end()
+        start = equals.end()
     return sides, end

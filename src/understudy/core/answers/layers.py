@@ -54,60 +54,60 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     ``text``, whatever it contains.
     """
     spec = AnswerSpec(kind, choices, spans.to_point(question, form), form)
-    plain = spans.to_point(spans.fold(text), form)
-    begin = spans.find_reply(plain)
-    if begin is None:
+    folded = spans.to_point(spans.fold(text), form)
+    start = spans.find_reply(folded)
+    if start is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = spans.find_end(plain, begin, _end_of(plain, begin, question))
-    for layer, start, reading in _readings(plain, begin, end, spec):
+    end = spans.find_end(folded, start, _find_problem_end(folded, start, question))
+    for layer, statement_start, reading in _read_layers(folded, start, end, spec):
         if reading:
-            return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, start, reading.status)
+            return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, statement_start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
 
 
-def _end_of(text: str, begin: int, question: str) -> int:
+def _find_problem_end(text: str, start: int, question: str) -> int:
     """Return the end of a reply: where a new problem begins. Before an answer is stated, the same question may be repeated."""
-    for end in spans.find_next_problem(text, len(text) - len(text[begin:].lstrip())):  # its first word cannot be a new problem
-        again = not question or spans.restates(text, end, question)
-        if not again or next(find_markers(text, begin, end, labels=True), None) is not None:
+    for end in spans.find_next_problem(text, len(text) - len(text[start:].lstrip())):  # its first word cannot be a new problem
+        is_repeated = not question or spans.restates(text, end, question)
+        if not is_repeated or next(find_markers(text, start, end, labels=True), None) is not None:
             return end
     return len(text)
 
 
-def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
+def _read_layers(text: str, start: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """Yield (layer, start, reading) in order of trust."""
-    markers = find_markers(text, begin, end, labels=spec.kind != "option")
+    markers = find_markers(text, start, end, labels=spec.kind != "option")
     while (marker := next(markers, None)) is not None:
         reading = _read_marker(text, end, marker, spec)
         # "If it is wet, the answer is A. If it is dry, ..."
-        if case := _find_case(text, begin, marker):
-            rest = list(markers)
-            markers = iter(rest)
-            others = [other for other in rest if case[1].lower() == "otherwise" or _find_case(text, begin, other)]
-            reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
-        yield marker.layer, marker.begin, reading
+        if case := _find_case(text, start, marker):
+            remaining = list(markers)
+            markers = iter(remaining)
+            others = [other for other in remaining if case[1].lower() == "otherwise" or _find_case(text, start, other)]
+            reading = spans.merge([reading, *(_read_marker(text, end, other, spec) for other in others)])
+        yield marker.layer, marker.start, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
-    yield "opening", end, read_opening(text[begin:end], spec)
-    sentences = spans.split_sentences(text, begin, end)
+    yield "opening", end, read_opening(text[start:end], spec)
+    sentences = spans.split_sentences(text, start, end)
     if not sentences:
         return
     last_sentence = text[slice(*sentences[-1])]
     if _abstains(last_sentence):
         yield ABSTAINED, end, ABSTAINS
-    ends = [text[start:stop] for start, stop in sentences], text[sentences[0][0] : end].rstrip().split("\n")
-    if spec.kind == "option" and any(choice.lists(parts[-2:], spec.choices) for parts in ends):
+    line_groups = [text[first:last] for first, last in sentences], text[sentences[0][0] : end].rstrip().split("\n")
+    if spec.kind == "option" and any(choice.is_option_list(lines[-2:], spec.choices) for lines in line_groups):
         return
     # Beware: what an answer is concluded from is a step of the reasoning, so it stays in the rationale.
-    concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
+    concluding = [(first, last) for first, last in sentences[-4:] if _CONCLUDES.search(text, first, min(last, first + SPAN))]
     if spec.kind == "number" and sentences[-1] not in concluding:
         # Reasoning in numbers says "so" at every step, so try its last sentence first.
         yield "last_sentence", end, read_ending(last_sentence, spec)
-    for start, stop in reversed(concluding):
-        yield "conclusion", end, read_ending(text[start:stop], spec)
+    for first, last in reversed(concluding):
+        yield "conclusion", end, read_ending(text[first:last], spec)
     yield "last_sentence", end, read_ending(last_sentence, spec)
     if spec.kind == "number":
-        for start, stop in reversed(sentences):
-            yield "last_number", end, number.read_last(text[start:stop], spec.question)
+        for first, last in reversed(sentences):
+            yield "last_number", end, number.read_last(text[first:last], spec.question)
 
 
 _CONCLUDES = re.compile(
@@ -131,16 +131,16 @@ _NOT_THE_CASE = re.compile(
 )
 
 
-def _find_case(text: str, begin: int, marker: Marker) -> re.Match[str] | None:
+def _find_case(text: str, start: int, marker: Marker) -> re.Match[str] | None:
     """Return the word before ``marker``, in its sentence or in the line above it, that makes it one case of several."""
-    since = max(text.rfind(sign, begin, marker.begin - (sign == "\n")) for sign in ".!?\n")
-    return _IF.search(text, max(begin, marker.begin - 120, since), marker.begin)
+    sentence_start = max(text.rfind(sign, start, marker.start - (sign == "\n")) for sign in ".!?\n")
+    return _IF.search(text, max(start, marker.start - 120, sentence_start), marker.start)
 
 
 def _read_marker(text: str, end: int, marker: Marker, spec: AnswerSpec) -> Reading:
     stop = min(end, marker.answer + 3 * SPAN, marker.end if marker.end >= 0 else end)
     reading = read_statement(text[marker.answer : stop], spec, firm=marker.firm)
-    if not _NOT_THE_CASE.search(text, max(0, marker.begin - 30), marker.begin):
+    if not _NOT_THE_CASE.search(text, max(0, marker.start - 30), marker.start):
         return reading
     return yes_no.deny(reading) if spec.kind == "yes_no" else NOTHING
 
@@ -159,7 +159,7 @@ _UNKNOWN = re.compile(
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """Read the answer after a marker. With ``firm`` the text must begin with it."""
-    first = spans.first_sentence(span)
+    first = spans.take_sentence(span)
     if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices):
         return ABSTAINS  # an option may say the same
     if spec.kind != "text" and _NOT.match(span):

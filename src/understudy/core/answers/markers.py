@@ -12,11 +12,11 @@ LAST = 40
 
 
 class Marker(NamedTuple):
-    """A marker. ``begin`` is where the statement begins, with its "So the", and ``answer`` where the answer begins. ``end`` is
+    """A marker. ``start`` is where the statement begins, with its "So the", and ``answer`` where the answer begins. ``end`` is
     where the answer ends, -1 if the marker does not say. ``firm``: only the answer may follow."""
 
     layer: str
-    begin: int
+    start: int
     answer: int
     end: int = -1
     firm: bool = False
@@ -53,77 +53,77 @@ _ARROW = re.compile(r"(?<!-)--+>|(?<!=)==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
 
 
-def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[Marker]:
+def find_markers(text: str, start: int, end: int, *, labels: bool) -> Iterator[Marker]:
     """Find the markers of ``text[begin:end]``: first the explicit statements, the last one first; then the weaker signs, which are
     arrows and, with ``labels``, lines that begin with "A:"."""
-    statements = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
+    statements = [marker for match in _find_words(text, start, end)[-LAST:] if (marker := _read_word(text, match, start, end))]
     if "box" in text or "<" in text or "[" in text:
-        statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
-    hashes = _last(_HASHES, text, begin, end) if "####" in text else []
-    statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in hashes]
+        statements += [_read_box(text, match, end) for match in _find_last(_BOXED, text, start, end)]
+    hashes = _find_last(_HASHES, text, start, end) if "####" in text else []
+    statements += [Marker("hashes", m.start(), m.end(), _find_line_end(text, m.end(), end)) for m in hashes]
     yield from sorted(statements, key=lambda marker: marker.answer, reverse=True)
-    signs = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
+    signs = [Marker("arrow", m.start(), m.end(), firm=True) for m in _find_last(_ARROW, text, start, end)]
     if labels:
-        signs += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
+        signs += [Marker("label", m.start(), m.end()) for m in _find_last(_LABEL, text, start, end)]
     yield from sorted(signs, key=lambda marker: marker.answer, reverse=True)
 
 
-def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
+def _find_words(text: str, start: int, end: int) -> list[re.Match[str]]:
     """Return the matches of `_WORD`. Beware: for a reply with a plain marker most of the time goes here, and finding each word as
     a string is ten times as fast as the pattern."""
     if not text.isascii() and any(letter in text for letter in _FOLDED):
-        return list(_WORD.finditer(text, begin, end))
-    lower, places = text.lower(), []
+        return list(_WORD.finditer(text, start, end))
+    lower, indices = text.lower(), []
     for stem in _STEMS:
-        at = lower.find(stem, begin, end)
-        while at >= 0:
-            places.append(at)
-            at = lower.find(stem, at + 1, end)
-    return [match for at in sorted(places) if (match := _WORD.match(text, at, end))]
+        index = lower.find(stem, start, end)
+        while index >= 0:
+            indices.append(index)
+            index = lower.find(stem, index + 1, end)
+    return [match for index in sorted(indices) if (match := _WORD.match(text, index, end))]
 
 
-def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
-    after = _AFTER.match(text, word.end(), end) or _ALONE.match(text, word.end(), end)
-    if after is None:
+def _read_word(text: str, word: re.Match[str], start: int, end: int) -> Marker | None:
+    tail = _AFTER.match(text, word.end(), end) or _ALONE.match(text, word.end(), end)
+    if tail is None:
         return None
-    window = text[max(begin, word.start() - 90) : word.start()]
-    before = _BEFORE.search(window, len(window) - len(_SIGN.split(window)[-1]))  # it has words and commas only
-    assert before is not None, "it may be empty"
-    start = word.start() - len(window) + before.start()
-    sort = before["sort"].lower().split()
+    window = text[max(start, word.start() - 90) : word.start()]
+    lead = _BEFORE.search(window, len(window) - len(_SIGN.split(window)[-1]))  # it has words and commas only
+    assert lead is not None, "it may be empty"
+    statement_start = word.start() - len(window) + lead.start()
+    sort = lead["sort"].lower().split()
     line = window.rpartition("\n")[2]
-    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())]))
-    telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
-    if after.re is _ALONE:
+    is_heading = bool(_LINE.match(line[: len(line) - (len(window) - lead.start())]))
+    is_telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
+    if tail.re is _ALONE:
         # a heading: "Final answer", with the answer on the next line
-        return Marker("marker", start, after.end()) if heads and telling else None
-    if not telling or not (before["the"] or sort or heads or _ends_in_colon(after[0])):
+        return Marker("marker", statement_start, tail.end()) if is_heading and is_telling else None
+    if not is_telling or not (lead["the"] or sort or is_heading or _ends_in_colon(tail[0])):
         return None
-    return Marker("marker", start, after.end(), firm=after["firm"] is not None)
+    return Marker("marker", statement_start, tail.end(), firm=tail["firm"] is not None)
 
 
-def _ends_in_colon(after: str) -> bool:
-    return after.rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after)
+def _ends_in_colon(tail: str) -> bool:
+    return tail.rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", tail)
 
 
 def _read_box(text: str, match: re.Match[str], end: int) -> Marker:
-    depth, at = 1, match.end()
-    while at < min(end, match.end() + 400) and depth:
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        at += 1
-    begin = match.start()
+    depth, index = 1, match.end()
+    while index < min(end, match.end() + 400) and depth:
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        index += 1
+    start = match.start()
     if match[0][0] in "<[":
         close = text.find(f"{match[0][0]}/", match.end(), min(end, match.end() + 400))
-        return Marker("boxed", begin, match.end(), close if close >= 0 else _line_end(text, match.end(), end))
-    while begin > 0 and match.start() - begin < 3 and text[begin - 1] in "$ [(\\":
-        begin -= 1
-    return Marker("boxed", begin, match.end(), at - 1 if not depth else at)
+        return Marker("boxed", start, match.end(), close if close >= 0 else _find_line_end(text, match.end(), end))
+    while start > 0 and match.start() - start < 3 and text[start - 1] in "$ [(\\":
+        start -= 1
+    return Marker("boxed", start, match.end(), index - 1 if not depth else index)
 
 
-def _line_end(text: str, at: int, end: int) -> int:
-    stop = text.find("\n", at, end)
-    return end if stop < 0 else stop
+def _find_line_end(text: str, start: int, end: int) -> int:
+    index = text.find("\n", start, end)
+    return end if index < 0 else index
 
 
-def _last(pattern: re.Pattern[str], text: str, begin: int, end: int) -> list[re.Match[str]]:
-    return list(pattern.finditer(text, begin, end))[-LAST:]
+def _find_last(pattern: re.Pattern[str], text: str, start: int, end: int) -> list[re.Match[str]]:
+    return list(pattern.finditer(text, start, end))[-LAST:]

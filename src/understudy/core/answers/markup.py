@@ -1,8 +1,8 @@
 """The plain form of a statement: without the markup of Markdown and LaTeX, and with typographic numbers as people type them.
 
-plain("$33\\frac{1}{3}$")     "33 1/3"
-plain("1{,}500 \\text{ cm}^2")  "1,500 cm"
-plain("1.5×10³")              "1.5*10^3"
+simplify("$33\\frac{1}{3}$")     "33 1/3"
+simplify("1{,}500 \\text{ cm}^2")  "1,500 cm"
+simplify("1.5×10³")              "1.5*10^3"
 """
 
 import math
@@ -17,7 +17,7 @@ _PART = r"(?:\{([^{}]{1,40})\}|([0-9]))"
 _FRACTION = re.compile(rf"(?P<whole>[0-9] ?)?\\[cdt]?frac ?{_PART} ?{_PART}")
 _ROOT = re.compile(r"(?<![0-9)])(?:\\?\bsqrt ?[({]?|√)([0-9]{1,12})(?![0-9]|[.,][0-9])[)}]?")
 
-_LATEX = [(re.compile(pattern), plain) for pattern, plain in (
+_LATEX = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"\{,\}", ","),  # 1{,}500
     (r"\\(?:left|right|displaystyle|[,!;:])", ""),  # 1,\!500
     (r"\\(?:times|cdot)(?![A-Za-z])", "*"),  # 1.5\times10^3
@@ -27,7 +27,7 @@ _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
     (r"\^\{?\\circ\}?|\\degree\b", ""),  # 90^\circ
     (r"\^\{(-?[0-9]{1,3})\}", r"^\1"),  # 10^{3}
 )]  # fmt: skip
-_PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
+_PLAIN = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"(?<![A-Za-z\\])([A-Za-z]{2,15}|[msh]) ?\^ ?-?[0-9]", r"\1"),  # a unit's exponent: cm^2, m/s^2
     (r"(?<=[0-9]) and (?:a|one) half\b", " 1/2"),
     (r"(?<=[0-9]) and (?:a|one) quarter\b", " 1/4"),
@@ -36,20 +36,20 @@ _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
 )]  # fmt: skip
 
 
-def plain(span: str) -> str:
+def simplify(span: str) -> str:
     """Return the first 1,200 characters of ``span`` in plain form."""
     span = fold(span[: 3 * SPAN])
     if not span.isascii():
-        span = _TYPOGRAPHIC.sub(_type, span)
+        span = _TYPOGRAPHIC.sub(_write_typed, span)
     if "\\" in span or "{" in span:
         span = to_signs(span)
-        for pattern, instead in _LATEX:
-            span = pattern.sub(instead, span)
+        for pattern, replacement in _LATEX:
+            span = pattern.sub(replacement, span)
         span = unwrap(_FRACTION.sub(_write_fraction, span))
     if "sqrt" in span or "√" in span:
         span = _ROOT.sub(_extract_root, span)
-    for pattern, instead in _PLAIN:
-        span = pattern.sub(instead, span)
+    for pattern, replacement in _PLAIN:
+        span = pattern.sub(replacement, span)
     return span
 
 
@@ -58,17 +58,17 @@ def unwrap(span: str) -> str:
     return _TEXT.sub(r" \1 ", _TEXT.sub(r" \1 ", span)) if "\\" in span else span
 
 
-def _type(match: re.Match[str]) -> str:
+def _write_typed(match: re.Match[str]) -> str:
     """Return a typographic number as people type it: ``½`` -> ``1/2`` after a blank, ``³`` -> ``^3``."""
     typed = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-")
     return f" {typed}" if "/" in typed else f"^{typed}"
 
 
 def _write_fraction(match: re.Match[str]) -> str:
-    above, below = match[2] or match[3], match[4] or match[5]
-    if match["whole"] and above.isdecimal() and below.isdecimal():
-        return f"{match['whole'].strip()} {above}/{below}"
-    return f"{match['whole'] or ''}({above})/({below})"
+    numerator, denominator = match[2] or match[3], match[4] or match[5]
+    if match["whole"] and numerator.isdecimal() and denominator.isdecimal():
+        return f"{match['whole'].strip()} {numerator}/{denominator}"
+    return f"{match['whole'] or ''}({numerator})/({denominator})"
 
 
 def _extract_root(match: re.Match[str]) -> str:

@@ -14,8 +14,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
-from understudy.core.answers.markup import plain
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of, skip
+from understudy.core.answers.markup import simplify
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, merge, skip
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
@@ -63,69 +63,69 @@ class _Number(NamedTuple):
     """A number of a sentence, None if it cannot be decided, and its place."""
 
     value: Fraction | None
-    begin: int
+    start: int
     end: int
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     """Read the number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer.
     ``question`` helps to choose among the numbers of a sentence."""
-    if whole := _WHOLE.fullmatch(span):
-        return Reading(str(int(whole[1])))
-    span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _plain(span, question)[:SPAN])
-    if above := _EQUATIONS.match(span.lstrip()):
-        span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations on several lines the last one counts
-    begin = skip(_FILLER, span)
-    first = _read_run(span, begin)
+    if integer := _WHOLE.fullmatch(span):
+        return Reading(str(int(integer[1])))
+    span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _simplify(span, question)[:SPAN])
+    if equations := _EQUATIONS.match(span.lstrip()):
+        span = _ENUMERATED.sub("", span.lstrip()[equations.end() :])  # of equations on several lines the last one counts
+    start = skip(_FILLER, span)
+    first = _read_run(span, start)
     if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
     if first is None and not any(sign.isdigit() for sign in span):
-        value = from_words(span[begin:])
+        value = from_words(span[start:])
         return Reading(write_number(value)) if value is not None else NOTHING
     if first is None:
-        return NOTHING if strict else _read_sentences(span, begin, question)
+        return NOTHING if strict else _read_sentences(span, start, question)
     if first.value is None:
         return AMBIGUOUS
     if not strict and _SUBJECT.match(span, first.end):
-        return _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+        return _read_inside(span[: find_sentence_end(span, start, len(span))], question)
     if strict and not _UNIT.fullmatch(span, first.end):
-        again = _right_side(span, first.end)
-        return _to_reading(again) if again and _UNIT.fullmatch(span, again.end) else NOTHING
+        right_side = _read_right_side(span, first.end)
+        return _to_reading(right_side) if right_side and _UNIT.fullmatch(span, right_side.end) else NOTHING
     return _read_rest(span, first)
 
 
 def read_last(sentence: str, question: str = "") -> Reading:
     """Read the number in a sentence of reasoning."""
-    return _read_inside(_plain(sentence[-2 * SPAN :], question)[-SPAN:], question)
+    return _read_inside(_simplify(sentence[-2 * SPAN :], question)[-SPAN:], question)
 
 
-def _plain(span: str, question: str) -> str:
-    span = plain(span).replace("≈", "=")
+def _simplify(span: str, question: str) -> str:
+    span = simplify(span).replace("≈", "=")
     return span.replace("dozen", "") if _ASKS_DOZENS.search(question) else span  # "How many dozen eggs?": 3, not 36
 
 
 def _read_rest(span: str, first: _Number) -> Reading:
     """Read the answer of a span that begins with a number, after which an equation or more numbers may follow."""
-    again, end = _right_side(span, first.end), first.end
-    if again is not None:
-        return _to_reading(again)
+    right_side, end = _read_right_side(span, first.end), first.end
+    if right_side is not None:
+        return _to_reading(right_side)
     if _RANGE.match(span, end - len(span[:end].rstrip().rpartition(" ")[2])):
         return AMBIGUOUS
     readings = [_to_reading(first)]
-    while (more := _NEXT.match(span, end)) and len(readings) < 20:
-        following = _read_run(span, more.end())
+    while (joint := _NEXT.match(span, end)) and len(readings) < 20:
+        following = _read_run(span, joint.end())
         if following is None:
             break
         readings.append(_to_reading(following))
         end = following.end
-    return one_of(readings)
+    return merge(readings)
 
 
-def _read_sentences(span: str, begin: int, question: str) -> Reading:
+def _read_sentences(span: str, start: int, question: str) -> Reading:
     """Read the answer of a span that begins with a sentence; if that has a number, read the last sentence with "therefore"."""
-    first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
-    so = max((match.end() for match in _SO.finditer(span)), default=0)
-    last = _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so else NOTHING
+    first = _read_inside(span[: find_sentence_end(span, start, len(span))], question)
+    offset = max((match.end() for match in _SO.finditer(span)), default=0)
+    last = _read_inside(span[offset : find_sentence_end(span, offset, len(span))], question) if offset else NOTHING
     return last if first and last else first
 
 
@@ -133,7 +133,7 @@ def _read_inside(span: str, question: str) -> Reading:
     span = _ENUMERATED.sub("", span)
     if (_IRRATIONAL.search(span) and "=" not in span) or _EITHER.search(span):
         return AMBIGUOUS
-    numbers = _numbers(span)
+    numbers = _find_numbers(span)
     return _to_reading(_choose(span, numbers, question)) if numbers else NOTHING
 
 
@@ -142,26 +142,26 @@ def _choose(span: str, numbers: list[_Number], question: str) -> _Number:
     none does not count."""
     for rule in _RULES:
         numbers = rule(span, numbers, question) or numbers
-    return _right_side(span, numbers[-1].end) or numbers[-1]
+    return _read_right_side(span, numbers[-1].end) or numbers[-1]
 
 
-def _ask_units(span: str, numbers: list[_Number], question: str) -> list[_Number]:
+def _keep_asked_units(span: str, numbers: list[_Number], question: str) -> list[_Number]:
     """Return the numbers with the unit that the question asks for."""
-    asked = _ASKS.findall(question)
-    units = {word.lower().rstrip("s") for word in asked[-1].split()} - _NO_UNITS or {"dollar", "cent"} if asked else set()
-    return [number for number in numbers if units & _units_of(span, number)]
+    phrases = _ASKS.findall(question)
+    units = {word.lower().rstrip("s") for word in phrases[-1].split()} - _NO_UNITS or {"dollar", "cent"} if phrases else set()
+    return [number for number in numbers if units & _find_units(span, number)]
 
 
-def _units_of(span: str, number: _Number) -> set[str]:
-    money = {"dollar"} if span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") else set()
+def _find_units(span: str, number: _Number) -> set[str]:
+    money = {"dollar"} if span[number.start : number.start + 2].strip("-")[:1] in ("$", "€", "£") else set()
     return money | {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
 
 
 def _find_new(_: str, numbers: list[_Number], question: str) -> list[_Number]:
-    known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
+    in_question = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
     # "Sat - 3 makes 4 to 1": a sign may be a minus.
-    new = [number for number in numbers if number.value is None or abs(number.value) not in known]
-    return new if len({number.value for number in new}) == 1 else []
+    candidates = [number for number in numbers if number.value is None or abs(number.value) not in in_question]
+    return candidates if len({number.value for number in candidates}) == 1 else []
 
 
 _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
@@ -177,19 +177,19 @@ _HANGS = re.compile(
 )
 _RULES: tuple[Callable[[str, list[_Number], str], list[_Number]], ...] = (
     # the same in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"
-    lambda span, found, _: [n for n in found if _EQUAL.search(span, 0, n.begin)],
+    lambda span, numbers, _: [n for n in numbers if _EQUAL.search(span, 0, n.start)],
     # the result, not what it is for: "70 / 7 = 10 hours to earn $70"
-    lambda span, found, _: [n for n in found if n.begin > span.rfind("=") >= 0][:1],
+    lambda span, numbers, _: [n for n in numbers if n.start > span.rfind("=") >= 0][:1],
     # what the subject is, not what describes it: "the number of pens after he bought 13 pens is 52"
-    lambda span, found, _: stated if len(stated := [n for n in found if _IS.search(span, 0, n.begin)]) == 1 else [],
+    lambda span, numbers, _: stated if len(stated := [n for n in numbers if _IS.search(span, 0, n.start)]) == 1 else [],
     # what the question asks for: "it takes him 48 hours to install the 6 windows"
-    _ask_units,
+    _keep_asked_units,
     # what it becomes, not what it was: "Sun - 8 makes 15 to 7"
-    lambda span, found, _: [n for n in found if not _FROM.match(span, n.end)],
+    lambda span, numbers, _: [n for n in numbers if not _FROM.match(span, n.end)],
     # the only new one: the others come from the question
     _find_new,
     # not one that only says for what, of what or when: "$1800 for all 4 phones"
-    lambda span, found, _: [n for n in found if not _HANGS.search(span, 0, n.begin)],
+    lambda span, numbers, _: [n for n in numbers if not _HANGS.search(span, 0, n.start)],
 )
 
 
@@ -197,19 +197,19 @@ def _to_reading(number: _Number) -> Reading:
     return AMBIGUOUS if number.value is None else Reading(write_number(number.value))
 
 
-def _numbers(span: str) -> list[_Number]:
+def _find_numbers(span: str) -> list[_Number]:
     """Return the numbers and the arithmetic in ``span``, in order."""
-    numbers, at = [], 0
-    while match := _START.search(span, at):
+    numbers, position = [], 0
+    while match := _START.search(span, position):
         number = _read_run(span, match.start())
-        at = match.end()
+        position = match.end()
         if number:
             numbers.append(number)
-            at = max(at, number.end)
+            position = max(position, number.end)
     return numbers
 
 
-def _right_side(span: str, end: int) -> _Number | None:
+def _read_right_side(span: str, end: int) -> _Number | None:
     """Return the number after the last equals sign of the equation that continues at ``end``, None if there is none."""
     last = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
@@ -220,33 +220,33 @@ def _right_side(span: str, end: int) -> _Number | None:
     return last
 
 
-def _read_run(span: str, begin: int) -> _Number | None:
-    """Read the number or arithmetic at ``begin``."""
-    if not _START.match(span, begin):
+def _read_run(span: str, start: int) -> _Number | None:
+    """Read the number or arithmetic at ``start``."""
+    if not _START.match(span, start):
         return None
-    at = begin
-    if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
-        at += 1  # $-5, $(3 + 4)
-    parsed = parse(span, at)
-    if parsed is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
-        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large, or (1, 2)
+    position = start
+    if span[start] in "$€£" and not span[start + 1 : start + 3].strip()[:1].isdigit():
+        position += 1  # $-5, $(3 + 4)
+    parsed = parse(span, position)
+    if parsed is None and (_POINT.match(span, position) or span[position:].lstrip("$€£+- ")[:1].isdigit()):
+        return _Number(None, start, max(position + 1, _skip_digits(span, position)))  # too large, or (1, 2)
     if parsed is None or _ORDINAL.match(span, parsed.end) or (parsed.value is None and "=" in span[parsed.end : parsed.end + 3]):
         return None
     if parsed.value is None or _UNDECIDED.match(span, parsed.end):
-        return _Number(None, begin, _skip_digits(span, parsed.end))
+        return _Number(None, start, _skip_digits(span, parsed.end))
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
     value = parsed.value * 100 if len(parsed.numbers) == 1 and span[parsed.end - 1] == "%" else parsed.value
-    if both := _IN_TWO_UNITS.match(span, parsed.end):
-        return _Number(None, begin, both.end())
+    if two_units := _IN_TWO_UNITS.match(span, parsed.end):
+        return _Number(None, start, two_units.end())
     if scale := _SCALE.match(span, parsed.end):
-        if (scale[2] or "k") in "MB" and span[begin] not in "$€£":
-            return _Number(None, begin, scale.end())  # 2.5M may be a million, or a letter
-        return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
-    return _Number(value, begin, parsed.end)
+        if (scale[2] or "k") in "MB" and span[start] not in "$€£":
+            return _Number(None, start, scale.end())  # 2.5M may be a million, or a letter
+        return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], start, scale.end())
+    return _Number(value, start, parsed.end)
 
 
-def _skip_digits(span: str, at: int) -> int:
-    return len(span) - len(span[at:].lstrip("-+*/^0123456789.,() "))
+def _skip_digits(span: str, position: int) -> int:
+    return len(span) - len(span[position:].lstrip("-+*/^0123456789.,() "))
 
 
 _UNITS = (
@@ -265,28 +265,28 @@ def from_words(text: str) -> Fraction | None:
     words = re.findall(r"[a-z]+", text[:120].lower())
     sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
     words = words[sign < 0 :]
-    total = group = 0
-    seen = False
+    total = current = 0
+    has_number = False
     for i, word in enumerate(words):
-        part = _PARTS.get(word.removesuffix("s").replace("halve", "half"))
+        denominator = _PARTS.get(word.removesuffix("s").replace("halve", "half"))
         if word in _WORDS:
-            group += _WORDS[word]
-        elif word == "hundred" and group:
-            group *= 100
-        elif word in _SCALES and (group or word == "dozen"):
-            total, group = total + (group or 1) * _SCALES[word], 0
-        elif part:
+            current += _WORDS[word]
+        elif word == "hundred" and current:
+            current *= 100
+        elif word in _SCALES and (current or word == "dozen"):
+            total, current = total + (current or 1) * _SCALES[word], 0
+        elif denominator:
             if words[max(0, i - 2) : i] == ["and", "a"]:  # two and a half
-                return sign * (total + group + Fraction(1, part))
-            whole = 12 if "dozen" in words[i + 1 : i + 3] else 1  # half a dozen
-            return sign * whole * Fraction(total + group if seen else 1, part)
+                return sign * (total + current + Fraction(1, denominator))
+            factor = 12 if "dozen" in words[i + 1 : i + 3] else 1  # half a dozen
+            return sign * factor * Fraction(total + current if has_number else 1, denominator)
         elif word == "point":
             decimals = " ".join(str(_WORDS[digit]) for digit in takewhile(_WORDS.__contains__, words[i + 1 :]))
             decimals = re.sub(r"(?<=[2-9])0 (?=[1-9]\b)| ", "", decimals)  # eighty seven: 87
-            return sign * Fraction(f"{total + group}.{decimals}") if decimals else None
+            return sign * Fraction(f"{total + current}.{decimals}") if decimals else None
         elif word == "of" or word.endswith("ths"):
             return None
-        elif not (word in ("and", "a") and (seen or not i)):
+        elif not (word in ("and", "a") and (has_number or not i)):
             break
-        seen = seen or word not in ("and", "a")
-    return Fraction(sign * (total + group)) if seen else None
+        has_number = has_number or word not in ("and", "a")
+    return Fraction(sign * (total + current)) if has_number else None

@@ -16,10 +16,10 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 def read(span: str) -> Reading:
     """Read the short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     span = unwrap(span[: 3 * LONGEST])
-    begin = skip(_LEAD, span)
-    if quoted := _QUOTED.match(span, begin):
+    start = skip(_LEAD, span)
+    if quoted := _QUOTED.match(span, start):
         return _to_reading(quoted[1] or quoted[2])
-    return _to_reading(span[begin : find_sentence_end(span, begin, len(span))])
+    return _to_reading(span[start : find_sentence_end(span, start, len(span))])
 
 
 def read_alone(reply: str) -> Reading:

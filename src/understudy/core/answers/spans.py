@@ -49,17 +49,17 @@ def fold(text: str) -> str:
 
 _SIGNS = {r"\\geq?(?![a-z])|>=": "≥", r"\\leq?(?![a-z])|<=": "≤", r"\\neq?(?![a-z])|!=": "≠", r"\\pm\b": "±"}
 _SIGNS |= {r"\\cup\b": "∪", r"\\cap\b": "∩", r"\\infty\b": "∞"}
-_NAMED = [(re.compile(name), sign) for name, sign in _SIGNS.items()]
+_SIGN_NAMES = [(re.compile(name), sign) for name, sign in _SIGNS.items()]
 
 
 def to_signs(text: str) -> str:
     """Return ``text`` with signs in place of their names in LaTeX and in programs: ``x \\ge 3`` and ``x >= 3`` -> ``x ≥ 3``."""
-    for name, sign in _NAMED if "\\" in text or "=" in text else ():
+    for name, sign in _SIGN_NAMES if "\\" in text or "=" in text else ():
         text = name.sub(sign, text)
     return text
 
 
-def one_of(readings: list[Reading]) -> Reading:
+def merge(readings: list[Reading]) -> Reading:
     """Return the value on which all readings with an answer agree; AMBIGUOUS if they disagree, NOTHING if no reading has an
     answer."""
     hits = set(filter(None, readings))
@@ -91,16 +91,16 @@ def find_reply(text: str) -> int | None:
     """Return where the reply begins, after the last thought; None if a thought never ends."""
     if not may_have_thought(text):
         return 0
-    begin = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
-    return None if _THOUGHT_START.search(text, begin) else begin
+    start = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
+    return None if _THOUGHT_START.search(text, start) else start
 
 
 _END_TOKEN = re.compile(r"\s{0,4}(?:<\|[\w/]{1,24}\|>|</s>|<(?:eos|end_of_turn)>)\s{0,4}$")
 
 
-def find_end(text: str, begin: int, end: int) -> int:
+def find_end(text: str, start: int, end: int) -> int:
     """Return the end of ``text[begin:end]`` without the tokens with which a model ends a turn."""
-    while token := _END_TOKEN.search(text, max(begin, end - 40), end):
+    while token := _END_TOKEN.search(text, max(start, end - 40), end):
         end = token.start()
     return end
 
@@ -109,36 +109,36 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 """The beginning of a new problem. A numbered one ("Q2.") is a sub-question of the same problem and does not count."""
 
 
-def find_next_problem(text: str, begin: int) -> Iterator[int]:
-    """Find the places at or after ``begin`` where a completion may continue with a new problem, at most five."""
-    return (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
+def find_next_problem(text: str, start: int) -> Iterator[int]:
+    """Find the places at or after ``start`` where a completion may continue with a new problem, at most five."""
+    return (match.start() for match in itertools.islice(_RUN_ON.finditer(text, start), 5))
 
 
-def restates(text: str, begin: int, question: str) -> bool:
-    """Return whether the problem that begins at ``begin`` is ``question``: it shares at least four fifths of its words."""
-    words = split_words(text[begin : begin + SPAN].lstrip().partition("\n\n")[0].partition(":")[2])
-    known = set(split_words(question))
-    return sum(word in known for word in words) * 5 >= len(words) * 4
+def restates(text: str, start: int, question: str) -> bool:
+    """Return whether the problem that begins at ``start`` is ``question``: it shares at least four fifths of its words."""
+    words = split_words(text[start : start + SPAN].lstrip().partition("\n\n")[0].partition(":")[2])
+    question_words = set(split_words(question))
+    return sum(word in question_words for word in words) * 5 >= len(words) * 4
 
 
 def keep_one_problem(text: str) -> str:
     """Join each line that looks like a new problem ("Problem: ...") to the line before it."""
     if not _RUN_ON.search(fold(f"{text}\n")):
         return text
-    kept: list[str] = []
+    parts: list[str] = []
     for i, line in enumerate(text.split("\n")):
         if i and _RUN_ON.match(fold(f"\n{line}\n")):
-            while kept and not kept[-1].strip():
-                kept.pop()
-            kept += [" ", line.strip()]
+            while parts and not parts[-1].strip():
+                parts.pop()
+            parts += [" ", line.strip()]
         else:
-            kept += ["\n", line] if i else [line]
-    return "".join(kept)
+            parts += ["\n", line] if i else [line]
+    return "".join(parts)
 
 
 _SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "u.s", "u.k"}
 _INITIALS = re.compile(r"[A-Za-z.]+\.[A-Za-z]")
-NAME_GOES_ON = re.compile(
+NAME_CONTINUES = re.compile(
     r"\s+(?!(?:A|An|And|According|As|At|But|Each|Final|Finally|First|For|From|He|Hence|How|However|I|If|In|It|Let|Next|Now|Of|On|One|"
     r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
 )
@@ -150,40 +150,40 @@ _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
 
-def skip(lead: re.Pattern[str], text: str, begin: int = 0) -> int:
-    """Return where ``text`` continues after a ``lead`` at ``begin``; ``begin`` itself if there is no lead."""
-    match = lead.match(text, begin)
-    return match.end() if match else begin
+def skip(lead: re.Pattern[str], text: str, start: int = 0) -> int:
+    """Return where ``text`` continues after a ``lead`` at ``start``; ``start`` itself if there is no lead."""
+    match = lead.match(text, start)
+    return match.end() if match else start
 
 
-def find_sentence_end(text: str, begin: int, end: int) -> int:
-    """Return the end of the sentence that begins at ``begin``: after its full stop, or before the line break."""
-    for match in _STOP.finditer(text, begin, end):
+def find_sentence_end(text: str, start: int, end: int) -> int:
+    """Return the end of the sentence that begins at ``start``: after its full stop, or before the line break."""
+    for match in _STOP.finditer(text, start, end):
         if match[0] == "\n":
             return match.start()
-        word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
+        word = _WORD_BEFORE.search(text, max(start, match.start() - 14), match.start())
         short = word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1]))
-        initial = word and _INITIAL.search(text, word.start(), match.start()) and NAME_GOES_ON.match(text, match.end())
+        initial = word and _INITIAL.search(text, word.start(), match.start()) and NAME_CONTINUES.match(text, match.end())
         if match[0] == "." and (short or initial):
             continue
         return match.end()
     return end
 
 
-def first_sentence(span: str) -> str:
+def take_sentence(span: str) -> str:
     """Return ``span`` up to the end of its first sentence."""
     return span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
 
 
-def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
+def split_sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Return (begin, end) of each sentence in the last 2,000 characters, without blank ones."""
     sentences = []
-    at = max(begin, end - 2000)
-    while at < end:
-        stop = max(find_sentence_end(text, at, end), at + 1)
-        if text[at:stop].strip(" \n*_#-=~.`"):
-            sentences.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
-        at = stop
+    position = max(start, end - 2000)
+    while position < end:
+        stop = max(find_sentence_end(text, position, end), position + 1)
+        if text[position:stop].strip(" \n*_#-=~.`"):
+            sentences.append((position + len(text[position:stop]) - len(text[position:stop].lstrip()), stop))
+        position = stop
     return sentences
 
 
@@ -201,8 +201,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 def split_words(text: str) -> list[str]:
     """Return the words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless
     there are only articles."""
-    plain = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
-    words = [word.strip() for word in _TOKEN.findall(unicodedata.normalize("NFKC", plain).casefold())]
+    simple = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
+    words = [word.strip() for word in _TOKEN.findall(unicodedata.normalize("NFKC", simple).casefold())]
     return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 
 
@@ -214,8 +214,8 @@ def to_canonical(text: str) -> str:
 def to_written(text: str) -> str:
     """Return ``text`` as written, without the quotes, blanks and the full stop around it: ``Washington, D.C.`` keeps its own."""
     text = " ".join(text.split()).lstrip(_AROUND)
-    bare = text.rstrip(_AROUND + ".!?")
-    return f"{bare}." if _INITIALS.fullmatch(bare.rpartition(" ")[2]) and text[len(bare) :].startswith(".") else bare
+    core = text.rstrip(_AROUND + ".!?")
+    return f"{core}." if _INITIALS.fullmatch(core.rpartition(" ")[2]) and text[len(core) :].startswith(".") else core
 
 
 _AROUND = "\"'`*_“”‘’ :;,"

@@ -2,7 +2,7 @@
 
 import re
 
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of, split_sentences, split_words
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, merge, split_sentences, split_words
 
 _VALUES = dict.fromkeys("yes yep yeah true correct y".split(), "yes") | dict.fromkeys("no nope false incorrect n".split(), "no")
 _NO_NOUN = (
@@ -59,7 +59,7 @@ def read_anywhere(sentence: str) -> Reading:
     for match in _ANY.finditer(sentence):
         reading = Reading(_VALUES[match[0].lower()])
         readings.append(deny(reading) if _NOT.search(sentence, max(0, match.start() - 24), match.start()) else reading)
-    return one_of(readings)
+    return merge(readings)
 
 
 _NEGATIONS = frozenset(

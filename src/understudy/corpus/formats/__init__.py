@@ -20,7 +20,7 @@ LOOKED_AT = 20
 """The number of first rows that decide the format of a file."""
 
 
-def names_of(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]:
+def map_names(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]:
     """Return our field -> the row's: the ``fields`` one, else the format's, else the default."""
     return {**FIELDS, **layout.names, **fields}
 
@@ -31,7 +31,7 @@ def check_name(name: str) -> None:
         raise DataError(f"unknown format {with_known(name, NAMES)}")
 
 
-def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:
+def recognise_format(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:
     """Return the format called ``name``, or, if ``name`` is "", the format of the first rows of ``path``.
 
     ``skip_bad`` leaves out damaged lines. Raises DataError if the rows do not fit the named format, or fit no known format, or
@@ -41,22 +41,22 @@ def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: boo
     if not rows:
         raise DataError(f"{path}: the file has no rows")
 
-    def fits(layout: FileFormat, some: list[Row]) -> bool:
-        return layout.fits(some, names_of(layout, fields))
+    def fits(layout: FileFormat, sample: list[Row]) -> bool:
+        return layout.fits(sample, map_names(layout, fields))
 
     # Every format reads thoughts, so `think` is only for rows that fit no other format.
-    fitting = [f for f in FORMATS.values() if f is not THINK and fits(f, rows[:1])] or [f for f in [THINK] if fits(f, rows)]
-    row_has = f"its first row has: {', '.join(rows[0])}"
+    candidates = [f for f in FORMATS.values() if f is not THINK and fits(f, rows[:1])] or [f for f in [THINK] if fits(f, rows)]
+    row_fields = f"its first row has: {', '.join(rows[0])}"
     if name:
         if not fits(FORMATS[name], rows[:1]) and not fits(FORMATS[name], rows):
-            like = f"; it looks like {' or '.join(f.name for f in fitting)}" if fitting else ""
-            raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {row_has}{like}")
+            suggestion = f"; it looks like {' or '.join(f.name for f in candidates)}" if candidates else ""
+            raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {row_fields}{suggestion}")
         return FORMATS[name]
-    if JSONL in fitting and "text" in fields:  # the user has named the plain fields
+    if JSONL in candidates and "text" in fields:  # the user has named the plain fields
         return JSONL
-    if len(fitting) > 1:
-        raise DataError(f"{path}: may be {' or '.join(f.name for f in fitting)}; set format = ... (--format); {row_has}")
-    if not fitting:
-        unknown = f"{path}: in no known format ({', '.join(NAMES)}); {row_has}. Map the fields of plain rows (text=FIELD,"
-        raise DataError(f"{unknown} problem=FIELD, question=FIELD), or name the format to see what it needs")
-    return fitting[0]
+    if len(candidates) > 1:
+        raise DataError(f"{path}: may be {' or '.join(f.name for f in candidates)}; set format = ... (--format); {row_fields}")
+    if not candidates:
+        message = f"{path}: in no known format ({', '.join(NAMES)}); {row_fields}. Map the fields of plain rows (text=FIELD,"
+        raise DataError(f"{message} problem=FIELD, question=FIELD), or name the format to see what it needs")
+    return candidates[0]

@@ -24,29 +24,29 @@ from dataclasses import asdict, fields, replace
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError
-from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, prompt_text, question_text
-from understudy.core.thoughts import has_tags, thought_of, with_thought
+from understudy.core.prompt_format import ANSWER, PromptFormat, show_prompt, write_answer, write_question
+from understudy.core.thoughts import add_thought, has_tags, split_thought
 from understudy.core.values import Chain, Problem, digest
-from understudy.corpus.formats.chat import OPENAI, last_exchange, turns_of
-from understudy.corpus.formats.record import FIELDS, FileFormat, LostRow, Read, Record, Row, hints, read_plain, text_of
+from understudy.corpus.formats.chat import OPENAI, find_last_exchange, read_turns
+from understudy.corpus.formats.record import FIELDS, FileFormat, LostRow, Read, Record, Row, read_hints, read_plain, read_text
 
 PROMPT, COMPLETION = OPENAI._replace(field="prompt"), OPENAI._replace(field="completion")
-_OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
+_CHAIN_FIELDS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
 
 def _has(rows: Sequence[Row], *names: str) -> bool:
     return all(name in row for row in rows for name in names)
 
 
-def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+def _read_jsonl(row: Row, names: Mapping[str, str], location: str) -> Iterator[Read]:
     """Read a row. If it has every field of a chain, Understudy wrote it, so every field is read."""
-    record = read_plain(row, names, where)
-    if all(name in row for name in _OURS):
-        record = replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}})
+    record = read_plain(row, names, location)
+    if all(name in row for name in _CHAIN_FIELDS):
+        record = replace(record, metadata={"understudy": digest(record.text), **{name: row[name] for name in _CHAIN_FIELDS}})
     yield record
 
 
-def chain_row(chain: Chain) -> Row:
+def make_row(chain: Chain) -> Row:
     """Return the row with every field of ``chain``."""
     return {"problem_id": chain.problem, **{name: value for name, value in asdict(chain).items() if name != "problem"}}
 
@@ -55,43 +55,43 @@ def _join_prompt(prompt: Prompt) -> str:
     """Return a prompt as one text: the content of its only message, or all messages, each under its role."""
     if not isinstance(prompt, str) and len(prompt) == 1:
         return prompt[0].content
-    return prompt_text(prompt)
+    return show_prompt(prompt)
 
 
-def _prompt_completion(prompt: Prompt, completion: str) -> Row:
+def _write_pair(prompt: Prompt, completion: str) -> Row:
     if not isinstance(prompt, str) and len(prompt) > 1:
         raise DataError("format = 'prompt-completion': an example has several messages, not one text; use 'messages'")
     return {"prompt": _join_prompt(prompt), "completion": completion}
 
 
-def _read_pair(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+def _read_pair(row: Row, names: Mapping[str, str], location: str) -> Iterator[Read]:
     """Read a prompt and its completion: texts, or, as in TRL, lists of messages."""
     source, target = row.get(names["question"]), row.get(names["text"])
     if not isinstance(source, list) and not isinstance(target, list):
-        yield read_plain(row, names, where)
+        yield read_plain(row, names, location)
         return
-    before = turns_of([{"role": "user", "content": source}] if isinstance(source, str) else source, where, PROMPT)
-    after = turns_of([{"role": "assistant", "content": target}] if isinstance(target, str) else target, where, COMPLETION)
-    if isinstance(before, LostRow) or isinstance(after, LostRow):
-        yield next(turns for turns in (before, after) if isinstance(turns, LostRow))
+    prompts = read_turns([{"role": "user", "content": source}] if isinstance(source, str) else source, location, PROMPT)
+    replies = read_turns([{"role": "assistant", "content": target}] if isinstance(target, str) else target, location, COMPLETION)
+    if isinstance(prompts, LostRow) or isinstance(replies, LostRow):
+        yield next(turns for turns in (prompts, replies) if isinstance(turns, LostRow))
         return
-    question, text, prompt, note = last_exchange([*before, *after], where)
-    yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
+    question, text, prompt, note = find_last_exchange([*prompts, *replies], location)
+    yield Record(text=text, question=question, prompt=prompt, note=note, **read_hints(row, names, location))
 
 
-def _alpaca(prompt: Prompt, completion: str) -> Row:
+def _write_alpaca(prompt: Prompt, completion: str) -> Row:
     if isinstance(prompt, str) or prompt[0].role != "system":
         return {"instruction": _join_prompt(prompt), "input": "", "output": completion}
     return {"instruction": _join_prompt(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
 
 
-def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
-    task, context = text_of(row, names, "question", where), str(row.get("input") or "")
+def _read_alpaca(row: Row, names: Mapping[str, str], location: str) -> Iterator[Read]:
+    text = add_thought(row.get(names["reasoning"]), read_text(row, names, "text", location))
+    task, context = read_text(row, names, "question", location), str(row.get("input") or "")
     system = str(row.get("system") or "")
     question = f"{task}\n{context}" if context else task
     prompt = f"[system]\n{system}\n[user]\n{question}" if system else question
-    yield Record(text=text, question=question, prompt=prompt, **hints(row, names, where))
+    yield Record(text=text, question=question, prompt=prompt, **read_hints(row, names, location))
 
 
 _USUAL = {
@@ -101,40 +101,40 @@ _USUAL = {
 }
 
 
-def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
+def _find_usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
     """Return the row's fields of question, reply and thought: the mapped field, else the most usual field that the row has."""
-    usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
-    return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
+    present = {name: next((t for t in usual if t in row), names[name]) for name, usual in _USUAL.items()}
+    return {**names, **{name: usual for name, usual in present.items() if names[name] == FIELDS[name]}}
 
 
-def _read_usual(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+def _read_usual(row: Row, names: Mapping[str, str], location: str) -> Iterator[Read]:
     """Read the reply of a row, or each of a list of them."""
-    names = _usual_names(row, names)
+    names = _find_usual_names(row, names)
     replies = row.get(names["text"])
     for reply in replies if isinstance(replies, list) else [replies]:
-        yield read_plain({**row, names["text"]: reply}, names, where)
+        yield read_plain({**row, names["text"]: reply}, names, location)
 
 
 def _thinks(row: Row, names: Mapping[str, str]) -> bool:
-    text, named = row.get(names["text"]), row.get(names["reasoning"])
-    return isinstance(text, str) and (isinstance(named, str) or has_tags(text))
+    text, thought = row.get(names["text"]), row.get(names["reasoning"])
+    return isinstance(text, str) and (isinstance(thought, str) or has_tags(text))
 
 
 def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
-    named = [_usual_names(row, names) for row in rows]
-    asks = all(n["question"] in row for row, n in zip(rows, named, strict=True))
-    return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and (asks or any(map(_thinks, rows, named)))
+    mapped = [_find_usual_names(row, names) for row in rows]
+    asks = all(n["question"] in row for row, n in zip(rows, mapped, strict=True))
+    return all(n["text"] in row for row, n in zip(rows, mapped, strict=True)) and (asks or any(map(_thinks, rows, mapped)))
 
 
 def _write_thought(problem: Problem, chain: Chain) -> str:
     text = chain.text.strip()
-    if thought_of(text)[1] != 0:
+    if split_thought(text)[1] != 0:
         return chain.text
     if chain.finish == "length" and chain.answer is None:
         return f"<think>\n{text}"
     rest = text[len(chain.rationale) :].strip() if text.startswith(chain.rationale) else ""
     if not rest and chain.answer is not None:
-        rest = f"{ANSWER.strip()} {answer_text(chain.answer, problem)}"
+        rest = f"{ANSWER.strip()} {write_answer(chain.answer, problem)}"
     return f"<think>\n{chain.rationale}\n</think>\n\n{rest}"
 
 
@@ -143,7 +143,7 @@ JSONL = FileFormat(
     needs="the fields 'text' and 'problem_id' or 'question', or what they are mapped to",
     fits=lambda rows, names: _has(rows, names["text"]) and (_has(rows, names["problem"]) or _has(rows, names["question"])),
     read=_read_jsonl,
-    write=lambda _problem, chain: chain_row(chain),
+    write=lambda _problem, chain: make_row(chain),
     names={"answer": "answer"},
 )
 PROMPT_COMPLETION = FileFormat(
@@ -151,8 +151,8 @@ PROMPT_COMPLETION = FileFormat(
     needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
     read=_read_pair,
-    write=lambda problem, chain: _prompt_completion(PromptFormat().write_prompt(problem), chain.text),
-    pair=_prompt_completion,
+    write=lambda problem, chain: _write_pair(PromptFormat().write_prompt(problem), chain.text),
+    pair=_write_pair,
     names={"question": "prompt", "text": "completion"},
 )
 ALPACA = FileFormat(
@@ -161,8 +161,8 @@ ALPACA = FileFormat(
     reads=("input", "system"),
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
     read=_read_alpaca,
-    write=lambda problem, chain: _alpaca(question_text(problem), chain.text),
-    pair=_alpaca,
+    write=lambda problem, chain: _write_alpaca(write_question(problem), chain.text),
+    pair=_write_alpaca,
     names={"question": "instruction", "text": "output"},
 )
 THINK = FileFormat(
@@ -172,5 +172,5 @@ THINK = FileFormat(
     reads=tuple(name for names in _USUAL.values() for name in names),
     fits=_fits,
     read=_read_usual,
-    write=lambda problem, chain: {"question": question_text(problem), "text": _write_thought(problem, chain)},
+    write=lambda problem, chain: {"question": write_question(problem), "text": _write_thought(problem, chain)},
 )

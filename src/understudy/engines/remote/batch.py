@@ -1,6 +1,6 @@
 """The OpenAI batch protocol (developers.openai.com/api/reference: Files, Batches) at one address.
 
-Everything here raises the errors of `wire`: after an AgainError the same request may be sent again.
+Everything here raises the errors of `wire`: after a RetryError the same request may be sent again.
 """
 
 import io
@@ -16,13 +16,13 @@ from understudy.core.errors import AccountError
 from understudy.core.values import object_in
 from understudy.engines.remote.choices import make_refusal
 from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
-from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, parse, require_choices, shorten
+from understudy.engines.remote.wire import Client, Content, DeniedError, RetryError, classify, hide, parse, require_choices, shorten
 
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+END_STATES = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states in which a batch has ended."""
 TAG = "understudy"
 """The key in a batch's ``metadata`` that holds our own name for it."""
-SLOW = 3600.0
+TIMEOUT = 3600.0
 """Seconds that the transfer of a file may take."""
 _PAGE = 100
 """Batches on one page of the list: the protocol's limit."""
@@ -43,7 +43,7 @@ class BatchApi:
         """Upload a file of requests under the name ``name``; returns its id at the server."""
         form = aiohttp.FormData({"purpose": "batch"})
         form.add_field("file", io.BytesIO(content), filename=name, content_type="application/jsonl")
-        return _read_id(await self._call("POST", "files", form, timeout=SLOW))
+        return _read_id(await self._call("POST", "files", form, timeout=TIMEOUT))
 
     async def create(self, file: str, path: str, tag: str) -> str:
         """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``. A
@@ -60,10 +60,10 @@ class BatchApi:
 
     async def find(self, tag: str, file: str) -> str:
         """Return the id of the batch that was made with ``tag``, or of ``file``; "" if there is none. Raises UnlistedError."""
-        after: dict[str, str] = {}
+        cursor: dict[str, str] = {}
         while True:
             try:
-                page = await self._call("GET", f"batches?{urlencode({'limit': _PAGE, **after})}")
+                page = await self._call("GET", f"batches?{urlencode({'limit': _PAGE, **cursor})}")
             except DeniedError as error:
                 raise UnlistedError(f"it is not known whether it was made: {error}") from error
             batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
@@ -72,20 +72,20 @@ class BatchApi:
                     return _read_id(batch)
             if not batches or not page.get("has_more"):
                 return ""
-            after = {"after": _read_id(batches[-1])}
+            cursor = {"after": _read_id(batches[-1])}
 
-    async def fetch(self, file: str, into: BinaryIO) -> None:
-        """Write a file of results to ``into``. It may be on another server, which does not get the key."""
-        into.seek(0)
-        into.truncate()
-        await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
-        into.seek(0)
+    async def fetch(self, file: str, target: BinaryIO) -> None:
+        """Write a file of results to ``target``. It may be on another server, which does not get the key."""
+        target.seek(0)
+        target.truncate()
+        await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", sink=target.write, timeout=TIMEOUT)
+        target.seek(0)
 
     async def _call(self, method: str, path: str, content: Content = None, timeout: float = 0.0) -> dict[str, Any]:
         _, answer = await self.client.send(method, f"{self.url}/{path}", content, timeout=timeout)
         parsed = parse(answer)
         if not isinstance(parsed, dict):
-            raise AgainError(f"not an answer of the batch protocol: {shorten(answer.decode('utf-8', 'replace'))}")
+            raise RetryError(f"not an answer of the batch protocol: {shorten(answer.decode('utf-8', 'replace'))}")
         return parsed
 
 
@@ -96,22 +96,22 @@ def read_lines(file: BinaryIO, secret: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], endpoint: EndpointEngine) -> Answer:
-    """Read one line of the results of the batch ``where`` as the answer to a request of its own; {} stands for a missing line.
+def read_line(location: str, line: Mapping[str, Any], requests: Sequence[Request], endpoint: EndpointEngine) -> Answer:
+    """Read one line of the results of the batch ``location`` as the answer to a request of its own; {} stands for a missing line.
     Raises the errors of `wire` and of the endpoint."""
     answer = line.get("response")
     if not line:
-        raise AgainError(f"{where} ended without a line for this request")
+        raise RetryError(f"{location} ended without a line for this request")
     if not isinstance(answer, dict):  # the model was not asked: batch_expired, batch_cancelled
         text = json.dumps({"error": line.get("error")})
-        error = classify(where, 429, text)
-        raise error if isinstance(error, AccountError) else AgainError(f"{where}: {shorten(text)}")
+        error = classify(location, 429, text)
+        raise error if isinstance(error, AccountError) else RetryError(f"{location}: {shorten(text)}")
     status, body = answer.get("status_code"), answer.get("body")
     text = json.dumps(body, ensure_ascii=False)
     try:
         if status != 200:
-            raise classify(where, status if type(status) is int else 500, text)
-        return endpoint.read_answer(where, require_choices(where, body, text, {}), text, requests)
+            raise classify(location, status if type(status) is int else 500, text)
+        return endpoint.read_answer(location, require_choices(location, body, text, {}), text, requests)
     except DeniedError as error:
         if error.names & FILTERED:
             return Answer((make_refusal(error.body),) * len(requests), Usage(1, 0, 0))
@@ -125,7 +125,7 @@ def count_lines(batch: Mapping[str, Any]) -> int:
 
 
 def _read_id(row: Mapping[str, Any]) -> str:
-    name = row.get("id")
-    if not isinstance(name, str) or not name.isprintable() or not name:
-        raise AgainError(f"an answer without an id: {shorten(json.dumps(row))}")
-    return name
+    identifier = row.get("id")
+    if not isinstance(identifier, str) or not identifier.isprintable() or not identifier:
+        raise RetryError(f"an answer without an id: {shorten(json.dumps(row))}")
+    return identifier

@@ -8,9 +8,9 @@ from typing import Any
 
 from understudy.core.asks import FINISHES, Reply, Usage
 from understudy.core.errors import EngineError
-from understudy.core.thoughts import has_tags, thought_of
+from understudy.core.thoughts import has_tags, split_thought
 from understudy.core.values import object_in
-from understudy.engines.remote.wire import AgainError, shorten
+from understudy.engines.remote.wire import RetryError, shorten
 from understudy.engines.stops import find_stop
 
 _FAULTS = frozenset("error abort aborted cancelled failed timeout network_error server_error insufficient_system_resource".split())
@@ -29,14 +29,14 @@ def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, ch
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
         return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
-    each = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
-    counted = sum(each) == read_usage(answer).written
+    lengths = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
+    is_complete = sum(lengths) == read_usage(answer).written
     replies: list[Reply] = []
-    for choice, tokens in zip(choices[:n], each, strict=False):
-        with suppress(EngineError, AgainError):
+    for choice, tokens in zip(choices[:n], lengths, strict=False):
+        with suppress(EngineError, RetryError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
             reply = _read_choice(choice, answer, part, stop, chat=chat)
-            replies.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
+            replies.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if is_complete else None))
     # If none can be read, reading the first one raises the reason.
     return replies or [_read_choice(choices[0], answer, raw, stop, chat=chat)]
 
@@ -58,13 +58,13 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
     """Read one choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the
     text as if it had come in a field of its own; a raw completion stays as it is.
 
-    A choice with a thought and no text is a reply with an empty text. Raises EngineError if there is neither, AgainError if the
+    A choice with a thought and no text is a reply with an empty text. Raises EngineError if there is neither, RetryError if the
     server broke off.
     """
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
     if reason.lower() in _FAULTS:
-        raise AgainError(f"the server broke off (finish_reason {reason!r})", paid=True)
+        raise RetryError(f"the server broke off (finish_reason {reason!r})", paid=True)
     finish = FINISHES.get(reason.lower(), "stop")
     message = object_in(choice, "message")
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
@@ -76,21 +76,21 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
     text = text or ""
     # Take the thought out first: a stop string in it, or the empty line after it, does not end the answer.
     if chat and not reasoning and has_tags(text):
-        reasoning, begin = thought_of(text)
-        text = "" if begin is None else text[begin:].lstrip()
-        finish = "length" if begin is None else finish
+        reasoning, start = split_thought(text)
+        text = "" if start is None else text[start:].lstrip()
+        finish = "length" if start is None else finish
     elif reasoning:
         text = text.lstrip()
-    at = find_stop(text, stop)
-    if at is not None:
-        text, finish = text[:at], "stop"
+    end = find_stop(text, stop)
+    if end is not None:
+        text, finish = text[:end], "stop"
     usage, logprobs = read_usage(answer), _read_logprobs(choice.get("logprobs"))
     return Reply(
         text=_make_encodable(text),
         finish=finish,
         tokens=usage.written,
         prompt_tokens=usage.read,
-        logprobs=logprobs if at is None else (),
+        logprobs=logprobs if end is None else (),
         reasoning=_make_encodable(reasoning),
         raw=_make_encodable(raw),
         finish_reason=_make_encodable(reason),
@@ -152,9 +152,9 @@ def _read_logprobs(value: Any) -> tuple[float, ...]:
 
 
 def _read_version(answer: Mapping[str, Any]) -> str:
-    model, print_ = answer.get("model"), answer.get("system_fingerprint")
-    known = model if isinstance(model, str) else ""
-    return f"{known} ({print_})".strip() if isinstance(print_, str) and print_ else known
+    model, fingerprint = answer.get("model"), answer.get("system_fingerprint")
+    name = model if isinstance(model, str) else ""
+    return f"{name} ({fingerprint})".strip() if isinstance(fingerprint, str) and fingerprint else name
 
 
 def _make_encodable(text: str) -> str:

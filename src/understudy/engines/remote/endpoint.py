@@ -26,14 +26,14 @@ from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
-from understudy.engines.remote.pace import Address, Pace, choose
-from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, LoadingError, ThrottledError, post
+from understudy.engines.remote.pace import Address, Pace, choose_address
+from understudy.engines.remote.wire import RESUME_HINT, Client, DeniedError, LoadingError, RetryError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, if the server does not ask for more."""
 PATIENCE = 600.0
 """Seconds after which the run ends if an endpoint has only refused (HTTP 429) or asked to wait."""
-_SPARE = {
+_OPTIONAL_FIELDS = {
     "logprobs": r"((top_)?logprobs|log[ -]probabilities)",
     "seed": "seed",
     "stop": r"stop([ _]?(sequence|string|word)s?)?",
@@ -48,8 +48,8 @@ FILTERED = frozenset(
 )
 """Servers' names for the error when a content filter refuses a prompt (HTTP 400; OpenAI, Azure, DashScope, DeepSeek, Volcengine,
 Zhipu)."""
-_NO_RIGHT = "check that this key may use this model (teacher.key_env)"
-_FIREWALL = "the answer is a web page, so perhaps a firewall or a proxy refuses and not the API"
+_KEY_HINT = "check that this key may use this model (teacher.key_env)"
+_FIREWALL_HINT = "the answer is a web page, so perhaps a firewall or a proxy refuses and not the API"
 
 
 class EndpointEngine:
@@ -76,10 +76,10 @@ class EndpointEngine:
         self.chat = options.api == "chat"
         self.path = "chat/completions" if self.chat else "completions"
         """The path of its API below an address."""
-        self.without: dict[str, str] = {}
+        self.renames: dict[str, str] = {}
         """Fields that the server refuses -> the name to send instead, "" to leave the field out."""
         self.findings = Findings()
-        self.tell: Callable[[str], None] = lambda _: None
+        self.report: Callable[[str], None] = lambda _: None
         """Gets a line when something takes long."""
         self._key = _read_key(options.key_env)
         self._stopped: AccountError | UnpaidError | None = None
@@ -115,11 +115,11 @@ class EndpointEngine:
         except (AccountError, EngineError) as error:
             if isinstance(error, AccountError):
                 self._stopped = self._stopped or error
-            error.usage = history.usage(error.usage or Usage(0, 0, 0))
+            error.usage = history.sum_usage(error.usage or Usage(0, 0, 0))
             raise
-        return replace(answer, usage=history.usage(answer.usage))
+        return replace(answer, usage=history.sum_usage(answer.usage))
 
-    def url_of(self, address: Address) -> str:
+    def build_url(self, address: Address) -> str:
         """Return the url that requests go to: what a server does may differ between its APIs."""
         return f"{address.url}/{self.path}"
 
@@ -130,25 +130,25 @@ class EndpointEngine:
             task.cancel()
 
     async def _answer(self, requests: Sequence[Request], history: _History) -> Answer:
-        body = self.body(requests[0])
+        body = self.build_body(requests[0])
         # Four bytes a token is the usual estimate for English text; the answer's usage replaces it.
-        prompt = prompt_bytes(requests[0].ask.prompt) // 4
+        prompt_tokens = prompt_bytes(requests[0].ask.prompt) // 4
         pause = 0.0
         while True:
-            address, expected, number = await self._enter(prompt, body["max_tokens"], history, pause)
+            address, expected, number = await self._enter(prompt_tokens, body["max_tokens"], history, pause)
             cost, pause = expected, 0.0
             try:
                 if self._stopped is not None:
                     raise type(self._stopped)(str(self._stopped))
                 answer = await self._ask(address, body, requests[: history.n], history)
-            except AgainError as error:
-                pause = self._wait_for(error, address, number, history)
+            except RetryError as error:
+                pause = self._decide_wait(error, address, number, history)
             except DeniedError as error:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
-                if error.status == 403 and not address.well:
-                    page = error.body.lstrip().startswith("<")
-                    raise AccountError(f"{error}; {_FIREWALL if page else _NO_RIGHT}. {KEPT}") from error
+                if error.status == 403 and not address.has_answered:
+                    is_page = error.body.lstrip().startswith("<")
+                    raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
                 if history.n == 1:
                     raise
                 if re.search(r"(?<!\\)\bn\b", error.body):
@@ -163,7 +163,7 @@ class EndpointEngine:
             finally:
                 address.pace.leave(expected, cost)
 
-    async def _enter(self, prompt: int, most: int, history: _History, pause: float) -> tuple[Address, int, int]:
+    async def _enter(self, prompt_tokens: int, max_tokens: int, history: _History, pause: float) -> tuple[Address, int, int]:
         """Wait until a request may go, first for ``pause`` seconds. Returns its address, the tokens that it may take, and its
         number there. A caller that is cancelled here has sent nothing (more)."""
         task = asyncio.current_task()
@@ -172,9 +172,9 @@ class EndpointEngine:
         try:
             if pause or history.address:
                 await asyncio.sleep(pause)
-            address = history.address = choose(self.addresses, avoid=history.address)
-            expected = prompt + history.n * most
-            return address, expected, await address.pace.enter(expected, again=history.tries + history.throttled > 0)
+            address = history.address = choose_address(self.addresses, avoid=history.address)
+            expected = prompt_tokens + history.n * max_tokens
+            return address, expected, await address.pace.enter(expected, is_retry=history.tries + history.throttled > 0)
         except asyncio.CancelledError:
             raise UnpaidError("it was not sent: the run had ended") from None
         finally:
@@ -184,23 +184,23 @@ class EndpointEngine:
         """Try once at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
         Raises the errors of `engines.remote.wire`; those of `core.errors` have their usage."""
         history = _History(1)
-        answer = await self._count_tries(self._ask(address, self.body(request) | more, [request], history), history)
-        address.well = True
+        answer = await self._count_tries(self._ask(address, self.build_body(request) | more, [request], history), history)
+        address.has_answered = True
         return answer
 
-    def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
+    def _decide_wait(self, error: RetryError, address: Address, number: int, history: _History) -> float:
         """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
-        url = self.url_of(address)
+        url = self.build_url(address)
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE:
-                reason = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT};"
+                reason = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {RESUME_HINT};"
                 raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
             address.pace.shrink(number, error.wait)
             if isinstance(error, LoadingError) and not address.loading:
                 address.loading = True
-                self.tell(f"{url}: {error}; waiting until it is loaded, {PATIENCE / 60:g} minutes at most")
+                self.report(f"{url}: {error}; waiting until it is loaded, {PATIENCE / 60:g} minutes at most")
             history.throttled += 1
-            return 0.0 if error.wait else self.back_off(history.throttled - 1)
+            return 0.0 if error.wait else self.compute_backoff(history.throttled - 1)
         address.note_fault()
         history.lost += error.paid
         history.tries += 1
@@ -209,35 +209,35 @@ class EndpointEngine:
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
             raise kind(f"{url}: {error} ({tries})") from error
         # If there are other addresses, ask them first, at once.
-        return min(error.wait, PATIENCE) or self.back_off(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
+        return min(error.wait, PATIENCE) or self.compute_backoff(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
 
-    def back_off(self, times: int) -> float:
+    def compute_backoff(self, tries: int) -> float:
         """Return the seconds to wait after so many tries."""
         # Jitter decides only when, so it is drawn without a seed on purpose.
-        return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
+        return min(LONGEST_WAIT, self.wait * 2.0 ** min(tries, 30) * random.uniform(0.75, 1.25))
 
     async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request], history: _History) -> Answer:
         """Send one request, and again without optional fields that were denied; ``history`` counts the sendings. The answer has a
         reply for each choice that can be read, at least one."""
-        url, without = self.url_of(address), dict[str, str]()
+        url, added = self.build_url(address), dict[str, str]()
         while True:
-            began, left_out = time.monotonic(), self.without | without
+            began, applied = time.monotonic(), self.renames | added
             history.sent += 1
             try:
-                answer, raw = await post(self.client, url, fit_body(body, len(requests), left_out))
+                answer, raw = await post(self.client, url, fit_body(body, len(requests), applied))
                 break
-            except AgainError as error:
+            except RetryError as error:
                 history.sent -= not error.sent
                 raise
             except EngineError as error:
                 if not isinstance(error, DeniedError):  # an answer came, and was paid for
                     history.lost += 1
                     raise
-                more = self.spare(error, body, without)
-                if not more and left_out == self.without | without:  # else another request has found out what to leave out
+                new = self.find_refused(error, body, added)
+                if not new and applied == self.renames | added:  # else another request has found out what to leave out
                     raise
-                without |= more
-        self.without |= without
+                added |= new
+        self.renames |= added
         latency = round(time.monotonic() - began, 4)
         read = self.read_answer(url, answer, raw, requests)
         return replace(read, replies=tuple(amend(reply, latency=latency) for reply in read.replies))
@@ -254,23 +254,23 @@ class EndpointEngine:
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that does")
         return Answer(tuple(replies), read_usage(answer))
 
-    def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
+    def find_refused(self, error: DeniedError, body: Mapping[str, Any], added: Mapping[str, str]) -> dict[str, str]:
         """Find the fields to leave out of a request that was denied for them, or to rename (as `without`); {} if there are none."""
-        known = self.without | dict(without)
+        changed = self.renames | dict(added)
         if error.names & FILTERED:
             return {}
-        if "max_completion_tokens" in error.body and "max_tokens" not in known:
+        if "max_completion_tokens" in error.body and "max_tokens" not in changed:
             return {"max_tokens": "max_completion_tokens"}
         # Without them a server uses 1; any other value decides the reply.
-        spare = _SPARE | {name: name for name in ("temperature", "top_p") if body[name] == 1.0}
-        for name, called in spare.items():
-            if name in body and name not in known and re.search(rf"\b{called}\b", error.body, re.I):
+        patterns = _OPTIONAL_FIELDS | {name: name for name in ("temperature", "top_p") if body[name] == 1.0}
+        for name, pattern in patterns.items():
+            if name in body and name not in changed and re.search(rf"\b{pattern}\b", error.body, re.I):
                 if name == "logprobs" and self.options.logprobs:
                     raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or use a server that gives them")
                 return {name: ""}
         return {}
 
-    def body(self, request: Request) -> dict[str, Any]:
+    def build_body(self, request: Request) -> dict[str, Any]:
         """Make the body of the request, as JSON. Raises EngineError for what an endpoint cannot do."""
         ask = request.ask
         if request.decoding.beams > 1 or request.decoding.calculator:
@@ -297,7 +297,7 @@ class EndpointEngine:
     @property
     def changed(self) -> str:
         """The fields that are left out or renamed because the server refused them."""
-        return ", ".join(f"{name} as {other}" if other else name for name, other in self.without.items())
+        return ", ".join(f"{name} as {replacement}" if replacement else name for name, replacement in self.renames.items())
 
 
 @dataclass
@@ -312,29 +312,29 @@ class _History:
     lost: int = 0
     throttled: int = 0
 
-    def usage(self, last: Usage) -> Usage:
-        """Return the usage of all tries; ``last`` has the tokens of the last one."""
-        return Usage(self.sent, last.read, last.written, self.lost)
+    def sum_usage(self, last_usage: Usage) -> Usage:
+        """Return the usage of all tries; ``last_usage`` has the tokens of the last one."""
+        return Usage(self.sent, last_usage.read, last_usage.written, self.lost)
 
 
 def _check_url(url: str) -> str:
     try:
-        parts = URL(url)
-        whole = parts.scheme in ("http", "https") and bool(parts.host)
+        parsed = URL(url)
+        is_valid = parsed.scheme in ("http", "https") and bool(parsed.host)
     except ValueError:
-        whole = False
-    if not whole:
+        is_valid = False
+    if not is_valid:
         raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
-    if parts.user or parts.password or parts.query_string or parts.fragment:
+    if parsed.user or parsed.password or parsed.query_string or parsed.fragment:
         raise StudyError(
             "teacher.url: the address must hold no name, password or query; name the key's variable with key_env, and put a query "
             'into a table of its own, e.g. query = { api-version = "..." }'
         )
-    short = re.sub(r"/(chat/)?completions/?$", "", url)
-    if short != url:
-        raise StudyError(f"teacher.url = {url!r}: end it before the API's own path: {short}; teacher.api chooses between them")
+    base = re.sub(r"/(chat/)?completions/?$", "", url)
+    if base != url:
+        raise StudyError(f"teacher.url = {url!r}: end it before the API's own path: {base}; teacher.api chooses between them")
     certificates = os.environ.get("SSL_CERT_FILE")  # if the file is missing, TLS fails without saying why
-    if parts.scheme == "https" and certificates and not os.access(certificates, os.R_OK):
+    if parsed.scheme == "https" and certificates and not os.access(certificates, os.R_OK):
         raise StudyError(f"SSL_CERT_FILE = {certificates!r}: cannot be read, so no certificate can be checked; fix or unset it")
     return url.rstrip("/")
 
@@ -348,7 +348,7 @@ def _read_key(variable: str | None) -> str:
     return key
 
 
-def fit_body(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[str, Any]:
+def fit_body(body: dict[str, Any], n: int, renames: Mapping[str, str]) -> dict[str, Any]:
     """Return ``body`` as it is sent: with ``n``, without the fields that the endpoint refuses, and others renamed."""
     body = body | {"n": n} if n > 1 else body
-    return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
+    return {renames.get(name, name): value for name, value in body.items() if renames.get(name, name)} if renames else body

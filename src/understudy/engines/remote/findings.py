@@ -13,7 +13,7 @@ ROUND = 256
 """A server's limit is a multiple of this."""
 ENOUGH = 3
 """Different prompts with the same number of tokens that prove a limit. This and `ROUND` were chosen by this project."""
-EVERY = 0.5
+RECORD_INTERVAL = 0.5
 """Least number of seconds between two recordings while replies arrive."""
 
 
@@ -27,7 +27,7 @@ class Findings:
         self.finishes: Counter[str] = Counter()
         self.empty = 0
         self._record, self._recorded = record, time.monotonic()
-        self._most = 0
+        self._longest = 0
         self._prompts: dict[int, int] = {}
 
     def note(self, replies: Sequence[Reply], prompt: Prompt) -> None:
@@ -37,29 +37,29 @@ class Findings:
             if reply.finish_reason and reply.finish_reason.lower() not in FINISHES and reply.finish == "stop":
                 self.finishes[reply.finish_reason] += 1
             self.empty += reply.finish == "stop" and not reply.text.strip()
-        read = replies[0].prompt_tokens or 0
-        if read > self._most:
-            self._most = read
+        tokens = replies[0].prompt_tokens or 0
+        if tokens > self._longest:
+            self._longest = tokens
             self._prompts.clear()
-        if read == self._most and len(self._prompts) < ENOUGH:
+        if tokens == self._longest and len(self._prompts) < ENOUGH:
             self._prompts[hash(prompt)] = prompt_bytes(prompt)
-        if (now := time.monotonic()) - self._recorded > EVERY:
+        if (now := time.monotonic()) - self._recorded > RECORD_INTERVAL:
             self._recorded = now
             self._record()
 
-    def facts(self) -> dict[str, str]:
+    def summarise(self) -> dict[str, str]:
         """Return what was found, name -> value."""
         lengths = self._prompts.values()
         # Several long prompts of different lengths have the same number of tokens, and none has more.
-        cut = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG and self._most % ROUND == 0
-        found = {
-            "versions": _count(self.versions) if len(self.versions) > 1 else "",
-            "unknown ends": _count(self.finishes),
+        cut = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG and self._longest % ROUND == 0
+        facts = {
+            "versions": _describe_counts(self.versions) if len(self.versions) > 1 else "",
+            "unknown ends": _describe_counts(self.finishes),
             "empty answers": f"{self.empty:,} of {self.versions.total():,}" if self.empty else "",
-            "prompts cut at": f"{self._most:,} tokens" if cut else "",
+            "prompts cut at": f"{self._longest:,} tokens" if cut else "",
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in facts.items() if value}
 
 
-def _count(names: Counter[str]) -> str:
+def _describe_counts(names: Counter[str]) -> str:
     return ", ".join(f"{name or 'none'} ({count:,})" for name, count in names.most_common(5))

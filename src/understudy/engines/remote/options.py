@@ -11,7 +11,7 @@ from understudy.core.protocols import AsyncEngine, EngineOptions
 
 KEY = "{key}"
 """The placeholder of the key in headers and query."""
-_OURS = (
+_RESERVED = (
     *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream"),
     *("stream_options", "logprobs"),
 )
@@ -72,14 +72,14 @@ class Endpoint(EngineOptions):
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, to name the model that they all serve")
         for name in self.body:
-            if name in _OURS:
+            if name in _RESERVED:
                 raise ValueError(f"body.{name} = {self.body[name]!r}: other keys of the study decide this field; leave it out")
-        for where, table in {"headers": self.headers, "query": self.query}.items():
+        for option, table in {"headers": self.headers, "query": self.query}.items():
             for name, value in table.items():
                 if not name.isascii() or not f"{name}{value}".isprintable():
-                    raise ValueError(f"{where}: {name!r} = {value!r} has characters that cannot be sent")
+                    raise ValueError(f"{option}: {name!r} = {value!r} has characters that cannot be sent")
                 if KEY in value and self.key_env is None:
-                    raise ValueError(f"{where}.{name} = {value!r}: needs key_env, the variable that holds the key")
+                    raise ValueError(f"{option}.{name} = {value!r}: needs key_env, the variable that holds the key")
 
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
         """Raise ValueError if prompts are messages and the API takes raw text."""

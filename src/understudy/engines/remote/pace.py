@@ -46,22 +46,22 @@ class Pace:
         """Whether no request may go now, and the requests under way and waiting as a share of what the address accepts."""
         return _now() < self._paused, (self.active + len(self._waiting)) / self.limit
 
-    async def enter(self, tokens: int, *, again: bool = False) -> int:
+    async def enter(self, tokens: int, *, is_retry: bool = False) -> int:
         """Wait until a request of about this many ``tokens`` may go. Returns its number, for `shrink`; `leave` must follow."""
-        place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if again else self._waiting.append)((place, tokens))
+        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if is_retry else self._waiting.append)((turn, tokens))
         self._admit()
         try:
-            return await place
+            return await turn
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if turn.done() and not turn.cancelled():
                 self.leave(tokens, tokens)
             raise
 
     def leave(self, expected: int, tokens: int) -> None:
         """Note the end of a request that was ``expected`` to take so many tokens and took ``tokens``."""
         self.active -= 1
-        self._next -= self._seconds(expected) - self._seconds(tokens)
+        self._next -= self._compute_share(expected) - self._compute_share(tokens)
         self._admit()
 
     def grow(self) -> None:
@@ -77,28 +77,28 @@ class Pace:
             self._slow_start, self._shrunk = False, self._sent
         self._paused = max(self._paused, _now() + wait)
 
-    def _seconds(self, tokens: int) -> float:
+    def _compute_share(self, tokens: int) -> float:
         """Return the part of the minute that a request of so many tokens takes, in seconds."""
-        each = 60.0 / self.requests if self.requests else 0.0
-        return max(each, 60.0 * tokens / self.tokens) if self.tokens else each
+        interval = 60.0 / self.requests if self.requests else 0.0
+        return max(interval, 60.0 * tokens / self.tokens) if self.tokens else interval
 
     def _admit(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiting and self.active < int(self.limit):
-            place, tokens = self._waiting[0]
+            turn, tokens = self._waiting[0]
             now = _now()
             wait = max(self._next, self._paused) - now
-            if wait > 0 and not place.done():
+            if wait > 0 and not turn.done():
                 self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
                 return
             self._waiting.popleft()
-            if not place.done():  # done: nobody waits for it
+            if not turn.done():  # done: nobody waits for it
                 self.active += 1
                 self._sent += 1
-                self._next = max(self._next, now) + self._seconds(tokens)
-                place.set_result(self._sent)
+                self._next = max(self._next, now) + self._compute_share(tokens)
+                turn.set_result(self._sent)
 
 
 @dataclass(eq=False)
@@ -108,10 +108,10 @@ class Address:
     url: str
     pace: Pace
     faults: int = 0
-    rests: float = 0.0
-    refusing: float = math.inf
+    rests_until: float = 0.0
+    refusing_since: float = math.inf
     """The time since which it has only refused."""
-    well: bool = False
+    has_answered: bool = False
     """Whether it ever answered."""
     loading: bool = False
     """Whether it said that its model is being loaded."""
@@ -119,28 +119,28 @@ class Address:
     """Whether it gives several choices in one answer, as a probe or the first such answer showed; None if that is not known."""
 
     def note_answer(self) -> None:
-        self.faults, self.refusing, self.rests, self.well = 0, math.inf, 0.0, True
+        self.faults, self.refusing_since, self.rests_until, self.has_answered = 0, math.inf, 0.0, True
         self.pace.grow()
 
     def note_refusal(self, wait: float) -> float:
         """Note that it refused a request and asks to ``wait`` so many seconds. Returns the seconds without any answer, that wait
         included."""
-        self.refusing = min(self.refusing, _now())
-        return _now() + wait - self.refusing
+        self.refusing_since = min(self.refusing_since, _now())
+        return _now() + wait - self.refusing_since
 
     def note_fault(self) -> None:
         self.faults += 1
         if self.faults >= DEAD:
-            self.rests = _now() + REST
+            self.rests_until = _now() + REST
 
 
-def choose(addresses: Sequence[Address], avoid: Address | None) -> Address:
+def choose_address(addresses: Sequence[Address], avoid: Address | None) -> Address:
     """Choose the address with most room among those that are up; if possible not ``avoid``, where the request just failed."""
     now = _now()
-    up = [address for address in addresses if address.rests <= now] or [min(addresses, key=lambda a: a.rests)]
-    chosen = min([a for a in up if a is not avoid] or up, key=lambda a: a.pace.load)
+    available = [address for address in addresses if address.rests_until <= now] or [min(addresses, key=lambda a: a.rests_until)]
+    chosen = min([a for a in available if a is not avoid] or available, key=lambda a: a.pace.load)
     if chosen.faults >= DEAD:
-        chosen.rests = now + REST
+        chosen.rests_until = now + REST
     return chosen
 
 

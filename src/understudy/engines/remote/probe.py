@@ -17,7 +17,7 @@ from understudy.core.protocols import ReplyStore
 from understudy.engines.remote.choices import gives_logprobs, read_choices
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.pace import Address
-from understudy.engines.remote.wire import AgainError
+from understudy.engines.remote.wire import RetryError
 
 PROMPT = "Go on with these random digits, and write nothing else: 7 1 4 0 9 2 8 5 3 6 1 8"
 """The prompt of every request of a probe: two draws hardly ever continue it alike."""
@@ -33,17 +33,17 @@ CHANCE = 0.01
 """A text with a higher probability than this, if log-probabilities come, may well be drawn twice."""
 
 
-_DRAWN = Decoding(1.0)
+_SAMPLED = Decoding(1.0)
 
 
 class ProbeReplies(NamedTuple):
-    """The reply to each request, None if it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
-    and n = 2 if ``several``. ``greedy`` is decoded greedily, and so is ``stopped``, with the stop string ``stop`` that it has."""
+    """The reply to each request, None if it was refused. ``first`` and ``repeated`` have the same seed. ``reseeded`` has another
+    one, and n = 2 if ``accepts_n``. ``greedy`` is decoded greedily, and so is ``stopped``, with the stop string ``stop`` in it."""
 
     first: Reply
-    again: Reply | None
-    other: Reply | None
-    several: bool
+    repeated: Reply | None
+    reseeded: Reply | None
+    accepts_n: bool
     greedy: Reply | None
     stopped: Reply | None = None
     stop: str = ""
@@ -58,12 +58,12 @@ def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStor
     endpoint does not give what the study needs.
     """
 
-    async def all_of_them() -> list[dict[str, str]]:
+    async def probe_all() -> list[dict[str, str]]:
         async with engine:
             return await asyncio.gather(*(_probe(engine, address, store) for address in addresses))
 
-    results = zip(addresses, asyncio.run(all_of_them()), strict=True)
-    return {engine.url_of(address): facts for address, facts in results if facts}
+    results = zip(addresses, asyncio.run(probe_all()), strict=True)
+    return {engine.build_url(address): facts for address, facts in results if facts}
 
 
 async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:
@@ -74,37 +74,37 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
         return await _ask(engine, address, store, Request(call, decoding, 0), more)
 
     try:
-        first = await ask(0, _DRAWN, seed=1)
+        first = await ask(0, _SAMPLED, seed=1)
         if first is None:
             return {}
-        other = several = await ask(1, _DRAWN, seed=2, n=2)
-        if several is None:
-            other = await ask(2, _DRAWN, seed=2)
-        again = await ask(3, _DRAWN, seed=1)
+        reseeded = both = await ask(1, _SAMPLED, seed=2, n=2)
+        if both is None:
+            reseeded = await ask(2, _SAMPLED, seed=2)
+        repeated = await ask(3, _SAMPLED, seed=1)
         greedy, stop, stopped = await ask(4, GREEDY, seed=1), "", None
         if greedy is not None and (stop := _choose_stop(_read_texts(greedy, chat=engine.chat)[0])):
             stopped = await ask(5, GREEDY, (stop,), seed=1)
-    except (TimeoutError, AgainError, BudgetError):
+    except (TimeoutError, RetryError, BudgetError):
         return {}
-    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.chat)
+    return read_facts(ProbeReplies(first, repeated, reseeded, both is not None, greedy, stopped, stop), chat=engine.chat)
 
 
 async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
-    """Get the reply to ``request`` with the fields ``more``; None if the server refuses it. Raises TimeoutError, AgainError or
+    """Get the reply to ``request`` with the fields ``more``; None if the server refuses it. Raises TimeoutError, RetryError or
     BudgetError if it cannot be asked now."""
-    key = request.key(f"{engine.identity} at {engine.url_of(address)}")
-    if (kept := store.get(key)) is not None:
-        return kept
-    most = replace(request, ask=replace(request.ask, max_tokens=TOKENS * more.get("n", 1)))
-    if not store.reserve(key, engine=engine.identity, request=most):
+    key = request.key(f"{engine.identity} at {engine.build_url(address)}")
+    if (stored := store.get(key)) is not None:
+        return stored
+    worst_case = replace(request, ask=replace(request.ask, max_tokens=TOKENS * more.get("n", 1)))
+    if not store.reserve(key, engine=engine.identity, request=worst_case):
         raise BudgetError("the budget has no room for it")
     store.flush()
     expected = len(PROMPT) // 4 + TOKENS
     await address.pace.enter(expected)
     try:
         answer = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
-    except (TimeoutError, AgainError) as error:
-        paid, sent = (error.paid, error.sent) if isinstance(error, AgainError) else (True, True)
+    except (TimeoutError, RetryError) as error:
+        paid, sent = (error.paid, error.sent) if isinstance(error, RetryError) else (True, True)
         kind, reason = EngineError if paid else UnpaidError, str(error) or f"no answer within {PATIENCE:g} s"
         store.fail(key, kind(reason), None if paid else Usage(int(sent), 0, 0))
         raise
@@ -123,32 +123,32 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
 def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
     """Read from ``answers`` the facts about the endpoint; see `probe`."""
     first, *_ = _read_texts(answers.first, chat=chat)
-    again = _read_texts(answers.again, chat=chat)[0] if answers.again else None
-    other = _read_texts(answers.other, chat=chat) if answers.other else []
-    draws = [first, *([] if again is None else [again]), *other]
+    repeated = _read_texts(answers.repeated, chat=chat)[0] if answers.repeated else None
+    reseeded = _read_texts(answers.reseeded, chat=chat) if answers.reseeded else []
+    draws = [first, *([] if repeated is None else [repeated]), *reseeded]
     likely = bool(answers.first.logprobs) and sum(answers.first.logprobs) > math.log(CHANCE)  # it may well be drawn twice
 
     temperature = seed = "unknown"
     if len(set(draws)) > 1:
         temperature = "draws"
-        if again is not None and (first != again or len(first.strip()) >= LONG):
-            seed = "honoured" if first == again else "ignored"
+        if repeated is not None and (first != repeated or len(first.strip()) >= LONG):
+            seed = "honoured" if first == repeated else "ignored"
     elif len(draws) > 2 and len(first.strip()) >= LONG and not likely:
         temperature = "ignored"
 
-    several = "unknown"
-    if answers.other and not answers.several:
-        several = "refused"
-    elif len(other) == 1:
-        several = "one"
-    elif len(other) == 2:
-        alike = other[0] == other[1] and len(other[0].strip()) >= LONG
-        several = "copies" if alike and temperature == "draws" else "honoured"
+    n_support = "unknown"
+    if answers.reseeded and not answers.accepts_n:
+        n_support = "refused"
+    elif len(reseeded) == 1:
+        n_support = "one"
+    elif len(reseeded) == 2:
+        is_equal = reseeded[0] == reseeded[1] and len(reseeded[0].strip()) >= LONG
+        n_support = "copies" if is_equal and temperature == "draws" else "honoured"
 
     return {
         "logprobs": "given" if gives_logprobs(json.loads(answers.first.raw or "")) else "none",
         "model": answers.first.model or "unknown",
-        "n": several,
+        "n": n_support,
         "seed": seed,
         "stop": _judge_stop(answers, chat=chat),
         "temperature": temperature,
@@ -159,14 +159,14 @@ def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
 def _judge_stop(answers: ProbeReplies, *, chat: bool) -> str:
     if answers.greedy is None or answers.stopped is None:
         return "unknown"
-    (whole, *_), (text, *_) = _read_texts(answers.greedy, chat=chat), _read_texts(answers.stopped, chat=chat)
-    before, _, _ = whole.partition(answers.stop)
-    if text == whole:
+    (full_text, *_), (text, *_) = _read_texts(answers.greedy, chat=chat), _read_texts(answers.stopped, chat=chat)
+    prefix, _, _ = full_text.partition(answers.stop)
+    if text == full_text:
         return "ignored"
-    if text.strip() == before.strip():
+    if text.strip() == prefix.strip():
         return "removed"
     # The token that completes the stop string may hold more text.
-    return "kept" if text.lstrip().startswith((before + answers.stop).lstrip()) and len(text) < len(whole) else "unknown"
+    return "kept" if text.lstrip().startswith((prefix + answers.stop).lstrip()) and len(text) < len(full_text) else "unknown"
 
 
 def _choose_stop(text: str) -> str:

@@ -28,13 +28,13 @@ def merge_events(text: str) -> dict[str, Any]:
         answer |= {k: v for k, v in chunk.items() if k not in ("choices", "object") and v is not None}
         for part in parts:
             index = part.get("index")
-            _add(choices.setdefault(index if isinstance(index, int) else 0, {"finish_reason": None}), part)
+            _merge_part(choices.setdefault(index if isinstance(index, int) else 0, {"finish_reason": None}), part)
     if not choices or not (done or all(choice["finish_reason"] for choice in choices.values())):
         raise ValueError("the stream ended in the middle")
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 
 
-def _as_parts(value: str | list[Any] | None) -> list[Any]:
+def _to_parts(value: str | list[Any] | None) -> list[Any]:
     """Return a text as a list of parts; parts as they are."""
     return ([{"type": "text", "text": value}] if value else []) if isinstance(value, str) else value or []
 
@@ -46,21 +46,21 @@ def _split_events(text: str) -> list[str]:
     return ["\n".join(data) for data in lines if data]
 
 
-def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
-    """Add the chunk ``part`` of a choice to ``whole``, what has come of it so far."""
-    whole["finish_reason"] = part.get("finish_reason") or whole["finish_reason"]
+def _merge_part(choice: dict[str, Any], part: dict[str, Any]) -> None:
+    """Add the chunk ``part`` of a choice to ``choice``, what has come of it so far."""
+    choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
     if isinstance(part.get("text"), str):
-        whole["text"] = whole.get("text", "") + part["text"]
+        choice["text"] = choice.get("text", "") + part["text"]
     if isinstance(delta := part.get("delta"), dict):
-        message = whole.setdefault("message", {"role": "assistant", "content": None})
+        message = choice.setdefault("message", {"role": "assistant", "content": None})
         for name in _TEXTS:
-            more, before = delta.get(name), message.get(name)
-            if isinstance(more, str) and isinstance(before, str | None):
-                message[name] = (before or "") + more
-            elif isinstance(more, str | list):  # parts, as for Mistral's texts and thoughts
-                message[name] = _as_parts(before) + _as_parts(more)
+            piece, previous = delta.get(name), message.get(name)
+            if isinstance(piece, str) and isinstance(previous, str | None):
+                message[name] = (previous or "") + piece
+            elif isinstance(piece, str | list):  # parts, as for Mistral's texts and thoughts
+                message[name] = _to_parts(previous) + _to_parts(piece)
     if isinstance(added := part.get("logprobs"), dict):
-        logprobs = whole.setdefault("logprobs", {})
+        logprobs = choice.setdefault("logprobs", {})
         for name, values in added.items():
             if isinstance(values, list):
                 logprobs[name] = [*logprobs.get(name, []), *values]

@@ -1,6 +1,6 @@
 """One request to one address over HTTP. It ends with an answer or with one of these errors:
 
-AgainError       a fault of the server or the connection that may pass: 5xx, timeouts, broken connections and answers
+RetryError       a fault of the server or the connection that may pass: 5xx, timeouts, broken connections and answers
 ThrottledError   HTTP 429: too many requests; LoadingError, a 503: the model is being loaded
 DeniedError      the request itself is refused (another 4xx)
 AccountError     the key or the account is refused, so no further request can succeed
@@ -39,39 +39,39 @@ SECRET = 12
 """Characters from which on a key is a secret. A shorter one is a word that may be in any text (local servers accept any key)."""
 CONNECT = 20.0
 """Seconds that a connection may take, including TLS: a port that does not speak TLS may never answer."""
-_COPIED = 1 << 20
+_MAX_ONE_PIECE = 1 << 20
 """Most bytes of a body that aiohttp sends in one piece; it warns about longer ones."""
-_PASSING = frozenset({408, 409, 425})
+_PASSING_STATUSES = frozenset({408, 409, 425})
 NO_CREDIT = frozenset(
     "insufficient_quota billing_hard_limit_reached billing_not_active budget_exceeded Arrearage exceeded_current_quota_error "
     "1113".split()
 )
 """Names of an empty account, in ``code`` or ``type``, of OpenAI and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu)."""
-_NO_CREDIT_SAID = re.compile(
+_NO_CREDIT_WORDS = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
     r"spend(ing)? limit|used all available credits"
 )
 """Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """Servers' names for an unknown key."""
-_NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
-_PERHAPS_ACCOUNT = {400, 403, 412, 429}
+_NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
+_ACCOUNT_STATUSES = {400, 403, 412, 429}
 """Further statuses with which a server may refuse an account or a key."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
-KEPT = "What came is kept: run the same command again to continue"
-_ACCOUNT = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
+RESUME_HINT = "What came is kept: run the same command again to continue"
+_ACCOUNT_HINTS = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
 
 
-class AgainError(Exception):
+class RetryError(Exception):
     """A fault that may pass. ``wait``: seconds that the server asks to wait, 0 if it does not say. ``paid``: a model may have
     worked on the request. ``sent``: the request counts as sent."""
 
-    def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False, sent: bool = True) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, wait: float = 0.0, *, paid: bool = False, sent: bool = True) -> None:
+        super().__init__(message)
         self.wait, self.paid, self.sent = wait, paid, sent
 
 
-class ThrottledError(AgainError):
+class ThrottledError(RetryError):
     """Too many requests. Such a refusal does not count as a try: the request is sent again until it is accepted."""
 
 
@@ -83,8 +83,8 @@ class DeniedError(UnpaidError):
     """The request itself is refused. ``body`` is the server's answer, ``status`` its HTTP status (403: the key may not do this, or
     this prompt is refused), and ``names`` are the names that it gives the error."""
 
-    def __init__(self, what: str, body: str, status: int) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, body: str, status: int) -> None:
+        super().__init__(message)
         self.body, self.names, self.status = body, _read_names(body), status
 
 
@@ -101,7 +101,7 @@ class Client:
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str, query: Mapping[str, str]) -> None:
         self.timeout, self.secret, self._query = timeout, secret, dict(query) or None
         # When a redirection leads to another server, aiohttp removes only the header Authorization.
-        self._follows = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
+        self._follow_redirects = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
         self._proxy = cache(_find_proxy)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0),
@@ -114,11 +114,11 @@ class Client:
         await self._session.close()
 
     async def send(
-        self, method: str, url: str, content: Content = None, *, into: Callable[[bytes], Any] | None = None, timeout: float = 0.0
+        self, method: str, url: str, content: Content = None, *, sink: Callable[[bytes], Any] | None = None, timeout: float = 0.0
     ) -> tuple[Mapping[str, str], bytes]:
         """Send ``content`` and return the headers and the body of the answer, a 200. Raises the errors above.
 
-        ``into`` is called with each part of the answer as it arrives, however large; redirections are followed only then, and
+        ``sink`` is called with each part of the answer as it arrives, however large; redirections are followed only then, and
         another server does not get the key. ``timeout`` replaces the client's.
         """
         seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(url)
@@ -128,30 +128,30 @@ class Client:
                 self._session.request(
                     method,
                     url,
-                    data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
+                    data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _MAX_ONE_PIECE else content,
                     headers={"Content-Type": "application/json"} if isinstance(content, bytes) else None,
                     params=self._query,
-                    allow_redirects=into is not None and self._follows,
+                    allow_redirects=sink is not None and self._follow_redirects,
                     proxy=proxy,
                 ) as answer,
             ):
-                take = into if into is not None and answer.status == 200 else body.extend
+                take = sink if sink is not None and answer.status == 200 else body.extend
                 while not answer.content.at_eof():
                     take(await answer.content.readany())
                     if len(body) > LARGEST:
                         raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
         except aiohttp.ConnectionTimeoutError as error:
-            raise AgainError(f"no connection within {CONNECT:g} s{_explain(error, proxy)}", sent=False) from error
+            raise RetryError(f"no connection within {CONNECT:g} s{_explain(error, proxy)}", sent=False) from error
         except TimeoutError:
-            raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
+            raise RetryError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            raise AgainError(f"no connection ({error}){_explain(error, proxy)}", sent=False) from error
+            raise RetryError(f"no connection ({error}){_explain(error, proxy)}", sent=False) from error
         except aiohttp.ClientError as error:
-            raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
-        whole = hide(_unpack(bytes(body)), self.secret)
+            raise RetryError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
+        cleaned = hide(_unpack(bytes(body)), self.secret)
         if answer.status != 200:
-            raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
-        return answer.headers, whole
+            raise classify(url, answer.status, cleaned.decode("utf-8", "replace"), read_wait(answer.headers))
+        return answer.headers, cleaned
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -176,20 +176,20 @@ def _find_proxy(address: str) -> str | None:
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
     if proxy and URL(proxy).scheme not in ("http", "https"):
-        kind = f"{url.scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {URL(proxy).scheme!r}"
-        before = "put an HTTP proxy in front of it (docs/teachers.md says how) and name that one"
-        raise StudyError(f"{url}: {kind}; only http:// and https:// work: {before}, or set NO_PROXY={url.host} to go without")
+        problem = f"{url.scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {URL(proxy).scheme!r}"
+        advice = "put an HTTP proxy in front of it (docs/teachers.md says how) and name that one"
+        raise StudyError(f"{url}: {problem}; only http:// and https:// work: {advice}, or set NO_PROXY={url.host} to go without")
     return proxy
 
 
 def _explain(error: Exception, proxy: str | None) -> str:
     """Say how the connection was tried, and what may help."""
-    through = f", through the proxy {URL(proxy).host}:{URL(proxy).port} of the environment" if proxy else ""
+    route = f", through the proxy {URL(proxy).host}:{URL(proxy).port} of the environment" if proxy else ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"{through}; if a private authority signed the server's certificate, SSL_CERT_FILE must name its certificates"
+        return f"{route}; if a private authority signed the server's certificate, SSL_CERT_FILE must name its certificates"
     if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ConnectionTimeoutError):
-        return f"{through}; does the port speak TLS (https://), or is it http://?"
-    return f"{through}; is the server running?"
+        return f"{route}; does the port speak TLS (https://), or is it http://?"
+    return f"{route}; is the server running?"
 
 
 def _unpack(body: bytes) -> bytes:
@@ -212,8 +212,8 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     text, answer = content.decode("utf-8", "replace"), None
     with suppress(ValueError, RecursionError):
         if content.startswith((b"data:", b"event:", b":")) or headers.get("Content-Type", "").startswith("text/event-stream"):
-            whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
-            text = hide(whole, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
+            merged = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
+            text = hide(merged, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
         answer = parse(text)
     return require_choices(url, answer, text, headers), text
 
@@ -225,19 +225,19 @@ def _write_json(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body).encode()
 
 
-def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``found``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
-    if isinstance(found, dict) and found.get("choices") and isinstance(found["choices"], list):
-        return found
-    if isinstance(found, dict) and "error" in found and not found.get("choices"):
+def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
+    if isinstance(answer, dict) and answer.get("choices") and isinstance(answer["choices"], list):
+        return answer
+    if isinstance(answer, dict) and "error" in answer and not answer.get("choices"):
         # Gateways send the errors of the servers behind them under a 200.
-        inside = found["error"]
-        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text), str(inside))
-        raise classify(url, status, text, read_wait(headers), under=200)
+        error = answer["error"]
+        status = _find_status(error.get("code") if isinstance(error, dict) else None, _read_names(text), str(error))
+        raise classify(url, status, text, read_wait(headers), sent_status=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
-    if found is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
+    if answer is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
         raise DeniedError(f"{url}: {reason}", text, 200)
-    raise AgainError(reason, paid=True)
+    raise RetryError(reason, paid=True)
 
 
 def _find_status(code: Any, names: set[str], text: str) -> int:
@@ -251,7 +251,7 @@ def _find_status(code: Any, names: set[str], text: str) -> int:
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
     if type(code) is int and 400 <= code < 600:
         return code
-    return 402 if _NO_CREDIT_SAID.search(" ".join(names)) else 500
+    return 402 if _NO_CREDIT_WORDS.search(" ".join(names)) else 500
 
 
 def shorten(text: str) -> str:
@@ -260,25 +260,25 @@ def shorten(text: str) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0) -> Exception:
-    """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``under``: the status that it
-    came with, if that is another."""
-    reason = f"HTTP {under or status}: {shorten(text)}"
-    if status in _PERHAPS_ACCOUNT:
+def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: int = 0) -> Exception:
+    """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``sent_status``: the status
+    that it came with, if that is another."""
+    reason = f"HTTP {sent_status or status}: {shorten(text)}"
+    if status in _ACCOUNT_STATUSES:
         names = _read_names(text)
         words = " ".join(names) or text  # the rest of the text may repeat the prompt
-        if NO_CREDIT & names or _NO_CREDIT_SAID.search(words):
+        if NO_CREDIT & names or _NO_CREDIT_WORDS.search(words):
             status = 402
-        elif _NO_KEY & names or _NO_KEY_SAID.search(words):
+        elif _NO_KEY & names or _NO_KEY_WORDS.search(words):
             status = 401
-    if status in _ACCOUNT:
-        return AccountError(f"{url}: {reason}; {_ACCOUNT[status]} {KEPT}")
+    if status in _ACCOUNT_HINTS:
+        return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
     if status == 429:
         return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
         return LoadingError(reason, wait or 2.0, sent=False)
-    if status in _PASSING or (status >= 500 and status != 501):
-        return AgainError(reason, wait)
+    if status in _PASSING_STATUSES or (status >= 500 and status != 501):
+        return RetryError(reason, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
     hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
     return DeniedError(f"{url}: {reason}{hint}", text, status)
@@ -303,23 +303,23 @@ def _read_names(text: str) -> set[str]:
         tables += [error.get("innererror"), *(details if isinstance(details, list) else [])]
         if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
-    named = [table.get(name) for table in tables if isinstance(table, dict) for name in ("code", "type", "reason", "message")]
-    return {str(name) for name in (*named, error) if isinstance(name, str | int)}
+    values = [table.get(name) for table in tables if isinstance(table, dict) for name in ("code", "type", "reason", "message")]
+    return {str(name) for name in (*values, error) if isinstance(name, str | int)}
 
 
 def read_wait(headers: Mapping[str, str]) -> float:
     """Read the seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3),
     by the server's own clock if it shows it; 0 if it says nothing that can be read."""
-    after = headers.get("Retry-After", "")
-    for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (after, 1.0)):
+    retry_after = headers.get("Retry-After", "")
+    for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (retry_after, 1.0)):
         try:
             seconds = float(value) / unit
         except ValueError:
             continue
         return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-    then = _read_date(after)
+    date = _read_date(retry_after)
     now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (then - now).total_seconds()) if then else 0.0
+    return max(0.0, (date - now).total_seconds()) if date else 0.0
 
 
 def _read_date(text: str) -> datetime | None:

@@ -13,8 +13,8 @@ from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
 from understudy.core.protocols import Engine, EngineOptions, LocalEngine
-from understudy.core.registry import module_of
-from understudy.core.subquestions import recorded_chain
+from understudy.core.registry import find_module
+from understudy.core.subquestions import make_gold_chain
 from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
@@ -30,7 +30,7 @@ from understudy.pipeline.stages.student import LIBRARIES, StudentStage, count_se
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions, Exemplars, Teacher
-from understudy.tasks.splits import exemplars_of
+from understudy.tasks.splits import name_exemplars
 
 FILE = "solutions.parquet"
 Workings = Mapping[str, tuple[Problem, Chain]]
@@ -159,7 +159,7 @@ class AnswersStage(Stage[AnswersSummary]):
             yield from (value for value in vars(player).values() if isinstance(value, Stage))
 
     def modules(self) -> list[str]:
-        return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._list_teachers())]
+        return [find_module("method", self.name), *(find_module("engine", teacher.engine) for teacher in self._list_teachers())]
 
     def libraries(self) -> tuple[str, ...]:
         libraries = {name for teacher in self._list_teachers() for name in teacher.options.libraries}
@@ -250,8 +250,8 @@ class AnswersStage(Stage[AnswersSummary]):
 
     def _make_pool(self, problems: Sequence[Problem], context: Context) -> StudyPool:
         shared: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}
-        if exemplars := [problem for problem in problems if problem.split == exemplars_of(self.split)]:
-            solved = [chain for problem in exemplars if (chain := recorded_chain(problem)) is not None]
+        if exemplars := [problem for problem in problems if problem.split == name_exemplars(self.split)]:
+            solved = [chain for problem in exemplars if (chain := make_gold_chain(problem)) is not None]
             return make_pool(exemplars, self.exemplars, split=exemplars[0].split, learn=exemplars, chains=solved, **shared)
         learned = () if self.selection is None else self.selection.read_problems(context)
         chosen = () if self.selection is None else self.selection.chosen(context)
@@ -261,7 +261,9 @@ class AnswersStage(Stage[AnswersSummary]):
         """Find the problems whose data set has a working that can take a part's place; None if gold plays no part."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
-        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not explain_unfit(self.method, p, chain)}
+        workings = {
+            p.id: (p, chain) for p in problems if (chain := make_gold_chain(p)) and not explain_unfit(self.method, p, chain)
+        }
         if problems and not workings and not self.swapped:
             reason = f"none of the {len(problems)} problems of {self.split!r} has its own working in a form that the method can use"
             raise StudyError(f'model = "gold": {reason} (meta.rationale, or meta.subquestions with answers)')

@@ -11,9 +11,9 @@ from understudy.checks.judge import judge
 from understudy.core.asks import Decoding
 from understudy.core.options import unkeyed
 from understudy.core.protocols import EngineOptions, Method, Progress
-from understudy.core.registry import find, module_of
+from understudy.core.registry import find, find_module
 from understudy.core.values import JSON, Chain, Problem, digest
-from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
+from understudy.corpus.card import CorpusCard, inherit_terms, make_card, name_sources
 from understudy.corpus.spool import Spool
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
@@ -69,7 +69,7 @@ class ChainsStage(Stage[ChainsSummary]):
         """Write ``chains.parquet`` with its card. ``fields``: further fields of the summary. ``sources``: files whose cards give
         the terms if the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
-        card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
+        card = make_card(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=dataclasses.asdict(card))
         versions, corpus = Counter[str](), ""
         for chain in chains:
@@ -111,8 +111,8 @@ class SampledChainsStage(ChainsStage):
     check: str = unkeyed("answer")
 
     def modules(self) -> list[str]:
-        right_by = [] if self.right_by is None else [module_of("check", self.right_by)]
-        return [module_of("engine", self.teacher.engine), module_of("method", self.teacher.method), *right_by]
+        right_by = [] if self.right_by is None else [find_module("check", self.right_by)]
+        return [find_module("engine", self.teacher.engine), find_module("method", self.teacher.method), *right_by]
 
     def libraries(self) -> tuple[str, ...]:
         return self.engine.libraries

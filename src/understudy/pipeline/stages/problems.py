@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from understudy.core.errors import DataError, StudyError, counted, nearest, with_known
+from understudy.core.errors import DataError, StudyError, counted, suggest, with_known
 from understudy.core.options import unkeyed
-from understudy.core.registry import module_of
+from understudy.core.registry import find_module
 from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -85,7 +85,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
     fields: Mapping[str, str] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
-        return [module_of("task", self.name)]
+        return [find_module("task", self.name)]
 
     def read(self, context: Context) -> list[Problem]:
         """Read the problems of all splits."""
@@ -124,7 +124,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
         for split in scored:
             if not sizes[split]:
-                hint, present = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
                 raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
@@ -167,7 +167,7 @@ def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> No
     for key, name in fields.items():
         if name not in names:
             raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, names, 'they have')}")
-        values = [value for problem in problems if (value := problem.text_of(name)) is not None]
+        values = [value for problem in problems if (value := problem.read_text(name)) is not None]
         if key == "contrast" and len(set(values)) == len(values):
             raise StudyError(f"evaluation.contrast = {name!r}: no two evaluated questions share a value; name another field")
 

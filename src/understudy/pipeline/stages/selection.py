@@ -8,7 +8,7 @@ from typing import IO
 
 from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import SelectiveMethod
-from understudy.core.registry import module_of
+from understudy.core.registry import find_module
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.corpus.store import write_json, write_whole
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -44,7 +44,7 @@ class SelectionStage(Stage[SelectionSummary]):
     encoder: Mapping[str, str] = field(default_factory=dict)
 
     def modules(self) -> list[str]:
-        return [] if self.method is None else [module_of("method", self.method)]
+        return [] if self.method is None else [find_module("method", self.method)]
 
     def libraries(self) -> tuple[str, ...]:
         return () if self.select.encoder is None else ("sentence_transformers",)

@@ -10,9 +10,9 @@ from typing import Any
 from understudy.core.asks import SamplePath
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
-from understudy.core.prompt_format import PromptFormat, prompt_text
+from understudy.core.prompt_format import PromptFormat, show_prompt
 from understudy.core.protocols import Check, LocalEngine
-from understudy.core.registry import find, module_of
+from understudy.core.registry import find, find_module
 from understudy.core.subquestions import write_steps
 from understudy.core.tokens import TEMPLATE_DATE
 from understudy.core.values import Chain, Example, Outcome, Problem, digest
@@ -21,7 +21,7 @@ from understudy.corpus.store import write_json
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import judge_solution
 from understudy.evaluation.run import answer
-from understudy.flows.cast import Cast, fold_of
+from understudy.flows.cast import Cast, assign_fold
 from understudy.flows.drive import drive
 from understudy.pipeline.card import CARD, Card, describe_weights, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -105,7 +105,7 @@ class StudentStage(Stage[StudentSummary]):
             yield from students
 
     def modules(self) -> list[str]:
-        return [module_of("method", self.name), module_of("objective", self.training.objective)]
+        return [find_module("method", self.name), find_module("objective", self.training.objective)]
 
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
@@ -134,7 +134,7 @@ class StudentStage(Stage[StudentSummary]):
         chosen, learn = [chain for chain, _ in judged], selection.read_problems(context)
         if self.fold is not None:
             fold, fold_count = self.fold
-            learn = [problem for problem in learn if fold_of(problem.id, fold_count) != fold]
+            learn = [problem for problem in learn if assign_fold(problem.id, fold_count) != fold]
         outcomes = {chain.id: outcome for chain, outcome in judged}
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
@@ -243,7 +243,7 @@ def collect_texts(vocabulary: Vocabulary, problems: Sequence[Problem], stream: C
                 unseen.pop(problem.id, None)
                 example = layout.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
-        yield from (prompt_text(layout.write_prompt(problem)) for problem in unseen.values())
+        yield from (show_prompt(layout.write_prompt(problem)) for problem in unseen.values())
 
 
 def count_seen(start: str | None, problems: Iterable[Problem]) -> int:

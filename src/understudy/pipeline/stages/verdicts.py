@@ -7,7 +7,7 @@ from itertools import groupby
 
 from understudy.checks.judge import AmongOthers, judge_all
 from understudy.core.options import unkeyed
-from understudy.core.registry import find, module_of
+from understudy.core.registry import find, find_module
 from understudy.core.values import Chain, Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
 from understudy.evaluation.worth import CorpusMeter, CorpusWorth
@@ -44,7 +44,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
     details: Mapping[tuple[str, str], Relabel] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
-        return [module_of("check", name) for name in self.checks]
+        return [find_module("check", name) for name in self.checks]
 
     def stream(self, context: Context) -> Iterator[Verdict]:
         """Yield every verdict of every check, problem by problem; few are in memory at once."""

@@ -72,24 +72,24 @@ class Diary:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Return the problems of every split. They depend only on ``seed`` and the options."""
-        within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
-        drawn = draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
-        known = {problem.question for problem in drawn}
-        versions = (self._change(problem) for problem in drawn if problem.split == "test")
-        changed = list(islice((one for one in versions if one.question not in known), self.contrast))
+        lengths, longer = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
+        drawn = draw_splits(self, self._draw_problem, name="diary", seed=seed, steps=lengths, longer=longer)
+        questions = {problem.question for problem in drawn}
+        versions = (self._change_problem(problem) for problem in drawn if problem.split == "test")
+        changed = list(islice((version for version in versions if version.question not in questions), self.contrast))
         if len(changed) < self.contrast:
             raise StudyError(f"task: contrast = {self.contrast}: test = {self.test} has {len(changed)} to change; ask for fewer")
         first = {problem.meta["pair"] for problem in changed}
         return [*(replace(p, meta={**p.meta, "pair": p.id}) if p.id in first else p for p in drawn), *changed]
 
-    def _change(self, problem: Problem) -> Problem:
+    def _change_problem(self, problem: Problem) -> Problem:
         question = _START.sub(lambda match: f"{match[1]} has {int(match[2]) + 1} {match[3]}.", problem.question, count=1)
         answer = str(int(problem.answer or "") + 1)
         changed = replace(problem, id=f"{problem.id}-changed", question=question, answer=answer, split="contrast")
         return replace(changed, meta={**solve(self, changed), "pair": problem.id})
 
-    def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
-        name, other = rng.sample(NAMES, 2)
+    def _draw_problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
+        name, bystander = rng.sample(NAMES, 2)
         thing = rng.choice(THINGS)
         total = start = rng.randint(1, 9)
         days = rng.sample(range(len(DAYS)), steps + 1)
@@ -100,7 +100,7 @@ class Diary:
             entries.append(Entry(day, None, rng.choice(GAINS if gain else LOSSES), amount))
             total += amount if gain else -amount
         if rng.random() < self.distractor:
-            entries.append(Entry(days[steps], other, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
+            entries.append(Entry(days[steps], bystander, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
         rng.shuffle(entries)
         story = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
         return Problem("", f"{name} has {start} {thing}.{story} How many {thing} does {name} have?", "number", str(total))
@@ -111,7 +111,7 @@ class Diary:
         ``slip`` is the chance that a step's result is off by one. ``misread`` is the chance that this solution takes "gives" for a
         gain.
         """
-        name, start, thing, entries = _read(question)
+        name, start, thing, entries = _read_question(question)
         style = rng.choice(list(_STYLES))
         gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
         total = start
@@ -125,11 +125,11 @@ class Diary:
             values = {"day": DAYS[entry.day], "verb": entry.verb, "amount": entry.amount, "sign": sign, "word": word}
             sentences.append(_STYLES[style].format(before=before, after=total, **values))
         sentences[:2] = [f"{sentences[0]} {sentences[1]}"]
-        questions = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
+        questions = [_write_wordings(name, thing, DAYS[entry.day]) for entry in entries]
         return WorldSolution.of(list(zip(sentences, questions, strict=True)), str(total), "number", rng)
 
 
-def _read(question: str) -> tuple[str, int, str, list[Entry]]:
+def _read_question(question: str) -> tuple[str, int, str, list[Entry]]:
     """Return the person in the question, how many things they have at first, which things, and the entries that count."""
     start = _START.match(question)
     if start is None or "How many" not in question:
@@ -145,7 +145,7 @@ def _read(question: str) -> tuple[str, int, str, list[Entry]]:
     return start[1], int(start[2]), start[3], entries
 
 
-def _wordings(name: str, thing: str, day: str) -> tuple[str, ...]:
+def _write_wordings(name: str, thing: str, day: str) -> tuple[str, ...]:
     return (
         f"How many {thing} does {name} have after {day}?",
         f"How many {thing} are there after {day}?",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from understudy.core.errors import StudyError
-from understudy.core.prompt_format import question_text
+from understudy.core.prompt_format import write_question
 from understudy.core.values import Problem
 from understudy.core.worlds import World
 
@@ -32,25 +32,25 @@ def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence
     seen: set[frozenset[str]] = set()
     problems = []
     for split in ("train", "dev", "test", *(["test-longer"] if longer else [])):
-        n, wanted = (world.longer_test, longer) if split == "test-longer" else (getattr(world, split), steps)
+        n, lengths = (world.longer_test, longer) if split == "test-longer" else (getattr(world, split), steps)
         rng = random.Random(f"{name}\x1f{seed}\x1f{split}")
         for i in range(n):
-            k, turn = wanted[i % len(wanted)], i // len(wanted)
-            drawn = (draw(rng, k, turn) for _ in range(TRIES))
-            problem = next((p for p in drawn if _key(p) not in seen), None)
+            length, turn = lengths[i % len(lengths)], i // len(lengths)
+            draws = (draw(rng, length, turn) for _ in range(TRIES))
+            problem = next((p for p in draws if _make_key(p) not in seen), None)
             if problem is None:
-                raise StudyError(f"task: {split} = {n}: after {i} problems {name} has no new ones of {k} steps; ask for fewer")
-            seen.add(_key(problem))
+                raise StudyError(f"task: {split} = {n}: after {i} problems {name} has no new ones of {length} steps; ask for fewer")
+            seen.add(_make_key(problem))
             problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=solve(world, problem)))
     return problems
 
 
-def _key(problem: Problem) -> frozenset[str]:
+def _make_key(problem: Problem) -> frozenset[str]:
     return frozenset(problem.choices or [problem.question])
 
 
 def solve(world: World, problem: Problem) -> dict[str, object]:
     """Return the exact solution of ``problem`` as its ``meta``."""
-    worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
-    subquestions = [{"question": step.question, "answer": step.text} for step in worked.steps]
-    return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": subquestions}
+    solution = world.work(write_question(problem), random.Random(problem.question), slip=0.0, misread=0.0)
+    subquestions = [{"question": step.question, "answer": step.text} for step in solution.steps]
+    return {"steps": len(solution.steps), "rationale": solution.rationale, "subquestions": subquestions}

@@ -36,7 +36,7 @@ THINGS = {
     "plastic": "comb bucket ruler toy bag",
 }
 MADE_OF = {thing: material for material, things in THINGS.items() for thing in things.split()}
-LIKE = {
+PROPERTIES = {
     "magnetic": "iron steel",
     "conductive": "iron steel copper",
     "heavy": "iron steel copper clay",
@@ -46,8 +46,8 @@ LIKE = {
     "buoyant": "wood rubber plastic paper",
     "soft": "rubber wool paper",
 }
-IS = {(material, adjective): material in materials.split() for adjective, materials in LIKE.items() for material in THINGS}
-CAN = {
+FACTS = {(material, adjective): material in materials.split() for adjective, materials in PROPERTIES.items() for material in THINGS}
+USES = {
     "be pulled by a magnet": "magnetic",
     "carry a current": "conductive",
     "hold down a tent": "heavy",
@@ -57,7 +57,7 @@ CAN = {
     "float on a pond": "buoyant",
     "be squeezed": "soft",
 }
-SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(LIKE), 4: list(CAN)}
+SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(PROPERTIES), 4: list(USES)}
 """The subjects of questions, by the number of steps that they take."""
 OPTIONS = 3
 NEGATED = 0.4
@@ -84,53 +84,53 @@ class Materials:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Return the problems of every split. They depend only on ``seed`` and the options."""
-        return draw_splits(self, _problem, name="materials", seed=seed, steps=range(2, 5))
+        return draw_splits(self, _draw_problem, name="materials", seed=seed, steps=range(2, 5))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of three styles (`core.worlds`).
 
         ``slip`` is the chance that a fact is wrong. ``misread`` is the chance that this solution does not see a "not".
         """
-        subject, negated, things = _read(question)
+        subject, negated, things = _read_question(question)
         style = rng.choice(_STYLES)
         negated = negated and rng.random() >= misread
-        like = CAN.get(subject, subject if subject in LIKE else "")
+        adjective = USES.get(subject, subject if subject in PROPERTIES else "")
         sentences: list[WordedStep] = []
-        if subject in CAN:
-            like = _slip(LIKE, like, slip, rng)
-            asks = (f"What can {subject}?", f"What is a thing like that can {subject}?")
-            sentences.append((f"What is {like} can {subject}.", asks))
-        materials = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
+        if subject in USES:
+            adjective = _draw_fact(PROPERTIES, adjective, slip, rng)
+            wordings = (f"What can {subject}?", f"What is a thing like that can {subject}?")
+            sentences.append((f"What is {adjective} can {subject}.", wordings))
+        materials = {thing: _draw_fact(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in materials.values()}
-        denied = "" if like else f" ({subject.replace('made of', 'not')})"
-        words = {thing: material if fits[material] else f"{material}{denied}" for thing, material in materials.items()}
-        sentences.append((_write_made_of(style, words), ("What are they made of?", f"What are {_list(things)} made of?")))
-        if like:
-            fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
-            asks = (f"Which of these materials is {like}?", f"Are these materials {like}?")
-            sentences.append((_write_like(style, fits, like), asks))
+        denial = "" if adjective else f" ({subject.replace('made of', 'not')})"
+        words = {thing: material if fits[material] else f"{material}{denial}" for thing, material in materials.items()}
+        sentences.append((_write_made_of(style, words), ("What are they made of?", f"What are {_list_things(things)} made of?")))
+        if adjective:
+            fits = {material: FACTS[material, adjective] != (rng.random() < slip) for material in fits}
+            wordings = (f"Which of these materials is {adjective}?", f"Are these materials {adjective}?")
+            sentences.append((_write_like(style, fits, adjective), wordings))
         choice = rng.choice([thing for thing in things if fits[materials[thing]] != negated] or things)
         sentences.append((rng.choice(_CONCLUSIONS).format(choice), ("Which one is it?", "So which of them is it?")))
         return WorldSolution.of(sentences, chr(65 + things.index(choice)), "option", rng)
 
 
-def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
+def _draw_problem(rng: random.Random, steps: int, turn: int) -> Problem:
     subject, negated = rng.choice(SUBJECTS[steps]), rng.random() < NEGATED
-    fit = [thing for thing in MADE_OF if _fits(thing, subject) != negated]
-    unfit = [thing for thing in MADE_OF if thing not in fit]
-    right = turn % OPTIONS
-    things = rng.sample(unfit, OPTIONS - 1)
-    things.insert(right, rng.choice(fit))
-    question = f"Which of these {'can' if subject in CAN else 'is'}{' not' if negated else ''} {subject}?"
-    return Problem("", question, "option", chr(65 + right), choices=tuple(f"a {thing}" for thing in things))
+    fitting = [thing for thing in MADE_OF if _fits(thing, subject) != negated]
+    unfitting = [thing for thing in MADE_OF if thing not in fitting]
+    position = turn % OPTIONS
+    things = rng.sample(unfitting, OPTIONS - 1)
+    things.insert(position, rng.choice(fitting))
+    question = f"Which of these {'can' if subject in USES else 'is'}{' not' if negated else ''} {subject}?"
+    return Problem("", question, "option", chr(65 + position), choices=tuple(f"a {thing}" for thing in things))
 
 
 def _fits(thing: str, subject: str) -> bool:
     material = MADE_OF[thing]
-    return subject == f"made of {material}" if subject in SUBJECTS[2] else IS[material, CAN.get(subject, subject)]
+    return subject == f"made of {material}" if subject in SUBJECTS[2] else FACTS[material, USES.get(subject, subject)]
 
 
-def _read(question: str) -> tuple[str, bool, list[str]]:
+def _read_question(question: str) -> tuple[str, bool, list[str]]:
     """Return the subject, whether it is negated, and the things to choose from."""
     match, things = _QUESTION.match(question), _OPTION.findall(question)
     if match is None or not things:
@@ -141,27 +141,27 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
     return match[2], match[1] is not None, things
 
 
-def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
-    """Return ``right``, or after a slip another one of ``known``."""
-    return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
+def _draw_fact(names: Collection[str], truth: str, slip: float, rng: random.Random) -> str:
+    """Return ``truth``, or after a slip another one of ``names``."""
+    return rng.choice([name for name in names if name != truth]) if rng.random() < slip else truth
 
 
 def _write_made_of(style: str, materials: Mapping[str, str]) -> str:
-    like = "is" if style == "short" else "is made of"
-    facts = [f"a {thing} {like} {material}" for thing, material in materials.items()]
+    verb = "is" if style == "short" else "is made of"
+    facts = [f"a {thing} {verb} {material}" for thing, material in materials.items()]
     if style == "list":
         facts[1:] = [f"a {thing} of {material}" for thing, material in list(materials.items())[1:]]
-    return _join(style, facts)
+    return _join_facts(style, facts)
 
 
-def _write_like(style: str, fits: Mapping[str, bool], like: str) -> str:
-    end = "" if style == "short" else f" {like}"
-    return _join(style, [f"{material} is{'' if fit else ' not'}{end}" for material, fit in fits.items()])
+def _write_like(style: str, fits: Mapping[str, bool], adjective: str) -> str:
+    ending = "" if style == "short" else f" {adjective}"
+    return _join_facts(style, [f"{material} is{'' if fit else ' not'}{ending}" for material, fit in fits.items()])
 
 
-def _join(style: str, facts: Sequence[str]) -> str:
+def _join_facts(style: str, facts: Sequence[str]) -> str:
     return (" and " if style == "and" else ", ").join(facts).capitalize() + "."
 
 
-def _list(things: Sequence[str]) -> str:
+def _list_things(things: Sequence[str]) -> str:
     return " and ".join([", ".join(f"a {thing}" for thing in things[:-1]), f"a {things[-1]}"])

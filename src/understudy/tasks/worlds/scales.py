@@ -60,7 +60,7 @@ class Scales:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Return the problems of every split. They depend only on ``seed`` and the options."""
-        return draw_splits(self, _problem, name="scales", seed=seed, steps=range(2, 5), longer=(5,))
+        return draw_splits(self, _draw_problem, name="scales", seed=seed, steps=range(2, 5), longer=(5,))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of three styles (`core.worlds`).
@@ -68,7 +68,7 @@ class Scales:
         ``slip`` is the chance that a step's number is off by one or two. ``misread`` is the chance that it takes "heavier" for
         "lighter".
         """
-        left, relation, right = _read(question)
+        left, relation, right = _read_question(question)
         style = rng.choice(list(_WORDS))
         if rng.random() < misread:
             relation = "lighter"
@@ -77,34 +77,34 @@ class Scales:
         for side in (left, right):
             weight = None
             for i, (n, thing) in enumerate(side):
-                before, weight = weight, (weight or 0) + (n * WEIGHT[thing] if thing else n)
+                previous, weight = weight, (weight or 0) + (n * WEIGHT[thing] if thing else n)
                 if thing:
                     weight += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
-                    sentences.append((_write_weighing(style, (n, thing), before, weight), _wordings(side[:i], (n, thing))))
+                    sentences.append((_write_weighing(style, (n, thing), previous, weight), _write_wordings(side[:i], (n, thing))))
             sums.append(weight or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
-        asks = (f"Is it {relation}, then?", f"So is it {relation}?")
-        sentences.append((_write_comparison(style, sums[0], sums[1], relation, yes), asks))
+        wordings = (f"Is it {relation}, then?", f"So is it {relation}?")
+        sentences.append((_write_comparison(style, sums[0], sums[1], relation, yes), wordings))
         return WorldSolution.of(sentences, "yes" if yes else "no", "yes_no", rng)
 
 
-def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
+def _draw_problem(rng: random.Random, steps: int, turn: int) -> Problem:
     yes, relation = turn % 2 == 0, rng.choice(("lighter", "heavier"))
     while True:
         counts = rng.choice(SIDES[steps])
         things = rng.sample(list(WEIGHT), sum(counts))
         terms = [(2 if WEIGHT[thing] <= 5 and rng.random() < PAIRED else 1, thing) for thing in things]
         left, right = terms[: counts[0]], terms[counts[0] :]
-        weighs = _sum(left)
+        weight = _sum_weights(left)
         if not right:
-            right = [(max(1, weighs + rng.choice((-1, 1)) * rng.randint(1, CLOSE)), "")]
-        apart = _sum(right) - weighs
-        if 1 <= abs(apart) <= CLOSE and ((apart > 0) == (relation == "lighter")) == yes:
+            right = [(max(1, weight + rng.choice((-1, 1)) * rng.randint(1, CLOSE)), "")]
+        difference = _sum_weights(right) - weight
+        if 1 <= abs(difference) <= CLOSE and ((difference > 0) == (relation == "lighter")) == yes:
             question = f"Could {_write_side(left)} be {relation} than {_write_side(right)}?"
             return Problem("", question, "yes_no", "yes" if yes else "no")
 
 
-def _sum(side: list[Term]) -> int:
+def _sum_weights(side: list[Term]) -> int:
     return sum(n * WEIGHT[thing] if thing else n for n, thing in side)
 
 
@@ -112,14 +112,14 @@ def _write_side(side: list[Term]) -> str:
     return " and ".join(f"a weight of {n}" if not thing else f"two {thing}s" if n == 2 else f"a {thing}" for n, thing in side)
 
 
-def _read(question: str) -> tuple[list[Term], str, list[Term]]:
+def _read_question(question: str) -> tuple[list[Term], str, list[Term]]:
     match = _QUESTION.fullmatch(question.strip())
     if match is None:
         raise ValueError("it must look like: Could a piano and two cats be lighter than a horse?")
-    return _side(match[1]), match[2], _side(match[3])
+    return _read_side(match[1]), match[2], _read_side(match[3])
 
 
-def _side(text: str) -> list[Term]:
+def _read_side(text: str) -> list[Term]:
     side = []
     for part in text.split(" and "):
         term = _TERM.fullmatch(part)
@@ -136,30 +136,30 @@ _WORDS = {
 }
 
 
-def _write_weighing(style: str, term: Term, before: int | None, after: int) -> str:
-    """Write the step that puts ``term`` on a side, which weighs ``before`` (None: it is empty) and then ``after``."""
+def _write_weighing(style: str, term: Term, previous: int | None, total: int) -> str:
+    """Write the step that puts ``term`` on a side, which weighs ``previous`` (None: it is empty) and then ``total``."""
     (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
-    lines = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
+    lines = [] if previous is None else [f"{previous} {plus} {n * WEIGHT[thing]} {makes} {total}"]
     if n == 2:
-        lines.insert(0, f"two {weigh} {after if before is None else n * WEIGHT[thing]}")
-    lines.insert(0, f"A {thing} {weighs} {after if before is None and n == 1 else WEIGHT[thing]}")
+        lines.insert(0, f"two {weigh} {total if previous is None else n * WEIGHT[thing]}")
+    lines.insert(0, f"A {thing} {weighs} {total if previous is None and n == 1 else WEIGHT[thing]}")
     return ", ".join(lines) + "."
 
 
 def _write_comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
-    end = f"so {'yes' if yes else 'no'}."
+    ending = f"so {'yes' if yes else 'no'}."
     if style == "plain":
-        return f"{left} is {'' if yes else 'not '}{'less' if relation == 'lighter' else 'more'} than {right}, {end}"
+        return f"{left} is {'' if yes else 'not '}{'less' if relation == 'lighter' else 'more'} than {right}, {ending}"
     if style == "words":
         order = "less than" if left < right else "more than" if left > right else "the same as"
-        return f"{left} is {order} {right}, {end}"
-    return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {end}"
+        return f"{left} is {order} {right}, {ending}"
+    return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {ending}"
 
 
-def _wordings(others: list[Term], term: Term) -> tuple[str, ...]:
-    """Return the ways to ask for the weight of a side that has ``others`` and now ``term``."""
-    if others:
-        together = _write_side([*others, term])
-        return (f"How heavy are {together} together?", f"How heavy is it with {_write_side([term])}?", f"What do {together} weigh?")
+def _write_wordings(earlier: list[Term], term: Term) -> tuple[str, ...]:
+    """Return the ways to ask for the weight of a side that has ``earlier`` and now ``term``."""
+    if earlier:
+        side = _write_side([*earlier, term])
+        return (f"How heavy are {side} together?", f"How heavy is it with {_write_side([term])}?", f"What do {side} weigh?")
     is_, does = ("is", "does") if term[0] == 1 else ("are", "do")
     return (f"How heavy {is_} {_write_side([term])}?", f"What {does} {_write_side([term])} weigh?")
