@@ -1,5 +1,8 @@
 """A model answers and learns on a device that is not the processor: nothing of it stays behind, and the results are the same."""
 
+import json
+from functools import partial
+
 import pytest
 import torch
 from checkpoints import FAMILIES, make
@@ -10,6 +13,7 @@ from understudy.core.values import Example
 from understudy.engines.local import prompts
 from understudy.engines.local.engine import TransformersEngine
 from understudy.training import loop
+from understudy.training import options as training_options
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 
 PROMPTS = ["Q: How many coins has Ana?\nA:", "Bob finds", "x", "Q: So the answer is: 4\n\nQ: zebra?\nA:"]
@@ -58,16 +62,23 @@ def test_replies_are_those_of_the_processor(tmp_path, monkeypatch, family):
 
 @pytest.mark.parametrize(("family", "lora"), [("gpt2", None), ("llama", None), ("llama", Lora(rank=2)), ("t5", None)])
 def test_a_student_learns_as_on_the_processor(tmp_path, monkeypatch, family, lora):
-    monkeypatch.setattr(loop, "settle_device", lambda device: NAME if device == "auto" else device)
+    for module in (loop, training_options):
+        monkeypatch.setattr(module, "settle_device", lambda device, *_: NAME if device == "auto" else device)
     monkeypatch.setattr(loop, "measure_free", lambda _: None)
     # A device of Python's has no storage, which the writers of files look at.
     monkeypatch.setattr(loop, "save_student", lambda *place, **_: place[2].mkdir(parents=True))
     monkeypatch.setattr(loop, "save_state", lambda *_: None)
+    layouts = []
+    for function in (loop.read_once, loop.collate_packed):
+        note = partial(lambda function, *args, **more: (layouts.append(function.__name__), function(*args, **more))[1], function)
+        monkeypatch.setattr(loop, function.__name__, note)
     examples = [
         Example.of("student", "Q: How many coins has Ana?\nA:", f" So the answer is: {i}", problem="p", chain=str(i))
         for i in range(4)
     ]
-    make(family, tmp_path / "start")
+    config = make(family, tmp_path / "start") / "config.json"
+    still = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop", "dropout_rate"), 0.0)  # two layouts drop different numbers
+    config.write_text(json.dumps(json.loads(config.read_text()) | still))
     losses = []
     for device in ("cpu", "auto"):
         options = TrainingOptions(
@@ -79,3 +90,4 @@ def test_a_student_learns_as_on_the_processor(tmp_path, monkeypatch, family, lor
         losses.append([loss for _, loss in result.losses])
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     assert losses[0][1] != losses[0][0]
+    assert layouts == ["read_once", "read_once", "collate_packed", "collate_packed"], "elsewhere one pass takes fewer kernels"
