@@ -5,6 +5,7 @@ last saved step with the same losses as one that was not.
 """
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,6 +85,7 @@ def train(
     its context, and UnderstudyError if the loss is not finite or the memory does not suffice (before the first step, if the
     estimate already says so).
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which deterministic products on a GPU ask for
     training: _Training | None = None
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
     plugin = find_added("objective", options.objective)
@@ -103,6 +105,7 @@ def train(
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
     finally:
         training = None  # its tensors go, so that the next stage of this process begins with little
+        torch.use_deterministic_algorithms(False)
         trim_memory()
 
 
@@ -242,7 +245,10 @@ class _Training:
         self.model.train()
         started = time.perf_counter() - notes.seconds
         while notes.step < self.steps:
+            # So that a resumed training is exact on a GPU, too. Answers, which the checks ask for, draw with sums that would raise.
+            torch.use_deterministic_algorithms(self.device == "cuda")
             notes.losses.append(self._step(notes.step))
+            torch.use_deterministic_algorithms(False)
             notes.step += 1
             notes.seconds = time.perf_counter() - started
             progress("student", notes.step, self.steps, f"loss {notes.losses[-1]:.3f}")
