@@ -85,21 +85,21 @@ class BatchEngine:
     def settle_earlier(self) -> None:
         """Read the results of batches of earlier processes, before requests go out on their own. Raises StudyError if one is still
         under way, because its requests would be paid for twice."""
-        asyncio.run(self._resume(single=True))
+        asyncio.run(self._resume())
         for job in self._jobs:
             reason = f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to"
             raise StudyError(f"{reason} continue the batch, or cancel it there first")
 
-    async def _resume(self, *, single: bool) -> None:
+    async def _resume(self) -> None:
         """Find the batches of earlier processes and read those that have ended, before any flow waits for a reply."""
         self._waiting: dict[str, WaitingRequest] = {}
         self._jobs = read_jobs(self.ledger, self.identity, {address.url for address in self.endpoint.addresses})
         async with self.endpoint:
-            await self._check_jobs(single=single)
+            await self._check_jobs()
 
     async def _serve(self, source: Source) -> None:
         self._source = source
-        await self._resume(single=False)
+        await self._resume()
         for job in self._jobs:
             self.endpoint.report(f"{job}: {job.size} are under way; continued")
         note_collecting(self.ledger, self.identity)
@@ -204,11 +204,11 @@ class BatchEngine:
 
     # Batches that are under way
 
-    async def _check_jobs(self, *, single: bool = False) -> None:
-        """Look at every batch, and read those that have ended. ``single``: requests will go out on their own."""
+    async def _check_jobs(self) -> None:
+        """Look at every batch, and read those that have ended."""
         for job in list(self._jobs):
             if job.id or await self._find_id(job):
-                await self._check_job(job, single=single)
+                await self._check_job(job)
 
     async def _find_id(self, job: Job) -> bool:
         """Find the id of a batch that was noted. If it was not made, none of its requests was sent."""
@@ -223,11 +223,11 @@ class BatchEngine:
             self._end(job, "it was not sent")
         return bool(job.id)
 
-    async def _check_job(self, job: Job, *, single: bool) -> None:
+    async def _check_job(self, job: Job) -> None:
         try:
             state = await self._call_patiently(job, lambda api: api.get(job.id), patient=True)
         except DeniedError as error:
-            if not single:
+            if self.endpoint.options.batch:
                 reason = f"{error}; {job.size} are in {job} there: is this the key of its account (teacher.key_env)? If"
                 raise StudyError(f"{reason} the batch is gone for good, teacher.batch = false asks for them one by one") from None
             self._lose(job, f"{job} is gone: {error}")
