@@ -66,7 +66,7 @@ def sample_chains(spec: Spec, prompts: list[str]) -> Spool:
     )
     with Ledger(Path(spec.work) / "ledger.sqlite") as store, Account(store, sampling.total) as account:
         account.begin()
-        made = sample(sampling, engine, store, account, lambda *_: None)
+        made = sample(sampling, engine, account, lambda *_: None)
     assert not made.failures, made.failures[0]
     return made.chains
 

@@ -23,10 +23,11 @@ def turns(index):
 
 def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=True, tell=lambda _: None, **options):
     """The values (or errors) of so many flows by number."""
-    endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
+    endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env", "poll") if name in options}
     with Ledger(Path(ledger), price=price, budget=budget) as store:
-        engine = open_endpoint(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
-        batches = BatchEngine(engine, store, seed=0, report=tell, **({"poll": 0.01} | options))
+        engine = open_endpoint(url, "tiny", identity="e", batch=batch, **({"retries": 2, "poll": 0.01, "wait": 0.01} | endpoint))
+        engine.report = tell
+        batches = BatchEngine(engine, store, seed=0, **options)
         if not batch:
             batches.settle_earlier()
         asking = ((SamplePath(f"p-{i}", i), flow(i)) for i in range(flows))

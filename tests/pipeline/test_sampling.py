@@ -35,7 +35,7 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
     sampling = Sampling(learn, lambda problem, path: SCoTD().sample(problem, path, StudyPool()), judged, decoding=Decoding(1.0))
     with Ledger(tmp_path / "l.sqlite") as ledger, Account(ledger, 40) as account:
         account.begin()
-        sampled = sample(sampling, ScriptedEngine(say, identity="e"), ledger, account, lambda *a: told.append(a[1:3]))
+        sampled = sample(sampling, ScriptedEngine(say, identity="e"), account, lambda *a: told.append(a[1:3]))
     assert (len(sampled.chains), len(sampled.failures)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
 

@@ -131,7 +131,7 @@ def test_a_second_run_asks_for_nothing(tmp_path):
 
 def test_an_engine_is_used_again(tmp_path):
     with BatchServer() as server, Ledger(tmp_path / "l.sqlite") as store:
-        engine = BatchEngine(open_endpoint(server.url, "tiny", identity="e"), store, seed=0, poll=0.01)
+        engine = BatchEngine(open_endpoint(server.url, "tiny", identity="e", batch=True, poll=0.01), store, seed=0)
         for number in (3, 7):
             flows = ((SamplePath(f"p-{i}", i), one(i)) for i in range(number))
             done = list(run_flows(flows, Cast({"teacher": engine}, store=store)))
@@ -147,7 +147,7 @@ def test_another_engine_plays_along_here_or_over_the_network(tmp_path, network):
         return (yield Call("teacher", f"flow {index} after {told}", max_tokens=20)).text
 
     with BatchServer() as server, Ledger(tmp_path / "l.sqlite") as store:
-        teacher = BatchEngine(open_endpoint(server.url, "tiny", identity="e"), store, seed=0, poll=0.01)
+        teacher = BatchEngine(open_endpoint(server.url, "tiny", identity="e", batch=True, poll=0.01), store, seed=0)
         alone = open_endpoint(server.url, "tiny", identity="another")
         student = alone if network else ScriptedEngine(lambda request: f" said to {request.ask.prompt}", identity="another")
         flows = ((SamplePath(f"p-{i}", i), flow(i)) for i in range(12))

@@ -10,7 +10,6 @@ the stages that use it contain its digest.
 
 import hashlib
 import importlib.machinery
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
@@ -49,12 +48,10 @@ class _PluginLoader(importlib.machinery.SourceFileLoader):
 
 
 def _import(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path, loader=_PluginLoader(name, str(path)))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look up their annotations there
+    module = sys.modules[name] = ModuleType(name)  # dataclasses look up their annotations there
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
+        _PluginLoader(name, str(path)).exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if not isinstance(error, Exception):

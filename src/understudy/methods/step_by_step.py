@@ -10,6 +10,7 @@ its rationale costs nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from understudy.core.asks import Call, Count, Flow, SamplePath
@@ -43,16 +44,11 @@ class StepByStep(OneStudent):
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
         predict = self.format.write_prompt(problem)
         explain = self.format.wrap_prompt(f"Q: {write_question(problem)}\nRationale:")
-        replies = [
-            (predict, self.format.join_reply("", answer, problem), chain, "label", self.alpha)
-            for answer, chain in labels
-            if answer is not None
-        ]
-        replies += [(explain, self.format.write_block(c.rationale), c.id, "rationale", 1 - self.alpha) for c in chains]
-        return [
-            self.format.write_example("student", prompt, reply, problem.id, chain, group=group, weight=weight)
-            for prompt, reply, chain, group, weight in replies
-        ]
+        write = partial(self.format.write_example, "student", problem=problem.id)
+        answers = [(self.format.join_reply("", answer, problem), chain) for answer, chain in labels if answer is not None]
+        blocks = [(self.format.write_block(chain.rationale), chain.id) for chain in chains]
+        examples = [write(predict, reply, chain=chain, group="label", weight=self.alpha) for reply, chain in answers]
+        return examples + [write(explain, block, chain=chain, group="rationale", weight=1 - self.alpha) for block, chain in blocks]
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self.format.write_prompt(problem), self.format.stop, self.max_tokens)

@@ -56,7 +56,7 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, report: Pr
     if engine.concurrency < options.concurrency:
         reason = "this process may not open more files (`ulimit -n`)"
         engine.report(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, because {reason}")
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, report=engine.report)
+    batches = BatchEngine(engine, ledger, seed=seed)
     capabilities: Capabilities = {}
     if not options.batch:
         batches.settle_earlier()

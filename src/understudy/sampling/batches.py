@@ -57,10 +57,10 @@ class BatchEngine:
     """Asks ``endpoint`` in batches. It is a `LocalEngine` of the same identity; a reply is what the endpoint would give to a
     request of its own, except that its ``latency`` is None. It notes in ``ledger`` what it does; ``seed`` is recorded with replies.
 
-    First it continues the batches of earlier processes that have not ended, and reads the results of those that have. ``poll``:
-    seconds between two looks at a batch. ``report`` gets a line whenever a batch begins or ends. Requests that fail with a fault
-    that may pass, or come back unanswered from a batch that expired, go into the next batch, as often as the endpoint's ``retries``
-    say. If the budget has no room for a request, it waits for what the batches under way leave of the budget.
+    First it continues the batches of earlier processes that have not ended, and reads the results of those that have. The
+    endpoint's ``report`` gets a line whenever a batch begins or ends. Requests that fail with a fault that may pass, or come back
+    unanswered from a batch that expired, go into the next batch, as often as the endpoint's ``retries`` say. If the budget has no
+    room for a request, it waits for what the batches under way leave of the budget.
 
     `serve` raises the endpoint's errors; StudyError if the server has no batches or rejects the file; AccountError if it does not
     answer for long, or somebody cancels a batch.
@@ -71,8 +71,6 @@ class BatchEngine:
     endpoint: EndpointEngine
     ledger: Ledger
     seed: int
-    poll: float = 60.0
-    report: Callable[[str], None] = lambda _: None
     max_lines: int = MAX_LINES
     max_bytes: int = MAX_BYTES
 
@@ -87,30 +85,30 @@ class BatchEngine:
     def settle_earlier(self) -> None:
         """Read the results of batches of earlier processes, before requests go out on their own. Raises StudyError if one is still
         under way, because its requests would be paid for twice."""
-        asyncio.run(self._resume(single=True))
+        asyncio.run(self._resume())
         for job in self._jobs:
             reason = f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to"
             raise StudyError(f"{reason} continue the batch, or cancel it there first")
 
-    async def _resume(self, *, single: bool) -> None:
+    async def _resume(self) -> None:
         """Find the batches of earlier processes and read those that have ended, before any flow waits for a reply."""
         self._waiting: dict[str, WaitingRequest] = {}
         self._jobs = read_jobs(self.ledger, self.identity, {address.url for address in self.endpoint.addresses})
         async with self.endpoint:
-            await self._check_jobs(single=single)
+            await self._check_jobs()
 
     async def _serve(self, source: Source) -> None:
         self._source = source
-        await self._resume(single=False)
+        await self._resume()
         for job in self._jobs:
-            self.report(f"{job}: {job.size} are under way; continued")
+            self.endpoint.report(f"{job}: {job.size} are under way; continued")
         note_collecting(self.ledger, self.identity)
         async with self.endpoint:
             try:
                 while self._take():
                     await self._send()
                     if self._jobs:
-                        await asyncio.sleep(self.poll)
+                        await asyncio.sleep(self.endpoint.options.poll)
                         await self._check_jobs()
             finally:
                 for key in self._list_unbatched():
@@ -187,7 +185,7 @@ class BatchEngine:
             self._end(job)
             raise StudyError(f"teacher.batch = true: {error}; leave it out if the server has no batches") from None
         note_job(self.ledger, job)
-        self.report(f"{job}: {job.size} sent to {job.url}")
+        self.endpoint.report(f"{job}: {job.size} sent to {job.url}")
 
     async def _call_patiently(self, job: Job, call: Callable[[BatchApi], Awaitable[T]], *, patient: bool = False) -> T:
         """Return the result of ``call``, repeating it after faults that may pass, as often as any request or (``patient``) for
@@ -206,11 +204,11 @@ class BatchEngine:
 
     # Batches that are under way
 
-    async def _check_jobs(self, *, single: bool = False) -> None:
-        """Look at every batch, and read those that have ended. ``single``: requests will go out on their own."""
+    async def _check_jobs(self) -> None:
+        """Look at every batch, and read those that have ended."""
         for job in list(self._jobs):
             if job.id or await self._find_id(job):
-                await self._check_job(job, single=single)
+                await self._check_job(job)
 
     async def _find_id(self, job: Job) -> bool:
         """Find the id of a batch that was noted. If it was not made, none of its requests was sent."""
@@ -225,11 +223,11 @@ class BatchEngine:
             self._end(job, "it was not sent")
         return bool(job.id)
 
-    async def _check_job(self, job: Job, *, single: bool) -> None:
+    async def _check_job(self, job: Job) -> None:
         try:
             state = await self._call_patiently(job, lambda api: api.get(job.id), patient=True)
         except DeniedError as error:
-            if not single:
+            if self.endpoint.options.batch:
                 reason = f"{error}; {job.size} are in {job} there: is this the key of its account (teacher.key_env)? If"
                 raise StudyError(f"{reason} the batch is gone for good, teacher.batch = false asks for them one by one") from None
             self._lose(job, f"{job} is gone: {error}")
@@ -251,7 +249,7 @@ class BatchEngine:
         self._full = False
         self._end(job)
         suffix = f", {remaining:,} go into the next" if remaining else ""
-        self.report(f"{job}: {status}, {replies:,} of {job.size} answered{suffix}")
+        self.endpoint.report(f"{job}: {status}, {replies:,} of {job.size} answered{suffix}")
         if status == "cancelled" and remaining:  # whoever cancelled it does not want it made again at once
             failure = AccountError(f"{job.url}: {job} was cancelled. {RESUME_HINT}")
         if failure is not None:
@@ -278,7 +276,7 @@ class BatchEngine:
         for requests in missing.values():
             yield requests, {}
         if unknown:
-            self.report(f"{job}: {len(unknown):,} unknown lines are ignored")
+            self.endpoint.report(f"{job}: {len(unknown):,} unknown lines are ignored")
 
     def _take_line(self, job: Job, requests: Requests, line: Mapping[str, Any]) -> int:
         """Decide what becomes of the requests of one line; returns the number of replies. Raises AccountError."""
@@ -339,9 +337,9 @@ class BatchEngine:
             self._full = True
             if not self._jobs:
                 self.max_lines = len(job.lines) // 2
-            self.report(f"{job}: the server has no room for another {job.size}; they go into other batches")
+            self.endpoint.report(f"{job}: the server has no room for another {job.size}; they go into other batches")
             return
-        self.report(message)
+        self.endpoint.report(message)
         if any(code in errors for code in NO_CREDIT):
             raise AccountError(f"{message}; the account has no credit left: top it up, and run the same command again")
         if open_keys:
@@ -364,4 +362,4 @@ class BatchEngine:
         """Give up a batch whose fate is unknown: its requests count as what was set aside for them."""
         self.ledger.note_lost(job.keys)
         self._end(job)
-        self.report(reason)
+        self.endpoint.report(reason)

@@ -16,7 +16,6 @@ from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Draw, Rounds, plan_rounds
 from understudy.sampling.first_look import Judge, first_look
-from understudy.sampling.ledger import Ledger
 
 REPORT_INTERVAL = 0.05
 """Least number of seconds between two progress messages."""
@@ -72,14 +71,14 @@ class Sample(NamedTuple):
     stopped: str = ""
 
 
-def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, report: Progress) -> Sample:
-    """Ask ``engine`` for all chains of ``sampling``; replies that ``store`` has are not asked for again. ``account`` counts the
-    chains, and ``report`` shows the progress.
+def sample(sampling: Sampling, engine: Engine, account: Account, report: Progress) -> Sample:
+    """Ask ``engine`` for all chains of ``sampling``. ``account`` counts them; replies that its ledger has are not asked for again.
+    ``report`` shows the progress.
 
     Raises StudyError if the budget ends before a single chain has come, or the first chains are useless; EngineError if none comes
     at all.
     """
-    total, last_report = sampling.total, 0.0
+    last_report = 0.0
     first: list[Done[Chain]] = []
 
     def on_end(done: Done[Chain]) -> None:
@@ -89,26 +88,24 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
             first.append(done)
             if len(first) == sampling.first_look:
                 report("chains", 0, 0, _describe_first(sampling, first))
-        if (now := time.monotonic()) - last_report > REPORT_INTERVAL or account.done == total:
-            report("chains", account.done, total, account.summary())
+        if (now := time.monotonic()) - last_report > REPORT_INTERVAL or account.done == account.total:
+            report("chains", account.done, account.total, account.summary())
             last_report = now
 
     chains, order = Spool(), {problem.id: index for index, problem in enumerate(sampling.problems)}
     failures: list[FailedAsk] = []
-    is_spent = False
-    for done in iter_chains(sampling, engine, store, on_end=on_end):
-        if done.unasked:
-            is_spent = True
-        elif done.value is None:
-            failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
-        else:
+    for done in iter_chains(sampling, engine, account.store, on_end=on_end):
+        if done.value is not None:
             chains.put(order[done.path.problem], done.path.index, amend(done.value, teacher=engine.identity))
+        elif not done.unasked:
+            failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
     if not chains:
-        raise _explain_nothing(store, failures, is_spent=is_spent)
+        raise _explain_nothing(account, failures)
     if 0 < len(first) < sampling.first_look:
         report("chains", 0, 0, _describe_first(sampling, first))
-    unasked = total - len(chains) - len(failures)
-    stopped = _explain_stop(store, failures, total - len(chains), total, is_spent=is_spent) if unasked else ""
+    missing = account.total - len(chains)
+    unasked = missing - len(failures)
+    stopped = _explain_stop(account, failures, missing) if unasked else ""
     return Sample(chains, failures, unasked, stopped)
 
 
@@ -121,13 +118,11 @@ def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end
     paths = next(rounds, None)
     while paths:
         draws: dict[str, dict[int, Draw]] = {name: {} for name in paths}
-        complete = True
         for done in run_flows(sampling.flows(paths), cast, on_end=on_end):
-            complete &= not done.unasked
-            if sampling.allocation is not None:
+            if sampling.allocation is not None and not done.unasked:
                 draws[done.path.problem][done.path.index] = _make_draw(sampling, done.value, problems[done.path.problem])
             yield done
-        if sampling.allocation is None or not complete or any(len(draws[name]) < len(indices) for name, indices in paths.items()):
+        if sampling.allocation is None or any(len(draws[name]) < len(indices) for name, indices in paths.items()):
             return
         try:
             paths = rounds.send({name: [draws[name][index] for index in indices] for name, indices in paths.items()})
@@ -153,10 +148,11 @@ def _describe_first(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     return first_look(chains, errors, problems, sampling.judge, drawn=drawn, rationales=sampling.rationales)
 
 
-def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, is_spent: bool) -> StudyError | EngineError:
+def _explain_nothing(account: Account, failures: Sequence[FailedAsk]) -> StudyError | EngineError:
     """Make the error to raise if no chain came."""
+    store = account.store
     first = f"; the first error: {failures[0].error}" if failures else ""
-    if not is_spent or store.budget is None:
+    if not account.unasked or store.budget is None:
         return EngineError(f"the teacher wrote no chain at all{first}")
     return StudyError(
         f"teacher.budget has no room for another request ({store.budget.explain(store.spent, store.refused)}), and no chain was "
@@ -164,10 +160,10 @@ def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, is_spent: 
     )
 
 
-def _explain_stop(store: Ledger, failures: Sequence[FailedAsk], missing: int, total: int, *, is_spent: bool) -> str:
+def _explain_stop(account: Account, failures: Sequence[FailedAsk], missing: int) -> str:
     """Say why chains are missing, and how to continue."""
-    advice = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to continue,"
-    if is_spent and store.budget is not None:
-        spent = store.budget.describe(store.spent)
+    advice = f"{missing:,} of {account.total:,} chains are missing, the others are the corpus; to continue,"
+    if account.unasked and account.store.budget is not None:
+        spent = account.store.budget.describe(account.store.spent)
         return f"the budget is spent ({spent}): {advice} raise teacher.budget and run the same command again"
     return f"the teacher stopped answering ({failures[-1].error}): {advice} run the same command again"

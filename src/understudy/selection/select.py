@@ -14,7 +14,7 @@ from pydantic import Field
 
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.values import Chain, Outcome
-from understudy.selection.choose import CHOICES, Compare, compare_characters, drop_copies
+from understudy.selection.choose import CHOICES, compare_characters, drop_copies, load_encoder
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Selection:
             return "not the first sample" if self.samples == 1 else f"not among the first {self.samples} samples"
         return ""
 
-    def chooser(self, compare: Compare) -> Callable[..., Sequence[Chain]]:
-        """Return the function that chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
+    def chooser(self) -> Callable[..., Sequence[Chain]]:
+        """Return the function that chooses k chains of a problem, with a generator. Raises UserError if the encoder is unknown."""
         options: dict[str, dict[str, Any]] = {
-            "diverse": {"compare": compare},
+            "diverse": {"compare": compare_characters if self.encoder is None else load_encoder(self.encoder)},
             "quantile": {"quantile": 0.5 if self.quantile is None else self.quantile},
             "mixed": {"shares": self.shares},
         }
@@ -116,7 +116,6 @@ def select(
     unfit: Callable[[Chain], str] = lambda _chain: "",
     learned: Set[str] | None = None,
     limits: Mapping[str, int] | None = None,
-    compare: Compare = compare_characters,
 ) -> Iterator[Selected]:
     """Yield what ``options`` keep, problem by problem, holding only the chains of one problem. ``judged``: every chain with its
     outcome by one check; the chains of a problem must be adjacent.
@@ -124,13 +123,13 @@ def select(
     A chain without an answer is always dropped, whatever the check says of it. ``unfit``: why a chain cannot be written in the
     arm's format, "" if it can; such chains are dropped before copies, and before ``per_problem`` chooses. ``learned``: the problems
     that students learn from, all by default; the chains of others are dropped. ``limits``: problem -> how many of its chains to
-    choose (`limit_by_openness`), if not ``per_problem``. ``compare``: see `diverse`. A choice is a function of (seed, problem),
-    never of the other problems, except for copies ``across`` them. Raises DataError if the likeliest are to be chosen and a
-    candidate has no log-probability.
+    choose (`limit_by_openness`), if not ``per_problem``. A choice is a function of (seed, problem), never of the other problems,
+    except for copies ``across`` them. Raises DataError if the likeliest are to be chosen and a candidate has no log-probability,
+    UserError if there is no such encoder.
     """
     from understudy.selection.near import NearTexts  # late: numpy
 
-    choose = options.chooser(compare)
+    choose = options.chooser()
     with closing(NearTexts()) as texts:
         for problem, group in groupby(judged, lambda pair: pair[0].problem):
             pairs = list(group)

@@ -40,10 +40,10 @@ def read_options(value: Any, location: str, name: str) -> Options:
             return _make_options([v["text"] for v in value], [v["label"] for v in value] if labelled else [], location, name)
         case list() | tuple():
             options = _make_options(list(value), [], location, name)
-            if marks := [_SIGN.match(text) for text in options.texts]:
-                labels = [match["label"] for match in marks if match]
-                if len(labels) > 1 and tuple(labels) == _list_labels(labels[0], len(options.texts)):
-                    return Options(tuple(t[m.end() :] for t, m in zip(options.texts, marks, strict=True) if m), tuple(labels))
+            marks = [_SIGN.match(text) for text in options.texts]
+            labels = [mark["label"] for mark in marks if mark]
+            if len(labels) > 1 and tuple(labels) == _list_labels(labels[0], len(options.texts)):
+                return Options(tuple(t[m.end() :] for t, m in zip(options.texts, marks, strict=True) if m), tuple(labels))
             return options
     raise DataError(f"{location}: field {name!r} must be a list of texts (labelled or not) or map labels to texts, not {value!r}")
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,6 @@ def _list_kinds() -> frozenset[str]:
 
 def _read_object(path: Path) -> dict[str, Any] | None:
     """Read the JSON object in ``path``; None if there is none."""
-    try:
+    with suppress(DataError):
         return read_json(path)
-    except DataError:
-        return None
+    return None

@@ -107,10 +107,8 @@ def choose_attention(model: Any, device: str) -> None:
 
 def _make_arguments(checkpoint: Path) -> dict[str, Any]:
     """Return the arguments with which `transformers` loads a directory or a GGUF file, without downloading or running its code."""
-    options = {"local_files_only": True, "trust_remote_code": False}
-    if is_gguf(checkpoint):
-        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name, **options}
-    return {"pretrained_model_name_or_path": checkpoint, **options}
+    directory, file = (checkpoint.parent, {"gguf_file": checkpoint.name}) if is_gguf(checkpoint) else (checkpoint, {})
+    return {"pretrained_model_name_or_path": directory, **file, "local_files_only": True, "trust_remote_code": False}
 
 
 def _merge_adapter(model: Any, directory: Path) -> Any:

@@ -18,10 +18,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def measure_resident() -> int:
     """Return the bytes of this process that are in memory; 0 if the system does not say."""
-    try:
+    with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    return 0
 
 
 def trim_memory(limit: float = 0) -> int:

@@ -14,11 +14,9 @@ def merge_events(text: str) -> dict[str, Any]:
     """
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    done = False
-    for data in _split_events(text):
-        if data == "[DONE]":
-            done = True
-            break
+    events = _split_events(text)
+    is_done = "[DONE]" in events
+    for data in events[: events.index("[DONE]")] if is_done else events:
         chunk = json.loads(data)
         parts = chunk.get("choices") or [] if isinstance(chunk, dict) else None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
@@ -29,7 +27,7 @@ def merge_events(text: str) -> dict[str, Any]:
         for part in parts:
             index = part.get("index")
             _merge_part(choices.setdefault(index if isinstance(index, int) else 0, {"finish_reason": None}), part)
-    if not choices or not (done or all(choice["finish_reason"] for choice in choices.values())):
+    if not choices or not (is_done or all(choice["finish_reason"] for choice in choices.values())):
         raise ValueError("the stream ended in the middle")
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 

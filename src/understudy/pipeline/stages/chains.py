@@ -158,7 +158,7 @@ class SampledChainsStage(ChainsStage):
             paths = teacher.samples if teacher.temperature else 1
             engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, report=report)
             account.begin()
-            return sample(sampling, engine, store, account, report), endpoints
+            return sample(sampling, engine, account, report), endpoints
 
     def _describe_sampling(self) -> dict[str, JSON]:
         """Describe, for the corpus's card, how the teacher was asked: never at which address or with whose key."""

@@ -15,7 +15,6 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.selection.choose import compare_characters, load_encoder
 from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
 from understudy.tasks.splits import take_fraction
 
@@ -88,7 +87,6 @@ class SelectionStage(Stage[SelectionSummary]):
             unfit=lambda chain: explain_unfit(self.taker, problems[chain.problem], chain),
             learned=ids,
             limits=limits,
-            compare=compare_characters if options.encoder is None else load_encoder(options.encoder),
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)
