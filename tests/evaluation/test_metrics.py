@@ -22,7 +22,6 @@ from understudy.evaluation.metrics import (
     likeliest_by_k,
     majority_rate,
     pass_at_k,
-    stop_rate,
     votes_by_k,
 )
 
@@ -144,4 +143,3 @@ def test_what_guessing_and_a_constant_answer_get():
     assert chance_rate([PROBLEM]) == 0.0
     answers = [Problem(str(i), "?", "yes_no", "yes" if i < 3 else "no") for i in range(5)]
     assert majority_rate(answers) == pytest.approx(3 / 5)
-    assert stop_rate([solution("1"), solution("1", finish="length")]) == 0.5

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from operator import attrgetter
 from statistics import fmean
 
 from understudy.checks.answer import same_answer
@@ -95,7 +96,7 @@ def likeliest_by_k(samples: Samples, correct: Correct) -> list[float]:
     samples, over all subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability;
     of equally likely ones the first counts."""
     size = _count_samples(samples)
-    ranked = {problem: sorted(drawn, key=lambda s: -_logprob(s)) for problem, drawn in samples.items()}
+    ranked = {problem: sorted(drawn, key=attrgetter("logprob"), reverse=True) for problem, drawn in samples.items()}
     right = [fmean(drawn[rank].path in correct[problem] for problem, drawn in ranked.items()) for rank in range(size)]
     # The sample of this rank is the likeliest of a subset if all the others have later ranks.
     return [
@@ -116,11 +117,6 @@ def draw_subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterato
 
 def _count_samples(samples: Samples) -> int:
     return len(next(iter(samples.values())))
-
-
-def _logprob(solution: Solution) -> float:
-    assert solution.logprob is not None, f"problem {solution.problem!r}, path {solution.path}: no log-probability"
-    return solution.logprob
 
 
 @dataclass(frozen=True)
@@ -154,8 +150,3 @@ def majority_rate(problems: Sequence[Problem], check: Check = same_answer) -> fl
     reply that consists of nothing else."""
     constant = Counter(p.answer for p in problems if p.answer is not None).most_common(1)[0][0]
     return fmean(judge_solution(p, Solution(p.id, 0, constant, constant, "constant"), check) is Outcome.CORRECT for p in problems)
-
-
-def stop_rate(solutions: Sequence[Solution]) -> float:
-    """Compute the share of replies that ended by themselves and were not cut off."""
-    return fmean(s.finish == "stop" for s in solutions) if solutions else 0.0

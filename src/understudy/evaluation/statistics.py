@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,11 @@ from understudy.core.values import Outcome
 
 Array = NDArray[np.float64]
 Clusters = Sequence[str] | None
-K = TypeVar("K", bound=Hashable)
 CONFIDENCE, LEVEL, POWER = 0.95, 0.05, 0.8
 _RIGHT_AND_WRONG = (1.0, 0.0)
 
 
-def correctness(outcomes: Sequence[Mapping[K, Outcome]], problems: Sequence[K]) -> Array:
+def correctness(outcomes: Sequence[Mapping[str, Outcome]], problems: Sequence[str]) -> Array:
     """Make [S, N] from the outcomes of each seed (problem -> outcome), for ``problems`` only."""
     return np.array([[seed[name] is Outcome.CORRECT for name in problems] for seed in outcomes], dtype=np.float64)
 

@@ -18,8 +18,6 @@ from understudy.core.values import Chain, Outcome, Problem
 from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
 QUANTILES = (5, 25, 50, 75, 95, 100)
-_SHARE = 0.05
-"""A fault is reported if at least this share of the chains has it."""
 _NAMED = 3
 """How many problems are named for each thing to look at."""
 GOLD = "gold that every chain contradicts"
@@ -27,8 +25,6 @@ NONE_RIGHT = "problems without a right chain"
 NO_ANSWER = "problems whose chains have no answer"
 NO_RATIONALE = "problems whose chains have no rationale"
 COPIES = "problems whose chains are all near copies"
-_LOOKS = (GOLD, NONE_RIGHT, NO_ANSWER, NO_RATIONALE, COPIES)
-"""What a person should look at first: the gold may be wrong, or the answers misread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,8 @@ class CorpusMeter:
         self._graded: list[tuple[int, array[float]]] = []
         """(right chains, maj@k for every k) of each problem with gold."""
         self._greedy: list[bool] = []
-        self._faults: dict[str, list[str]] = {kind: [] for kind in _LOOKS}
+        # What a person should look at first: the gold may be wrong, or the answers misread.
+        self._faults: dict[str, list[str]] = {kind: [] for kind in (GOLD, NONE_RIGHT, NO_ANSWER, NO_RATIONALE, COPIES)}
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
         """Measure all chains of ``problem``, each with its outcome by a check."""
@@ -99,7 +96,7 @@ class CorpusMeter:
         self._known &= all(chain.tokens is not None for chain in chains)
         self._tokens.extend(chain.tokens or 0 for chain in chains)
         self._words.extend(len(chain.text.split()) for chain in chains)
-        normalised = {_normalise(chain.text) for chain in chains}
+        normalised = {tuple(re.findall(r"\w+", chain.text.casefold())) for chain in chains}  # near copies differ in the rest
         self._distinct.append(len({chain.text for chain in chains}))
         self._different.append(len(normalised))
         without = sum(not chain.rationale.strip() for chain in chains)
@@ -147,21 +144,16 @@ class CorpusMeter:
             yield k, len(graded), fmean(wins[k - 1] for _, wins in graded), any_right
 
     def _list_looks(self) -> Iterator[str]:
-        """Yield first the faults that many chains have, then the problems to look at."""
+        """Yield first the faults that at least 5 % of the chains have, then the problems to look at."""
         shares = Counter(self._outcomes)
         shares["without a rationale"] = self._without_rationale
         for kind, n in shares.most_common():
-            if n and n >= _SHARE * len(self._tokens) and kind not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
+            if n and n >= 0.05 * len(self._tokens) and kind not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
                 yield f"{n:,} of {len(self._tokens):,} chains are {kind}"
         for kind, entries in self._faults.items():
             if entries:
                 label = kind.replace("problems", "problem", 1) if len(entries) == 1 else kind
                 yield f"{len(entries):,} {label}: {', '.join(entries[:_NAMED])}{', ...' * (len(entries) > _NAMED)}"
-
-
-def _normalise(text: str) -> str:
-    """Remove from ``text`` what near copies may differ in."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 Vote = tuple[str | None, bool]

@@ -143,11 +143,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Mark the stage in ``directory`` as done, adding to ``manifest`` the digests of the stage's files and its own."""
     paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
     manifest = replace(manifest, files={str(path.relative_to(directory)): _digest_file(path) for path in paths})
-    write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _digest_manifest(manifest)})))
-
-
-def _digest_manifest(manifest: Manifest) -> str:
-    return digest(asdict(manifest))
+    write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: digest(asdict(manifest))})))
 
 
 def find_damage(directory: Path, *, deep: bool) -> str:
@@ -158,7 +154,7 @@ def find_damage(directory: Path, *, deep: bool) -> str:
     except DataError as error:
         return "" if OLD_RUN in str(error) else str(error).partition(";")[0]
     files = dict(manifest.files)
-    if files.pop(MANIFEST, "") not in ("", _digest_manifest(replace(manifest, files=files))):
+    if files.pop(MANIFEST, "") not in ("", digest(asdict(replace(manifest, files=files)))):
         return f"{directory / MANIFEST}: is damaged: its bytes are not those that were written"
     for name, content in files.items():
         path = directory / name

@@ -199,9 +199,8 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     else:
         context = min(context, read_context(read_config(Path(student.checkpoint))) or context)
     shape = plan_shape(student, vocabulary=words)
-    half = context // 2
-    target = context if shape.encoder else context - half
-    memory = estimate(shape, options, source=context if shape.encoder else half, target=target)
+    source, target = (context, context) if shape.encoder else (context // 2, context - context // 2)
+    memory = estimate(shape, options, source=source, target=target)
     free = measure_free(settle_device(options.device))
     remaining = None if free is None else free - memory.weights
     rows = options.batch_size * options.chains_per_visit

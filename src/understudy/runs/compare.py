@@ -139,12 +139,13 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
     best = next(name for name in ranked if name in shown)
     tested = [p for p in compare_pairs(run, arms, pairs, split) if p.arm in shown and p.other in shown]
     visible = {name: arms[name] for name in ranked if name in shown}
-    supported, not_supported = conclude(visible.values(), tested)
+    summaries = tuple(arm.summary for arm in visible.values())
+    supported, not_supported = conclude(summaries, tested)
     notes = [f"{remark[0].upper()}{remark[1:]}." for remark in unlike]
     conditions = {name: arm.conditions for name, arm in visible.items()}
     return RunComparison(
         split=split,
-        arms=tuple(arm.summary for arm in visible.values()),
+        arms=summaries,
         learned={name: arm.conditions.learned_tokens for name, arm in visible.items()},
         pairs=tuple(p for p in tested if p.arm == best),
         notes=(*notes, *describe_differences(conditions), *describe_cut_off(conditions, split), *caveats),

@@ -1,30 +1,27 @@
 """Say what the data support and what they do not, in a sentence each."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 
 from understudy.core.errors import counted
 from understudy.core.values import grouped
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
 from understudy.reports.words import join_names, say_detectable
-from understudy.runs.summaries import MeasuredArm
 
 LISTED = 2
 """How many findings that an arm is better than others are spelled out, those of the best arm first."""
 
 
-def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[str, str]:
+def conclude(arms: Iterable[ArmSummary], pairs: Sequence[Comparison]) -> tuple[str, str]:
     """Write the two sentences about the ``arms`` of one split, from the ``pairs`` that were tested on it."""
-    measured = sorted(arms, key=lambda arm: -arm.summary.accuracy)
-    ranked = [arm.summary for arm in measured]
+    ranked = sorted(arms, key=lambda s: -s.accuracy)
     if all(s.says for s in ranked):
         return "The data support no conclusion: no arm does better than guessing or a constant answer.", ""
-    supported = _say_supported(ranked, pairs, {arm.summary.arm for arm in measured if arm.one_seed})
-    return supported, _say_not_supported(ranked, pairs)
+    return _say_supported(ranked, pairs), _say_not_supported(ranked, pairs)
 
 
-def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], single: Set[str]) -> str:
-    n = ranked[0].n // ranked[0].seeds
+def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
+    n, single = ranked[0].n // ranked[0].seeds, {s.arm for s in ranked if s.seeds == 1}
     significant = [pair for pair in pairs if pair.p_holm < LEVEL and not pair.at_chance]
     sides = [(p.arm, p.other) if p.difference > 0 else (p.other, p.arm) for p in significant]
     # One seed shows that answers differ, not that methods do.

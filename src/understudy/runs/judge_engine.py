@@ -60,11 +60,6 @@ class Replies:
     errors: dict[str, str] = field(default_factory=dict)
     budget_spent: bool = False
 
-    def require_judged(self, kind: str) -> None:
-        if self.asked and not self.asked - self.unread - self.errors.keys():
-            reason = next(iter(self.errors.values()), "") or "no reply names a choice, or all were cut off"
-            raise EngineError(f"none of {len(self.asked)} {kind} was judged: {reason}")
-
 
 def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> tuple[list[Judgement], Replies]:
     """Let the engine of ``teacher``, whose paths are relative to ``root``, judge ``pairs``, greedily, and return two judgements for
@@ -77,13 +72,12 @@ def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, t
         (pair.problem.id, order, _fill("judge_prompt.txt", pair.problem, first=pair.answers[left], second=pair.answers[right]))
         for pair, order, (left, right) in ordered
     )
-    replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
+    replies = _ask_all("pairs", run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
     judged, unjudged = [], replies.unread | replies.errors.keys()
     for pair, order, (left, right) in ordered:
         if (name := pair.problem.id) not in unjudged:
             choice, (first, second) = {"1": left, "2": right}.get(replies.decisions[name, order][0], ""), pair.answers
             judged.append(Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True))
-    replies.require_judged("pairs")
     return judged, replies
 
 
@@ -99,13 +93,12 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, limit: 
     chosen = complete if limit is None else nsmallest(limit, complete, key=lambda chain: digest([run.study.seed, chain.id]))
     asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in chosen)
     n = min(run.chains_summary.chains, limit or sys.maxsize)
-    replies = _ask_all(run, teacher, root, asks, n=n, words=VERDICT, tell=tell)
+    replies = _ask_all("chains", run, teacher, root, asks, n=n, words=VERDICT, tell=tell)
     relabels = {
         (JUDGED, name): Relabel(name, _OUTCOMES.get(word, "wrong"), replies.rater, reason, check=JUDGED)
         for (name, _), (word, reason) in replies.decisions.items()
     }
     append_objects(file, (asdict(row) for key, row in relabels.items() if key not in saved or replace(saved[key], at="") != row))
-    replies.require_judged("chains")
     return [*relabels.values()], replies
 
 
@@ -122,10 +115,15 @@ def _fill(file: str, problem: Problem, **texts: str) -> str:
     return template.substitute(question=write_question(problem), **{name: text or "(nothing)" for name, text in texts.items()})
 
 
+Asks = Iterable[tuple[str, int, str]]
+"""(name, order, prompt)"""
+
+
 def _ask_all(
-    run: Run, teacher: Teacher, root: Path, asks: Iterable[tuple[str, int, str]], *, n: int, words: re.Pattern[str], tell: Progress
+    kind: str, run: Run, teacher: Teacher, root: Path, asks: Asks, *, n: int, words: re.Pattern[str], tell: Progress
 ) -> Replies:
-    """Collect the replies to ``asks`` (name, order, prompt), of which there are at most ``n``; see `read_word`."""
+    """Collect the replies to ``asks`` about things of one ``kind``, of which there are at most ``n``; see `read_word`. Raises
+    EngineError if nothing was judged."""
     study, task = run.study, run.study.make_task()
     limit = max(MIN_TOKENS, teacher.make_method().max_tokens)
     engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
@@ -144,6 +142,9 @@ def _ask_all(
                 replies.decisions[name, done.path.index] = word, " ".join(done.value.split())[:200]
             else:
                 replies.unread.add(name)
+    if replies.asked and not replies.asked - replies.unread - replies.errors.keys():
+        reason = next(iter(replies.errors.values()), "") or "no reply names a choice, or all were cut off"
+        raise EngineError(f"none of {len(replies.asked)} {kind} was judged: {reason}")
     return replies
 
 

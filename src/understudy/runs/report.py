@@ -55,7 +55,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     consistency, extra = summaries.measure_consistency(run, scored, headline) if study.evaluation.contrast and scored else ([], [])
     pairs = list(summaries.mark_late(run, [*pairs, *extra]))
     first = [pair for pair in pairs if pair.split == study.evaluation.splits[0]]
-    supported, not_supported = conclude(headline.values(), first) if scored else (NOT_SCORED, "")
+    supported, not_supported = conclude((measured.summary for measured in headline.values()), first) if scored else (NOT_SCORED, "")
     faithfulness = tuple(measure_faithfulness(run, scored)) if scored else ()
     return ReportData(
         name=study.name,

@@ -76,7 +76,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
         chance=chance,
         majority=majority,
         says="" if statistics.check_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
-        stop_rate=metrics.stop_rate([reply for answers in scored for reply in answers.replies]),
+        stop_rate=fmean([reply.finish == "stop" for answers in scored for reply in answers.replies] or [0]),
     )
 
 
@@ -106,12 +106,6 @@ class MeasuredArm(NamedTuple):
     summary: data.ArmSummary
     conditions: Conditions
     noise: statistics.SeedNoise | None
-
-    @property
-    def one_seed(self) -> bool:
-        """Whether the arm has only one seed, or trains nothing: compared with another such arm, it says nothing about its
-        method."""
-        return len(self.scored) == 1
 
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
@@ -176,7 +170,7 @@ def _describe_difference(pair: statistics.PairedTest, p: float, arm: MeasuredArm
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
-        if arm.one_seed and other.one_seed:
+        if arm.summary.seeds == other.summary.seeds == 1:  # which says nothing about the methods
             first, second = arm.conditions.students, other.conditions.students
             return "these two students differ" if first and second and first != second else "these answers differ"
         return "better" if pair.difference > 0 else "worse"
@@ -202,26 +196,26 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     """Measure how often each arm answers an original and all its changed versions right (evaluation.contrast), and compare pairs of
     arms in that. ``arms``: as measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
-    common = [(split, name) for split in splits for name in list_common([one for arm in arms for one in scored[arm, split]])]
-    named = ((run.problems_of(split)[name].read_text(run.study.evaluation.contrast), (split, name)) for split, name in common)
-    groups = [group for value, group in grouped(named).items() if value is not None and len(group) > 1]
+    common = {split: list_common([one for arm in arms for one in scored[arm, split]]) for split in splits}
+    problems = (run.problems_of(split)[name] for split, names in common.items() for name in names)
+    named = grouped((problem.read_text(run.study.evaluation.contrast), problem) for problem in problems)
+    groups = [group for value, group in named.items() if value is not None and len(group) > 1]
     if not groups:
         return [], []
-    versions = [place for group in groups for place in group]
-    masks = {split: mask for split in splits if any(mask := [version_split == split for version_split, _ in versions])}
+    versions = [problem for group in groups for problem in group]
+    masks = {split: mask for split in splits if any(mask := [problem.split == split for problem in versions])}
     starts = np.cumsum([0, *map(len, groups[:-1])])
-    clusters = [run.problems_of(s)[name].read_text(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
+    clusters = [first.read_text(cluster) or f"\0{first.id}" for first, *_ in groups] if cluster else None
     all_right_SG, accuracies = {}, {}
     for arm in arms:
         seeds = zip(*(scored[arm, split] for split in splits), strict=True)
-        outcomes = [{(one.split, name): o for one in seed for name, o in one.outcomes.items()} for seed in seeds]
-        right_SP = statistics.correctness(outcomes, versions)
+        outcomes = [{name: outcome for one in seed for name, outcome in one.outcomes.items()} for seed in seeds]
+        right_SP = statistics.correctness(outcomes, [problem.id for problem in versions])
         all_right_SG[arm] = np.minimum.reduceat(right_SP, starts, axis=1)
         accuracies[arm] = {split: float(right_SP[:, mask].mean()) for split, mask in masks.items()}
     noise = statistics.pool_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
-    contrasted = [[run.problems_of(split)[name] for split, name in group] for group in groups]
-    constant = Counter(golds.pop() for group in contrasted if len(golds := {p.answer for p in group}) == 1)
-    guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in contrasted)
+    constant = Counter(golds.pop() for group in groups if len(golds := {p.answer for p in group}) == 1)
+    guessed = fmean(prod(metrics.chance_rate([p]) for p in group) for group in groups)
     chance = max(guessed, max(constant.values(), default=0) / len(groups))
     rows, pairs, judged = [], name_pairs(run), dict(arms)
     for arm, right_SG in all_right_SG.items():

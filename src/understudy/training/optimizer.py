@@ -39,16 +39,12 @@ class Muon(torch.optim.Muon):
                 state["momentum_buffer"] = torch.zeros_like(gradient)
             buffer = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
             update = gradient.lerp(buffer, momentum) if group["nesterov"] else buffer
-            wide.append(update.T if _is_tall(update) else update)
+            wide.append(update.T if update.shape[0] > update.shape[1] else update)
         updates_PMN = orthogonalise(torch.stack(wide), group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
         for parameter, update in zip(parameters, updates_PMN, strict=True):
             rows, columns = parameter.shape
             parameter.mul_(1 - rate * group["weight_decay"])
-            parameter.add_(update.T if _is_tall(parameter) else update, alpha=-rate * math.sqrt(max(1, rows / columns)))
-
-
-def _is_tall(matrix: torch.Tensor) -> bool:
-    return matrix.shape[0] > matrix.shape[1]
+            parameter.add_(update.T if rows > columns else update, alpha=-rate * math.sqrt(max(1, rows / columns)))
 
 
 def orthogonalise(matrices_PMN: torch.Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> torch.Tensor:
