@@ -4,7 +4,6 @@ It reads only local files, safetensors or GGUF, and never runs code from the dir
 runs, because `transformers` would fill them with random numbers.
 """
 
-import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from understudy.engines.local.checkpoint import check_vocabulary, find_base, rea
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
-unpacking.tqdm = functools.partial(unpacking.tqdm, disable=True)
+unpacking.tqdm = lambda tensors, **_: tensors  # its lock between processes would outlive a worker that is ended
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
