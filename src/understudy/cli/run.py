@@ -35,6 +35,15 @@ from understudy.studies.study import Study
 
 UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "selection", "train": "student"}
 """verb -> the last kind of stage it runs; the other verbs run everything."""
+LABELS = {
+    "errors": "failed requests",
+    "best": "step of the kept checkpoint",
+    "chosen": "checkpoint chosen on dev",
+    "saw": "evaluated questions seen before",
+    "scratch": "from scratch",
+    "spelled": "words spelled in letters",
+}
+"""field of a stage's summary -> what the screen calls it; where it is 0, it is left out."""
 
 
 def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
@@ -116,8 +125,8 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
     for stage in plan.list_until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
-            known = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
-            facts = {name.replace("_", " "): value for name, value in known.items()}
+            fields = {**asdict(summary), "worth": None}.items()
+            facts = {LABELS.get(k, k.replace("_", " ")): v for k, v in fields if v or (v == 0 and k not in LABELS)}
             if isinstance(stage, VerdictsStage):
                 facts |= summary.worth.describe() | {"overlap": stage.problems.read_summary(run).describe_near()}
             show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
