@@ -55,6 +55,16 @@ def overlapping(tmp_path, questions, overlap):
     )
 
 
+def test_a_task_of_a_plug_in_that_repeats_an_id_across_splits_is_refused(tmp_path):
+    class Repeats:
+        def problems(self, *, seed):
+            return [Problem("1", "How many?", "number", "2", split=split) for split in ("train", "dev", "test")]
+
+    stage = dataclasses.replace(overlapping(tmp_path, QUESTIONS, "error"), task=Repeats())
+    with pytest.raises(DataError, match="1 id given more than once, first '1'; give each problem its own id"):
+        stage.prepare()
+
+
 def test_near_questions_are_counted_and_listed_and_leave_training_where_that_is_asked_for(tmp_path):
     stage = overlapping(tmp_path, QUESTIONS, "error")
     summary = perform(stage, tmp_path)

@@ -18,7 +18,7 @@ from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.overlap import NearPair, check_overlap, exact_key, find_near
 from understudy.tasks.rows import Layout, read_problems
-from understudy.tasks.splits import require_solved
+from understudy.tasks.splits import check_ids, require_solved
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -95,9 +95,11 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """Apply the overlap rule to the task's problems, and mark their exemplars: chosen ones are among the problems that are
         left, and given ones are never dropped.
 
-        Raises DataError if questions overlap and the study does not drop them, or if a given exemplar is also evaluated.
+        Raises DataError if two problems have one id, if questions overlap and the study does not drop them, or if a given exemplar
+        is also evaluated.
         """
         from_task = list(self.task.problems(seed=self.seed))
+        check_ids(from_task)
         file = self.exemplars.file
         problems = from_task if file is None else add_exemplars(from_task, Path(file), held_out=self.held_out)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
