@@ -45,9 +45,8 @@ def pack(examples: Sequence[EncodedExample], *, seq2seq: bool, scores: int = SCO
         row = int((filled + shares[i]).max(1).argmin())
         rows[row].append(groups[i])
         filled[row] += shares[i]
-    single = [[group] for group in groups]
     rows = [row for row in rows if row]
-    return min(rows, single, key=lambda layout: _estimate_cost(examples, layout, seq2seq, scores))
+    return min(rows, [[group] for group in groups], key=lambda layout: _estimate_cost(examples, layout, seq2seq, scores))
 
 
 def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Row], *, seq2seq: bool, scores: int = SCORES) -> bool:
