@@ -134,7 +134,7 @@ def test_an_engine_answers_from_a_file_and_its_bytes_are_its_identity(file):
 
 def test_a_study_is_planned_from_the_header_without_a_model_library(file):
     code = "import sys; from pathlib import Path; from understudy.engines.local.checkpoint import *; "
-    code += f"p = open_checkpoint({str(file)!r}, Path(), chats=True); tensors(p), read_config(p)"
+    code += f"p = open_checkpoint({str(file)!r}, Path(), chats=True); count_weights(p), read_config(p)"
     code += "; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(SOURCE)})
     assert read_config(file)["max_position_embeddings"] == 128
