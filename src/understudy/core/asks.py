@@ -138,10 +138,6 @@ class Reply:
     model: str = ""
     latency: float | None = None
 
-    @property
-    def mean_logprob(self) -> float | None:
-        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
-
 
 def add_counts(*counts: int | None) -> int | None:
     """Return the sum of ``counts``, None where one of them is unknown."""

@@ -10,6 +10,7 @@ the stages that use it contain its digest.
 
 import hashlib
 import importlib.machinery
+import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
@@ -48,10 +49,12 @@ class _PluginLoader(importlib.machinery.SourceFileLoader):
 
 
 def _import(name: str, path: Path) -> ModuleType:
-    module = sys.modules[name] = ModuleType(name)  # dataclasses look up their annotations there
-    module.__file__ = str(path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_PluginLoader(name, str(path)))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their annotations there
     try:
-        _PluginLoader(name, str(path)).exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if not isinstance(error, Exception):

@@ -125,7 +125,7 @@ class PromptFormat:
             teacher="",
             finish="length" if start is None else reply.finish,
             tokens=reply.tokens,
-            logprob=reply.mean_logprob,
+            logprob=_compute_mean_logprob([reply]),
             prompt=show_prompt(prompt),
             prompt_tokens=reply.prompt_tokens,
             sampling={"version": reply.model} if reply.model else {},
@@ -138,7 +138,6 @@ def make_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str,
     answer."""
     extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
     replies = [reply for _, reply in turns]
-    logprobs = [value for reply in replies for value in reply.logprobs]
     return Solution(
         problem=problem.id,
         path=path.index,
@@ -147,10 +146,15 @@ def make_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str,
         layer=extraction.layer,
         finish=replies[-1].finish,
         tokens=sum(reply.tokens or 0 for reply in replies),
-        logprob=sum(logprobs) / len(logprobs) if logprobs else None,
+        logprob=_compute_mean_logprob(replies),
         turns=tuple((role, reply.text) for role, reply in turns),
         prompt_tokens=sum(reply.prompt_tokens or 0 for reply in replies),
     )
+
+
+def _compute_mean_logprob(replies: Sequence[Reply]) -> float | None:
+    logprobs = [value for reply in replies for value in reply.logprobs]
+    return sum(logprobs) / len(logprobs) if logprobs else None
 
 
 def cut_off_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]]) -> Solution:

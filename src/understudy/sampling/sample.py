@@ -135,9 +135,8 @@ def _make_draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Dra
     if chain is None or chain.finish != "stop":
         return Draw(None)
     answer = None if chain.answer is None else answer_key(chain.answer)
-    if sampling.allocation is None or not sampling.allocation.right:
-        return Draw(answer)
-    return Draw(answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
+    needs_right = sampling.allocation is not None and sampling.allocation.right > 0
+    return Draw(answer, needs_right and sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
 def _describe_first(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:

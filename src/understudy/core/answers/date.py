@@ -86,7 +86,6 @@ def _to_reading(match: re.Match[str], day_first: bool | None) -> Reading:
     year = int(parts["y"])
     if len(parts["y"]) == 2:
         year += 2000 if year < 70 else 1900
-    try:
+    with suppress(ValueError):  # 30 February
         return Reading(datetime.date(year, month, day).isoformat())
-    except ValueError:  # 30 February
-        return NOTHING
+    return NOTHING

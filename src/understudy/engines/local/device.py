@@ -9,6 +9,7 @@ slow in bfloat16, whatever the processor has: https://github.com/pytorch/pytorch
 
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,8 +84,6 @@ def settle_precision(precision: Precision | Literal["auto"], device: SettledDevi
 
 def _read_cpu_flags(root: Path) -> list[str]:
     """Read the flags of the first core, as Linux lists them; [] on other systems and on processors other than x86."""
-    try:
-        with (root / "proc/cpuinfo").open(encoding="utf-8") as lines:
-            return next((line.split() for line in lines if line.startswith("flags")), [])
-    except OSError:
-        return []
+    with suppress(OSError), (root / "proc/cpuinfo").open(encoding="utf-8") as lines:
+        return next((line.split() for line in lines if line.startswith("flags")), [])
+    return []

@@ -82,13 +82,12 @@ class TransformersEngine:
         while waiting := source.take(self.batch_size):
             try:
                 DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
+                continue
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if self.batch_size == 1:
                     raise self._out_of_memory("one request was answered") from error
-            else:
-                continue
             # Outside `except`, because its error keeps alive what did not fit.
             self.batch_size //= 2
             del self._prompts
