@@ -125,8 +125,8 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
     for stage in plan.list_until(kind):
         if stage.kind == kind:
             summary = stage.read_summary(run)
-            fields = {**asdict(summary), "worth": None}.items()
-            facts = {LABELS.get(k, k.replace("_", " ")): v for k, v in fields if v or (v == 0 and k not in LABELS)}
+            fields = {LABELS.get(k, k.replace("_", " ")): v for k, v in asdict(summary).items() if k != "worth"}.items()
+            facts = {k: "yes" if v is True else v for k, v in fields if v or (v == 0 and k not in LABELS.values())}
             if isinstance(stage, VerdictsStage):
                 facts |= summary.worth.describe() | {"overlap": stage.problems.read_summary(run).describe_near()}
             show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)

@@ -58,6 +58,4 @@ def _shorten(value: object) -> str:
     if isinstance(value, list | tuple):
         items = ", ".join(_shorten(v) for v in value[:5])
         return f"{items}, ... ({len(value)} in all)" if len(value) > 5 else items or "none"
-    if value is True:
-        return "yes"
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

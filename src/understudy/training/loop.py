@@ -5,7 +5,6 @@ last saved step with the same losses as one that was not.
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,8 +84,8 @@ def train(
     its context, and UnderstudyError if the loss is not finite or the memory does not suffice (before the first step, if the
     estimate already says so).
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which deterministic products on a GPU ask for
     training: _Training | None = None
+    mode = torch.get_deterministic_debug_mode()
     texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
     plugin = find_added("objective", options.objective)
     plugins = {} if plugin is None else {plugin.path: plugin.digest}
@@ -104,8 +103,8 @@ def train(
             raise out_of_memory(None, 0, None) from error
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
     finally:
+        torch.set_deterministic_debug_mode(mode)
         training = None  # its tensors go, so that the next stage of this process begins with little
-        torch.use_deterministic_algorithms(False)
         trim_memory()
 
 
@@ -242,13 +241,15 @@ class _Training:
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
         checks = {round(self.steps * (i + 1) / options.checks) for i in range(options.checks)}
+        mode = torch.get_deterministic_debug_mode()
         self.model.train()
         started = time.perf_counter() - notes.seconds
         while notes.step < self.steps:
-            # So that a resumed training is exact on a GPU, too. Answers, which the checks ask for, draw with sums that would raise.
-            torch.use_deterministic_algorithms(self.device == "cuda")
+            if self.device == "cuda":  # so that a resumed training is exact there, too
+                torch.set_deterministic_debug_mode("error")
+                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 2,300 kernels in a step
             notes.losses.append(self._step(notes.step))
-            torch.use_deterministic_algorithms(False)
+            torch.set_deterministic_debug_mode(mode)  # answers, which a check asks for, draw with sums that would raise
             notes.step += 1
             notes.seconds = time.perf_counter() - started
             progress("student", notes.step, self.steps, f"loss {notes.losses[-1]:.3f}")
@@ -319,9 +320,9 @@ class _Training:
         larger = len(examples) > self.notes.micro_batch
         if self.can_read_first and (larger or is_worth_sharing(examples, seq2seq=self.seq2seq)):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        # On a GPU SDPA keeps no scores of decoders. There a column takes 24 * width ** 2 operations of a layer, a score 4 * width,
+        # With CUDA SDPA keeps no scores of decoders. There a column takes 24 * width ** 2 operations of a layer, a score 4 * width,
         # at half the speed of matrix products.
-        seq2seq, scores = self.seq2seq, SCORES if self.device == "cpu" or self.seq2seq else 3 * self.shape.width
+        seq2seq, scores = self.seq2seq, 3 * self.shape.width if self.device == "cuda" and not self.seq2seq else SCORES
         rows = pack(examples, seq2seq=seq2seq, scores=scores) if self.can_pack else []
         if rows and is_worth_packing(examples, rows, seq2seq=seq2seq, scores=scores):
             return collate_packed(self.model, examples, scales, rows, pad=self.pad, start=self.start)

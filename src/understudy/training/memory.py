@@ -12,6 +12,7 @@ import re
 import resource
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,11 +83,12 @@ class Estimate(NamedTuple):
     def max_sharing(self, sources: Sequence[Hashable], examples: int) -> int:
         """Return how many of a step's examples, which have these ``sources``, go through the model at once if neighbours share a
         source: the step is cut into the fewest equal parts that take no more memory than ``examples`` with a source each."""
+        prompts = list(accumulate((source != following for source, following in pairwise(sources)), initial=1))
         parts = 1
         while True:
             size = -(-len(sources) // parts)
-            prompts = max(len(set(sources[start : start + size])) for start in range(len(sources) - size + 1))
-            if size <= examples or prompts * self.prompt + size * self.branch <= examples * self.activations:
+            count = 1 + max(last - first for first, last in zip(prompts, prompts[size - 1 :], strict=False))
+            if size <= examples or count * self.prompt + size * self.branch <= examples * self.activations:
                 return max(size, min(examples, len(sources)))
             parts += 1
 

@@ -111,8 +111,7 @@ def collate_packed(
     laid_out = [zip(*_lay_out(examples, scales, row, pad=pad, start=start), strict=True) for row in rows]
     columns = [join(column, value) for column, value in zip(zip(*laid_out, strict=True), (pad, 0, 0, 0, pad, 0), strict=True)]
     input_ids, positions, group_RT, chain_RT, targets, weights = columns
-    chain_R1T = chain_RT[:, None, :]
-    visible = (group_RT[:, :, None] == group_RT[:, None, :]) & ((chain_R1T == chain_RT[:, :, None]) | (chain_R1T == 0))
+    visible = (group_RT[:, :, None] == group_RT[:, None]) & ((chain_RT[:, None] == chain_RT[:, :, None]) | (chain_RT[:, None] == 0))
     causal = make_mask(visible.tril())
     if start is None:
         inputs = {"input_ids": input_ids, "position_ids": positions, "attention_mask": causal}
