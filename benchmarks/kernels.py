@@ -3,9 +3,9 @@
     python benchmarks/kernels.py
 
 A small model on a GPU waits for kernels to be launched, not for their sums. This counts them without a GPU: calls of torch that are
-no views, in the forward and backward pass with SDPA, in a model with the 30 layers and the grouped heads of SmolLM2-135M but tiny
-matrices. Rows are packed as for the
-real width of 576. "columns" are those that go through the layers; "waits" are the calls for which the processor waits for a GPU.
+no views and do more than reserve memory, in the forward and backward pass of a batch with SDPA, in a model with the 30 layers and
+the grouped heads of SmolLM2-135M but tiny matrices. Rows are packed as for its real width of 576. Batches are on the device
+already. "columns" are those that go through the layers; "waits" are calls that a GPU must finish before the program goes on.
 """
 
 import random
@@ -14,25 +14,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 STEPS = {
-    "1 prompt of 300, 30 chains of 30": (1, 30, 300, 30),
-    "1 prompt of 100, 30 chains of 100": (1, 30, 100, 100),
-    "8 prompts of 50, 4 chains of 60 each": (8, 4, 50, 60),
-    "32 prompts of 50, 1 chain of 60 each": (32, 1, 50, 60),
+    "1 prompt of 300, 30 chains of 30": (1, 30, (300, 300), (30, 30)),
+    "1 prompt of 100, 30 chains of 100": (1, 30, (100, 100), (100, 100)),
+    "8 prompts of 50, 4 chains of 60 each": (8, 4, (50, 50), (60, 60)),
+    "8 prompts of 25 to 85, 4 chains of 25 to 110 each": (8, 4, (25, 85), (25, 110)),
+    "32 prompts of 25 to 85, 1 chain of 25 to 110 each": (32, 1, (25, 85), (25, 110)),
 }
+RESERVES = {"aten::_unsafe_view", "aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty"}
 
 
-def make_examples(prompts: int, chains: int, source: int, target: int) -> list[Any]:
+def make_examples(prompts: int, chains: int, source: tuple[int, int], target: tuple[int, int]) -> list[Any]:
+    """Make ``prompts`` with ``chains`` each; lengths are drawn between two numbers."""
     from understudy.training.batches import EncodedExample
 
     draw = random.Random(0)
 
-    def tokens(n: int) -> tuple[int, ...]:
-        return tuple(draw.randrange(3, 500) for _ in range(n))
+    def tokens(lengths: tuple[int, int]) -> tuple[int, ...]:
+        return tuple(draw.randrange(3, 500) for _ in range(draw.randint(*lengths)))
 
     sources = [tokens(source) for _ in range(prompts)]
-    return [
-        EncodedExample(str(p), str(c), s, tokens(target), (1.0,) * target) for p, s in enumerate(sources) for c in range(chains)
-    ]
+    pairs = [(p, s, tokens(target)) for p, s in enumerate(sources) for _ in range(chains)]
+    return [EncodedExample(str(p), None, s, t, (1.0,) * len(t)) for p, s, t in pairs]
 
 
 def count(model: Any, collate: Callable[[], Any]) -> tuple[float, Counter[str]]:
@@ -47,7 +49,8 @@ def count(model: Any, collate: Callable[[], Any]) -> tuple[float, Counter[str]]:
     class Counting(TorchDispatchMode):
         def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             schema = operator._schema
-            calls["kernels"] += not any(out.alias_info is not None and not out.alias_info.is_write for out in schema.returns)
+            views = any(out.alias_info is not None and not out.alias_info.is_write for out in schema.returns)
+            calls["kernels"] += not views and schema.name not in RESERVES
             masks = [a for a in (args[1] if len(args) > 1 and isinstance(args[1], Sequence) else ()) if isinstance(a, torch.Tensor)]
             calls["waits"] += schema.name == "aten::_local_scalar_dense" or any(mask.dtype == torch.bool for mask in masks)
             return operator(*args, **(kwargs or {}))
@@ -57,8 +60,12 @@ def count(model: Any, collate: Callable[[], Any]) -> tuple[float, Counter[str]]:
 
     hook = model.get_input_embeddings().register_forward_hook(read)
     model.zero_grad(set_to_none=True)
+    # Rows are put together by the processor; only what the model reads of prompts in a pass of their own counts.
     with Counting(), torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = cross_entropy(model, collate())
+        batch = collate()
+        if "past_key_values" not in batch.inputs:
+            calls.clear()
+        loss = cross_entropy(model, batch)
         loss.backward()
     hook.remove()
     return float(loss.detach()), calls
