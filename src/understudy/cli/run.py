@@ -36,7 +36,6 @@ from understudy.studies.study import Study
 UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "selection", "train": "student"}
 """verb -> the last kind of stage it runs; the other verbs run everything."""
 LABELS = {
-    "errors": "failed requests",
     "best": "step of the kept checkpoint",
     "chosen": "checkpoint chosen on dev",
     "saw": "evaluated questions seen before",

@@ -21,7 +21,7 @@ from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.tables import read_objects
 from understudy.tasks.choices import LETTERS, read_options
-from understudy.tasks.splits import split
+from understudy.tasks.splits import check_ids, split
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 FilePatterns = Mapping[str, Sequence[str]]
@@ -87,6 +87,7 @@ class PublishedSet:
                 name = problem.id or f"{self.prefix}-{part}-{counts[part]}"
                 problems.append(replace(problem, split=problem.split or part, id=name))
             counts[part] += 1
+        check_ids(problems)
         sizes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in ("dev", "test")}
         return hold_out(problems, sizes, seed=seed) if sizes else problems
 
