@@ -247,7 +247,7 @@ class _Training:
         while notes.step < self.steps:
             if self.device == "cuda":  # so that a resumed training is exact there, too
                 torch.set_deterministic_debug_mode("error")
-                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 2,300 kernels in a step
+                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 2,300 kernels more
             notes.losses.append(self._step(notes.step))
             torch.set_deterministic_debug_mode(mode)  # answers, which a check asks for, draw with sums that would raise
             notes.step += 1
