@@ -29,6 +29,7 @@ heads = 2
 steps = 60
 batch_size = 16
 checks = 1
+precision = "float32"
 [[arms]]
 name = "a"
 method = "scotd"
@@ -61,7 +62,7 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     )
     (tmp_path / "second.toml").write_text(second.replace('name = "diary"', 'name = "diary"\n') + MORE)
     dry = understudy("run", "second.toml", "--dry-run", cwd=tmp_path)
-    assert "MiB at 512 tokens, 16 at once" in dry.out, dry.out + dry.err
+    assert "MiB at 512 tokens, 8 at once" in dry.out, dry.out + dry.err
     ran = understudy("train", "second.toml", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
     assert "trained by scotd; now it is trained by answer_only" in ran.out
