@@ -91,8 +91,15 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
         shutil.copytree(tmp_path / "runs" / "s" / "students" / "scotd-seed0", tmp_path / "taken", symlinks=False)  # from its run
         later = later.replace("CHECKPOINT", 'checkpoint = "taken"').replace('name = "s"', 'name = "later"')
         (tmp_path / "later.toml").write_text(later.replace("URL", server.url).replace("seeds = 1", "seed = 9"))
+        planned, asked = understudy("run", "later.toml", "--dry-run", cwd=tmp_path), len(server.got)
+        assert "teacher: nothing to ask for: the chains are recorded, or no arm learns from chains" in planned.out, (
+            planned.out + planned.err
+        )
         ran = understudy("run", "later.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err
+        assert len(server.got) == asked
+        assert understudy("sample", "later.toml", cwd=tmp_path).code == 0
+        assert len(server.got) == asked + 10, "but whoever samples gets chains"
     learned = {problem.question for problem in Run(tmp_path / "runs" / "s").problems if problem.split == "train"}
     saw = sum(problem.question in learned for problem in Run(tmp_path / "runs" / "later").problems_of("test").values())
     assert saw, "another seed draws another split"

@@ -42,6 +42,18 @@ def test_what_a_terminal_would_obey_is_made_visible(capsys, show):
     assert "[/bold]" in out
 
 
+def test_progress_takes_one_line_of_80_columns_and_cuts_names_before_numbers(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Screen()
+    live = Live(screen)
+    for label, done in (("Socratic CoT, two students, one of a question, seed 5, test", 12_000), ("answer-only", 5)):
+        live.progress.add_task(label, kind="answers", note="93 % ok, 12 failed, $1.24", completed=done, total=65_250)
+    screen.print(live.progress.get_renderable())
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"answers   Socratic CoT, .*… .* 12000/65250 0/s 93 % ok, .*… --:--", first.rstrip()), first
+    assert re.fullmatch(r"answers   answer-only +5/65250 0/s 93 % ok, .*… --:--", second.rstrip()), second
+
+
 @pytest.mark.parametrize(
     ("where", "keeps"), [("look:ls", False), ("corpora:import_", False), ("run:main", True), ("view:judge", True)]
 )

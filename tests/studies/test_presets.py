@@ -167,4 +167,4 @@ def test_a_smoke_profile_runs_whole_and_its_report_has_every_arm(name, profile, 
     assert all(row["n"] and row["errors"] == 0 for row in rows)
     page = (run / "report.html").read_text(encoding="utf-8")
     swept = {arm.point.key for arm in study.arms if arm.point}
-    assert all(f"over {key}" in page for key in swept)
+    assert all(f"against {key}" in page for key in swept)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from understudy.core.errors import counted
@@ -27,12 +28,12 @@ class Live(Watcher):
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
         self.progress = Progress(
             TextColumn("{task.fields[kind]:<9}", style="bold", markup=False),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _Rate(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=4, no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            _Rate(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=Column(ratio=3, no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             console=console,
             expand=True,
             transient=True,
@@ -63,8 +64,7 @@ class Live(Watcher):
             self.progress.update(task, completed=done, total=total, note=note)
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
-                unit = _UNITS.get(kind, "")
-                line = f"  {kind} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
+                line = f"  {kind} {label}: {done}/{total} {_UNITS.get(kind, '')}{', ' if note else ''}{note}"
                 self._console.print(line, markup=False, highlight=False)
 
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
@@ -78,8 +78,8 @@ class Live(Watcher):
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {_UNITS.get(task.fields['kind'], '')}/s" if speed else "", style="dim")
+        speed = task.finished_speed or task.speed or 0
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s", style="dim")
 
 
 def summarise_stage(summary: StageSummary) -> str:
@@ -91,7 +91,7 @@ def summarise_stage(summary: StageSummary) -> str:
             failed = f", {counted(summary.errors, 'request')} FAILED" if summary.errors else ""
             failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
             made = f"{counted(summary.chains, 'chain')} for {counted(summary.problems, 'problem')}"
-            return f"{made} by {', '.join(summary.teachers)}{failed}"
+            return f"{made} by {', '.join(summary.teachers)}{failed}" if summary.chains else "none: no arm learns from chains"
         case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
             people = f"; {summary.relabelled:,} changed by people" if summary.relabelled else ""

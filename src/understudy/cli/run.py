@@ -133,7 +133,7 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> None:
 
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
     """Print what running ``study`` in ``directory`` would do, without writing anything or asking a model."""
-    plan = make_plan(study, fetch=False)
+    plan = make_plan(study, until=until, fetch=False)
     stages, absent = plan.list_until(until), plan.absent or {}
     title = f"{study.name} -> {directory}"
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
@@ -157,7 +157,7 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     """Print what is still to be asked of the teacher, and what that costs."""
     requests = preview.count_requests(plan, directory)
     if requests is None:
-        console.print("teacher: the chains are recorded, so nothing is asked")
+        console.print("teacher: nothing to ask for: the chains are recorded, or no arm learns from chains")
         return
     remaining = f"{requests.remaining:,} to ask for"
     if requests.paid or requests.maximum.requests != requests.remaining:

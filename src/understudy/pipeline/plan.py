@@ -21,7 +21,7 @@ from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.options import Exemplars
 from understudy.studies.relabels import read_relabels
 from understudy.studies.schema import build
-from understudy.studies.study import Study
+from understudy.studies.study import Study, list_trained
 
 PLAN = "plan.json"
 """The file of the saved plan: what `ls`, `results`, `report` and `gc` know about a run without its study file."""
@@ -55,9 +55,10 @@ class Plan(SharedStages):
         return [stage for stage in self.stages.values() if stage.kind in KINDS[: KINDS.index(kind) + 1]]
 
 
-def make_plan(study: Study, *, fetch: bool = True) -> Plan:
-    """Plan ``study``, reading nothing but the digests of the files that it names. Without ``fetch``, no model is downloaded, and
-    the plan names the students' checkpoints that are not on this machine. Raises StudyError for absent files."""
+def make_plan(study: Study, *, until: Kind = "answers", fetch: bool = True) -> Plan:
+    """Plan ``study`` up to the stages of kind ``until``, reading nothing but the digests of the files that it names. The teacher is
+    asked for chains only if an arm trains or they are what is wanted. Without ``fetch``, no model is downloaded, and the plan names
+    the students' checkpoints that are not on this machine. Raises StudyError for absent files."""
     plugins = study.load_plugins()
     exemplars = study.exemplars
     if exemplars.file is not None:
@@ -65,7 +66,8 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     problems = _plan_problems(study, exemplars)
     engine = study.teacher.prepare_engine(study.root, problems.task)
     files = digest_files(engine.files(), "teacher")
-    chains = _plan_chains(study, problems, exemplars, engine, files)
+    needed = until in ("chains", "verdicts") or any(list_trained(arm, study.method(arm)) for arm in study.arms)
+    chains = _plan_chains(study, problems, exemplars, engine, files, needed=needed)
     verdicts = _plan_verdicts(study, problems, chains)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if engine.asks else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
@@ -104,7 +106,9 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     )
 
 
-def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str]) -> ChainsStage:
+def _plan_chains(
+    study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str], *, needed: bool
+) -> ChainsStage:
     teacher = study.teacher
     if isinstance(engine, Recorded):
         return RecordedChainsStage(label=teacher.engine, problems=problems, files=files, terms=study.corpus, engine=engine)
@@ -120,6 +124,7 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         exemplars=exemplars,
         seed=study.seed,
         right_by=study.checks[0] if teacher.allocation is not None and teacher.allocation.right > 0 else None,
+        needed=needed,
         check=study.checks[0],
     )
 

@@ -95,9 +95,9 @@ def load_problems(stage: ProblemsStage) -> list[Problem]:
 
 
 def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
-    """Count the teacher's first requests, and those already in the ledger of ``run``; None for recorded chains."""
+    """Count the teacher's first requests, and those already in the ledger of ``run``; None if it is asked for no chains."""
     stage = plan.chains
-    if not isinstance(stage, SampledChainsStage):
+    if not isinstance(stage, SampledChainsStage) or not stage.needed:
         return None
     teacher = stage.teacher
     sampling = stage.sampling(load_problems(plan.problems))
@@ -211,7 +211,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
 def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield (what it is, the filled-in prompt) for the teacher, and for the first turn of each method's students."""
     study, problems = plan.study, load_problems(plan.problems)
-    if isinstance(plan.chains, SampledChainsStage):
+    if isinstance(plan.chains, SampledChainsStage) and plan.chains.needed:
         sampling = plan.chains.sampling(problems)
         entry = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
         ask = _take_first_call(entry[1]) if entry else None

@@ -50,7 +50,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     Raises UserError for wrong input, BusyError if another process runs in ``directory``, EngineError if a model fails; what was
     done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
     """
-    plan = make_plan(study)
+    plan = make_plan(study, until=until)
     run = _Run(plan, directory, watcher or Watcher(), workers)
     with hold_run(directory), _save_plan(plan, directory):
         stages, chains = plan.list_until(until), plan.chains

@@ -107,8 +107,7 @@ def _draw_accuracy(data: ReportData) -> Iterator[Picture]:
         axes.tick_params(axis="y", length=0)
         n, seed_count = max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
         seeds = f", {seed_count} training seeds (circles)" if seed_count > 1 else ""
-        caption = f"Accuracy on {split} with 95 % intervals, n = {n:,} problems{seeds}."
-        yield Picture(f"accuracy-{split}", caption, figure)
+        yield Picture(f"accuracy-{split}", f"Accuracy on {split} with 95 % intervals, n = {n:,} problems{seeds}.", figure)
 
 
 def _draw_costs(data: ReportData) -> Iterator[Picture]:

@@ -265,8 +265,7 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]
     judged = [(samples, metrics.find_correct(problems, samples, run.check)) for samples in complete]
 
     def mean(rates: Callable[..., Sequence[float]], **options: Any) -> tuple[float, ...]:
-        by_seed = [rates(*pair, **options) for pair in judged]
-        return tuple(sum(values) / len(values) for values in zip(*by_seed, strict=True))
+        return tuple(map(fmean, zip(*(rates(*pair, **options) for pair in judged), strict=True)))
 
     likely = all(answers.likelihood is not None for answers in scored)
     yield data.Votes(

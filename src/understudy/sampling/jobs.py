@@ -90,5 +90,4 @@ def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role
     body = json.loads(canonical)
     prompt: Prompt = body["prompt"] if isinstance(body["prompt"], str) else tuple(Message(*turn) for turn in body["prompt"])
     decoding = Decoding(body["temperature"], body["top_p"])
-    ask = Call(role, prompt, tuple(body["stop"]), body["max_tokens"], decoding, attempt)
-    return Request(ask, decoding, path, problem)
+    return Request(Call(role, prompt, tuple(body["stop"]), body["max_tokens"], decoding, attempt), decoding, path, problem)

@@ -105,8 +105,7 @@ def sample(sampling: Sampling, engine: Engine, account: Account, report: Progres
         report("chains", 0, 0, _describe_first(sampling, first))
     missing = account.total - len(chains)
     unasked = missing - len(failures)
-    stopped = _explain_stop(account, failures, missing) if unasked else ""
-    return Sample(chains, failures, unasked, stopped)
+    return Sample(chains, failures, unasked, _explain_stop(account, failures, missing) if unasked else "")
 
 
 def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[Chain]]:

@@ -90,8 +90,7 @@ def status(run: Path) -> Status:
         counts["in_flight"] = 0
     state = _read_progress(run / FILE)
     rate = state["rate"] = state["rate"] if writer else 0.0
-    remaining = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
-    left = remaining / rate if rate else None
+    left = (state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]) / rate if rate else None
     return Status(writer=writer, left=left, batches=batches, capabilities=endpoints, **counts, **state)
 
 

@@ -87,5 +87,4 @@ def _merge(first: Any, second: Any) -> Any:
     """Merge ``second`` over ``first``: tables key by key, anything else whole."""
     if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
         return second
-    shared = {key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}
-    return {**first, **second, **shared}
+    return {**first, **second, **{key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}}

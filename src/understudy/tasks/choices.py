@@ -92,8 +92,7 @@ _TAIL = re.compile(r"\n\s*(?:A|Answer)\s*:?\s*$")
 
 def _list_labels(first: str, n: int) -> tuple[str, ...]:
     """Return the first ``n`` letters or numbers, in the style of ``first``."""
-    signs = "123456789" if first.isdigit() else LETTERS if first.isupper() else LETTERS.lower()
-    return tuple(signs[:n])
+    return tuple(("123456789" if first.isdigit() else LETTERS if first.isupper() else LETTERS.lower())[:n])
 
 
 def split_options(text: str, location: str) -> tuple[str, Options]:

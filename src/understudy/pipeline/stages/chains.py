@@ -99,7 +99,8 @@ class RecordedChainsStage(ChainsStage):
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SampledChainsStage(ChainsStage):
     """Chains that a teacher writes. ``engine``: the options of its engine; ``prompts``: name -> text of its method's prompts.
-    ``right_by``: the check that tells an allocation which chains are right; ``check``: the one that judges the first replies."""
+    ``right_by``: the check that tells an allocation which chains are right; ``check``: the one that judges the first replies.
+    Unless ``needed``, nobody is asked, and there are no chains."""
 
     teacher: Teacher
     engine: EngineOptions
@@ -108,6 +109,7 @@ class SampledChainsStage(ChainsStage):
     exemplars: Exemplars
     seed: int
     right_by: str | None
+    needed: bool = True
     check: str = unkeyed("answer")
 
     def modules(self) -> list[str]:
@@ -127,6 +129,8 @@ class SampledChainsStage(ChainsStage):
         return not (self.engine.paid and (summary.errors or summary.unasked))
 
     def run(self, context: Context) -> ChainsSummary:
+        if not self.needed:
+            return self.write(context, Spool(), {})
         sampled, _ = self.sample(self.sampling(self.problems.read(context)), context.ledger, context.progress)
         write_json(self.directory(context.run) / ERRORS, [dataclasses.asdict(error) for error in sampled.failures])
         failed, unasked, stopped = len(sampled.failures), sampled.unasked, sampled.stopped
