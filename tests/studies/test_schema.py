@@ -54,6 +54,19 @@ def test_a_wrong_table_is_told_where_and_what(table, says):
         build(Outer, table, "top")
 
 
+@dataclass(frozen=True)
+class Broken:
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        raise TypeError("a bug of its own")
+
+
+def test_a_bug_in_the_code_of_options_is_not_taken_for_a_missing_key():
+    with pytest.raises(TypeError, match="a bug of its own"):
+        build(Broken, {"size": 2}, "top")
+
+
 CHECKED = "most wrong_weight in_context alpha sizes value".split()
 """Numbers whose range depends on others, or is not plain: their class refuses them itself."""
 

@@ -39,11 +39,11 @@ def build(kind: type[T], table: Any, location: str) -> T:
         raise StudyError(f"{location}: must be a table of options, not {table!r}")
     refuse_unknown(table, list_keys(kind), f"{location}: unknown key")
     values = {key: convert_value(kind, key, value, f"{location}.{key}".lstrip(".")) for key, value in table.items()}
+    missing = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.name not in values]
+    if missing:
+        raise StudyError(f"{location}: {', '.join(missing)} must be given")
     try:
         return kind(**values)
-    except TypeError:
-        missing = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.name not in values]
-        raise StudyError(f"{location}: {', '.join(missing)} must be given") from None
     except StudyError:
         raise
     except ValueError as error:
