@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ from understudy.core.errors import AccountError, EngineError, StudyError
 from understudy.engines.remote.choices import read_usage
 from understudy.engines.remote.options import Endpoint
 from understudy.engines.remote.probe import probe
+from understudy.engines.remote.wire import DeniedError
 from understudy.sampling.ledger import Ledger
 from understudy.studies.schema import build
 
@@ -503,3 +505,62 @@ def test_any_path_may_stand_before_the_api_and_a_slash_behind_it(below):
                 return (await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])).replies[0].text
 
         assert asyncio.run(run()) == "ok"
+
+
+def test_a_refusal_may_have_its_reason_behind_a_colon_as_geminis_do():
+    replies, *_ = ask(lambda *_: says({"role": "assistant"}, "content_filter: RECITATION"), api="chat")
+    assert (replies[0].finish, replies[0].text) == ("refused", "")
+
+
+@pytest.mark.parametrize("fault", ['error: {"code": 500}', 'data: {"object": "error", "message": "CUDA"}'])
+def test_a_stream_that_breaks_off_with_an_error_is_no_reply_even_if_done_follows(fault):
+    chunk = json.dumps({"choices": [{"delta": {"content": "12 + 3"}, "finish_reason": None}]})
+    body = f"data: {chunk}\n\n{fault}\n\ndata: [DONE]\n\n".encode()
+    with pytest.raises(EngineError, match="2 tries"):
+        ask(lambda *_: web.Response(body=body, content_type="text/event-stream"), api="chat", stream=True, retries=1)
+
+
+def test_an_empty_event_keeps_a_stream_alive():
+    chunk = json.dumps({"choices": [{"delta": {"content": "15"}, "finish_reason": "stop"}]})
+    body = f"data:\n\ndata: {chunk}\n\ndata: [DONE] \n\n".encode()
+    replies, *_ = ask(lambda *_: web.Response(body=body, content_type="text/event-stream"), api="chat", stream=True)
+    assert replies[0].text == "15"
+
+
+def test_a_refusal_that_quotes_a_reply_says_nothing_about_the_fields_it_names():
+    quoted = {"code": "tool_use_failed", "failed_generation": "one more stop before home"}
+    script = lambda _, __, n: refused("the model called a tool", **quoted) if n == 1 else completion(" 5")  # noqa: E731
+    with Server(script) as server:
+
+        async def run():
+            async with open_endpoint(server.url) as engine:
+                asks = [Request(Call("teacher", prompt, ("\n\n",)), Decoding(1.0), 0) for prompt in "ab"]
+                with pytest.raises(EngineError, match="the model called a tool"):
+                    await engine.replies(asks[:1])
+                return await engine.replies(asks[1:])
+
+        asyncio.run(run())
+    assert ["stop" in body for _, body in server.got] == [True, True]
+
+
+def test_of_two_addresses_one_that_serves_another_model_fails_no_request():
+    with Server(lambda *_: refused("model not found", 404)) as wrong, Server(lambda *_: completion(" 5")) as right:
+
+        async def run():
+            async with open_endpoint([wrong.url, right.url], wait=0.01, identity="m") as engine:
+                asks = [Request(Call("teacher", f"Q{i}"), Decoding(1.0), 0) for i in range(20)]
+                return [(await engine.replies([one])).replies[0] for one in asks]
+
+        assert [reply.text for reply in asyncio.run(run())] == [" 5"] * 20
+
+
+@pytest.mark.parametrize("url", ["http://foo..bar/v1", f"http://{'a' * 64}.com/v1"])
+def test_a_url_with_an_impossible_host_is_refused(url):
+    with pytest.raises((StudyError, ValueError), match="url"):
+        open_endpoint(url)
+
+
+def test_an_error_of_a_request_comes_whole_from_another_process():
+    error = DeniedError("http://x: HTTP 404", '{"error": {"code": "gone"}}', 404)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.body, copy.names, copy.status) == (str(error), error.body, {"gone"}, 404)

@@ -324,7 +324,7 @@ def test_a_certificate_is_looked_at_those_of_the_environment_are_known_and_tls_g
     async def send_through(refuses=None):
         async with ForwardProxy(refuses) as proxy:
             where = f"127.0.0.1:{proxy.port}"
-            said = await send(SSL_CERT_FILE=str(certificate), HTTPS_PROXY=f"http://{where}", NO_PROXY="")
+            said = await send(SSL_CERT_FILE=str(certificate), HTTPS_PROXY=f"http://ana:hunter2@{where}", NO_PROXY="")
             return said, proxy.got, where
 
     assert "SSL_CERT_FILE must name its certificates" in asyncio.run(send())
@@ -333,6 +333,7 @@ def test_a_certificate_is_looked_at_those_of_the_environment_are_known_and_tls_g
     assert (said, tunnel.startswith("CONNECT 127.0.0.1:")) == ("b'hi'\n", True)
     said, _, where = asyncio.run(send_through(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
     assert re.search(rf"no connection .*407.*through the proxy {where} of the environment", said), said
+    assert "hunter2" not in said
 
 
 def test_a_proxy_that_is_not_there_or_of_another_kind_is_named(monkeypatch):

@@ -1,10 +1,11 @@
 """Sampling goes on past asks that fail, however many of them come first."""
 
+import asyncio
 from dataclasses import replace
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import by_answer, judge
-from understudy.core.asks import Decoding, Reply
+from understudy.core.asks import Answer, Decoding, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.scripted import ScriptedEngine
@@ -38,6 +39,30 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
         sampled = sample(sampling, ScriptedEngine(say, identity="e"), account, lambda *a: told.append(a[1:3]))
     assert (len(sampled.chains), len(sampled.failures)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
+
+
+def test_a_first_question_that_is_refused_on_every_path_ends_nothing(tmp_path):
+    async def say(request):
+        if learn[0].question in request.ask.prompt:
+            raise EngineError("too long")
+        await asyncio.sleep(0)
+        return Reply("So the answer is: 3", tokens=5)
+
+    class Remote:
+        identity, concurrency, n = "e", 64, 1
+
+        async def replies(self, requests):
+            return Answer((await say(requests[0]),), Usage(1))
+
+    learn = list(Diary(train=3, dev=0, test=0, longer_test=0).problems(seed=0))
+    samples = HOPELESS + 10
+    sampling = Sampling(
+        learn, lambda problem, path: SCoTD().sample(problem, path, StudyPool()), judged, samples=samples, decoding=Decoding(1.0)
+    )
+    with Ledger(tmp_path / "l.sqlite") as ledger, Account(ledger, 3 * samples) as account:
+        account.begin()
+        sampled = sample(sampling, Remote(), account, lambda *_: None)
+    assert (len(sampled.chains), len(sampled.failures), sampled.unasked) == (2 * samples, samples, 0)
 
 
 def test_the_first_look_judges_by_the_check_of_the_study():

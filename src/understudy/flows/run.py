@@ -49,12 +49,14 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
         window = max(WINDOW, *(engine.concurrency for engine in engines if isinstance(engine, AsyncEngine)))
         stream = await stack.enter_async_context(aclosing(adrive(flows, cast, window=window)))
         finished = failed = 0
+        problems = set[str]()
         async for done in stream:
             on_end(done)
             yield done
             finished += 1
             failed += done.value is None and not done.unasked
-            if finished == failed == HOPELESS:
+            problems.add(done.path.problem)
+            if finished == failed >= HOPELESS and len(problems) > 1:
                 return
 
 

@@ -87,8 +87,8 @@ class BatchEngine:
         under way, because its requests would be paid for twice."""
         asyncio.run(self._resume())
         for job in self._jobs:
-            reason = f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to"
-            raise StudyError(f"{reason} continue the batch, or cancel it there first")
+            reason = f"{job.size} are in {job} at {job.url} and would be paid for twice if sent one by one"
+            raise StudyError(f"{reason}: collect them with `understudy sample` (teacher.batch = true), or cancel the batch there")
 
     async def _resume(self) -> None:
         """Find the batches of earlier processes and read those that have ended, before any flow waits for a reply."""
@@ -226,16 +226,15 @@ class BatchEngine:
     async def _check_job(self, job: Job) -> None:
         try:
             state = await self._call_patiently(job, lambda api: api.get(job.id), patient=True)
+            if state.get("status") == "failed":
+                self._settle_failed(job, state)
+            elif state.get("status") in END_STATES:
+                await self._settle(job, state)
         except DeniedError as error:
             if self.endpoint.options.batch:
                 reason = f"{error}; {job.size} are in {job} there: is this the key of its account (teacher.key_env)? If"
                 raise StudyError(f"{reason} the batch is gone for good, teacher.batch = false asks for them one by one") from None
             self._lose(job, f"{job} is gone: {error}")
-            return
-        if state.get("status") == "failed":
-            self._settle_failed(job, state)
-        elif state.get("status") in END_STATES:
-            await self._settle(job, state)
 
     async def _settle(self, job: Job, state: Mapping[str, Any]) -> None:
         """Read every line of a batch that ended. Requests to be sent again keep waiting."""

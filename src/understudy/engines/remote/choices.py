@@ -65,7 +65,7 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
     reason = reason if isinstance(reason, str) else ""
     if reason.lower() in _FAULTS:
         raise RetryError(f"the server broke off (finish_reason {reason!r})", paid=True)
-    finish = FINISHES.get(reason.lower(), "stop")
+    finish = FINISHES.get(reason.lower().partition(":")[0], "stop")
     message = object_in(choice, "message")
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
     reasoning = _read_thought(message)

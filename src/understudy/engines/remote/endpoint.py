@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -89,7 +90,7 @@ class EndpointEngine:
         headers, query = dict(self.options.headers), dict(self.options.query)
         if self._key and not any(KEY in value for value in (*headers.values(), *query.values())):
             headers["Authorization"] = f"Bearer {KEY}"
-        headers = {"User-Agent": "understudy"} | headers
+        headers = ({} if "user-agent" in map(str.lower, headers) else {"User-Agent": "understudy"}) | headers
         headers, query = ({name: value.replace(KEY, self._key) for name, value in table.items()} for table in (headers, query))
         self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key, query=query)
         self._stopped = None
@@ -149,9 +150,12 @@ class EndpointEngine:
                 if error.status == 403 and not address.has_answered:
                     is_page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
+                if len(self.addresses) > 1 and not address.has_answered:  # it may serve another model, and the others not
+                    pause = self._decide_wait(RetryError(str(error)), address, number, history)
+                    continue
                 if history.n == 1:
                     raise
-                if re.search(r"(?<!\\)\bn\b", error.body):
+                if address.takes_n is None and re.search(r"(?<!\\)\bn\b", error.body):
                     address.takes_n = False
                 history.n, history.address = 1, None
             else:
@@ -192,8 +196,11 @@ class EndpointEngine:
         """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
         url = self.build_url(address)
         if isinstance(error, ThrottledError):
-            if address.note_refusal(error.wait) > PATIENCE:
-                reason = f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {RESUME_HINT};"
+            if address.note_refusal(error.wait) > PATIENCE and all(a.refusing_since < math.inf for a in self.addresses):
+                late = (
+                    f"asks to wait {error.wait:,.0f} s" if error.wait > PATIENCE else f"refused all for {PATIENCE / 60:g} minutes"
+                )
+                reason = f"{url}: {error}; it {late}. {RESUME_HINT};"
                 raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
             address.pace.shrink(number, error.wait)
             if isinstance(error, LoadingError) and not address.loading:
@@ -262,9 +269,10 @@ class EndpointEngine:
         if "max_completion_tokens" in error.body and "max_tokens" not in changed:
             return {"max_tokens": "max_completion_tokens"}
         # Without them a server uses 1; any other value decides the reply.
+        text = " ".join(error.names) or error.body  # the rest of the body may repeat the prompt or the reply
         patterns = _OPTIONAL_FIELDS | {name: name for name in ("temperature", "top_p") if body[name] == 1.0}
         for name, pattern in patterns.items():
-            if name in body and name not in changed and re.search(rf"\b{pattern}\b", error.body, re.I):
+            if name in body and name not in changed and re.search(rf"\b{pattern}\b", text, re.I):
                 if name == "logprobs" and self.options.logprobs:
                     raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or use a server that gives them")
                 return {name: ""}
@@ -320,7 +328,7 @@ class _History:
 def _check_url(url: str) -> str:
     try:
         parsed = URL(url)
-        is_valid = parsed.scheme in ("http", "https") and bool(parsed.host)
+        is_valid = parsed.scheme in ("http", "https") and bool((parsed.host or "").encode("idna"))
     except ValueError:
         is_valid = False
     if not is_valid:

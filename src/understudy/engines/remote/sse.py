@@ -1,6 +1,7 @@
 """Puts together an answer that comes as a stream of chunks (server-sent events), as if it had come in one piece."""
 
 import json
+from itertools import takewhile
 from typing import Any
 
 _TEXTS = ("content", "reasoning_content", "reasoning", "thinking", "refusal", "reasoning_details", "thinking_blocks")
@@ -14,9 +15,7 @@ def merge_events(text: str) -> dict[str, Any]:
     """
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    events = _split_events(text)
-    is_done = "[DONE]" in events
-    for data in events[: events.index("[DONE]")] if is_done else events:
+    for data in takewhile(lambda data: data.strip() != "[DONE]", _split_events(text)):
         chunk = json.loads(data)
         parts = chunk.get("choices") or [] if isinstance(chunk, dict) else None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
@@ -27,7 +26,7 @@ def merge_events(text: str) -> dict[str, Any]:
         for part in parts:
             index = part.get("index")
             _merge_part(choices.setdefault(index if isinstance(index, int) else 0, {"finish_reason": None}), part)
-    if not choices or not (is_done or all(choice["finish_reason"] for choice in choices.values())):
+    if not choices or not all(choice["finish_reason"] for choice in choices.values()):
         raise ValueError("the stream ended in the middle")
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 
@@ -41,7 +40,7 @@ def _split_events(text: str) -> list[str]:
     """List the ``data`` of each event; comments alone, which keep a connection alive, have none."""
     events = text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")
     lines = [[line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:")] for event in events]
-    return ["\n".join(data) for data in lines if data]
+    return ["\n".join(data) for data in lines if any(data)]
 
 
 def _merge_part(choice: dict[str, Any], part: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ NO_CREDIT = frozenset(
 """Names of an empty account, in ``code`` or ``type``, of OpenAI and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu)."""
 _NO_CREDIT_WORDS = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
-    r"spend(ing)? limit|used all available credits"
+    r"spend(ing)? limit|used all available credits|key limit exceeded|API usage limits|overdue balance"
 )
 """Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
@@ -86,6 +86,9 @@ class DeniedError(UnpaidError):
     def __init__(self, message: str, body: str, status: int) -> None:
         super().__init__(message)
         self.body, self.names, self.status = body, _read_names(body), status
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it comes from another process
+        return DeniedError, (str(self), self.body, self.status)
 
 
 Content = bytes | aiohttp.FormData | None
@@ -145,9 +148,9 @@ class Client:
         except TimeoutError:
             raise RetryError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            raise RetryError(f"no connection ({error}){_explain(error, proxy)}", sent=False) from error
+            raise RetryError(f"no connection ({_describe(error)}){_explain(error, proxy)}", sent=False) from error
         except aiohttp.ClientError as error:
-            raise RetryError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
+            raise RetryError(f"the connection broke ({_describe(error)})", paid=True) from error
         cleaned = hide(_unpack(bytes(body)), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, cleaned.decode("utf-8", "replace"), read_wait(answer.headers))
@@ -180,6 +183,12 @@ def _find_proxy(address: str) -> str | None:
         advice = "put an HTTP proxy in front of it (docs/teachers.md says how) and name that one"
         raise StudyError(f"{url}: {problem}; only http:// and https:// work: {advice}, or set NO_PROXY={url.host} to go without")
     return proxy
+
+
+def _describe(error: aiohttp.ClientError) -> str:
+    """Describe ``error`` without its url, which may hold the key or the proxy's password."""
+    name = type(error).__name__
+    return f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error) or name
 
 
 def _explain(error: Exception, proxy: str | None) -> str:
@@ -232,26 +241,20 @@ def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]
     if isinstance(answer, dict) and "error" in answer and not answer.get("choices"):
         # Gateways send the errors of the servers behind them under a 200.
         error = answer["error"]
-        status = _find_status(error.get("code") if isinstance(error, dict) else None, _read_names(text), str(error))
+        status = _find_status(error.get("code") if isinstance(error, dict) else None, str(error))
         raise classify(url, status, text, read_wait(headers), sent_status=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
-    if answer is None and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
+    if text.lstrip().startswith("<") and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
         raise DeniedError(f"{url}: {reason}", text, 200)
     raise RetryError(reason, paid=True)
 
 
-def _find_status(code: Any, names: set[str], text: str) -> int:
+def _find_status(code: Any, text: str) -> int:
     """Find the status that an error under a 200 should have had."""
-    if names & NO_CREDIT:
-        return 402
-    if names & _NO_KEY:
-        return 401
     if _NO_PATH.search(text):
         return 404
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
-    if type(code) is int and 400 <= code < 600:
-        return code
-    return 402 if _NO_CREDIT_WORDS.search(" ".join(names)) else 500
+    return code if type(code) is int and 400 <= code < 600 else 500
 
 
 def shorten(text: str) -> str:
@@ -264,7 +267,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
     """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``sent_status``: the status
     that it came with, if that is another."""
     reason = f"HTTP {sent_status or status}: {shorten(text)}"
-    if status in _ACCOUNT_STATUSES:
+    if status in _ACCOUNT_STATUSES or sent_status:
         names = _read_names(text)
         words = " ".join(names) or text  # the rest of the text may repeat the prompt
         if NO_CREDIT & names or _NO_CREDIT_WORDS.search(words):
@@ -281,6 +284,8 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
         return RetryError(reason, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
     hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
+    if status in (404, 405) and url.endswith("/completions") and not url.endswith("/chat/completions"):
+        hint += ' Perhaps it needs teacher.api = "chat"'
     return DeniedError(f"{url}: {reason}{hint}", text, status)
 
 
@@ -303,8 +308,9 @@ def _read_names(text: str) -> set[str]:
         tables += [error.get("innererror"), *(details if isinstance(details, list) else [])]
         if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
-    values = [table.get(name) for table in tables if isinstance(table, dict) for name in ("code", "type", "reason", "message")]
-    return {str(name) for name in (*values, error) if isinstance(name, str | int)}
+    keys = ("code", "type", "reason", "message", "param", "detail")
+    values = [table.get(key) for table in tables if isinstance(table, dict) for key in keys]
+    return {str(value) for value in values if value} | ({error} if isinstance(error, str) else set())
 
 
 def read_wait(headers: Mapping[str, str]) -> float:
