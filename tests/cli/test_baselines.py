@@ -98,8 +98,19 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
         ran = understudy("run", "later.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err
         assert len(server.got) == asked
+        judged = understudy("judge", "runs/later", "--chains", "--by", "teacher", cwd=tmp_path)
+        assert (judged.code, "holds no chains to judge" in judged.err) == (2, True), judged.err
         assert understudy("sample", "later.toml", cwd=tmp_path).code == 0
         assert len(server.got) == asked + 10, "but whoever samples gets chains"
+        for _ in range(2):  # and keeps them, and the results
+            assert "before" in understudy("results", "runs/later", cwd=tmp_path).out
+            to = ("--to", "c.jsonl", "--format", "jsonl", "--no-terms")
+            assert "10" in understudy("export", "runs/later", *to, cwd=tmp_path).out
+            assert understudy("run", "later.toml", cwd=tmp_path).code == 0
+        assert len(server.got) == asked + 10
+        mistyped = understudy("run", "later.toml", "--set", "evaluation.by=topic", cwd=tmp_path)
+        assert (mistyped.code, "topic" in mistyped.err) == (2, True), mistyped.err
+        assert understudy("results", "runs/later", cwd=tmp_path).code == 0
     learned = {problem.question for problem in Run(tmp_path / "runs" / "s").problems if problem.split == "train"}
     saw = sum(problem.question in learned for problem in Run(tmp_path / "runs" / "later").problems_of("test").values())
     assert saw, "another seed draws another split"
@@ -125,6 +136,9 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     assert understudy("show-training", "runs/s", cwd=tmp_path).code == 0
     refused = understudy("show-training", "runs/s", "--arm", "before", cwd=tmp_path)
     assert (refused.code, "trains no student" in refused.err) == (2, True)
+    for verb in (("show-training", "runs/later"), ("export", "runs/s", "--arm", "before", "--to", "c.jsonl", "--format", "jsonl")):
+        refused = understudy(*verb, cwd=tmp_path)
+        assert (refused.code, "trains no student" in refused.err) == (2, True), refused.err
     compared = json.loads(understudy("compare", "runs/s", "--json", cwd=tmp_path).out)
     assert compared["arms"][0]["arm"] == "teacher, few-shot"
     assert compared["supported"].startswith(

@@ -45,6 +45,7 @@ method = "scotd"
         (STUDY, ("--set", "evaluation.dev=test"), "choosing checkpoints on test data is refused"),
         (STUDY, ("--set", "evaluation.splits=['train']"), "name held-out splits"),
         (STUDY, ("--set", "evaluation.dev=train"), "name held-out splits"),
+        (STUDY, ("--set", "evaluation.splits=['test', 'test']"), "name held-out splits, once each"),
         (STUDY, ("--set", "evaluation.dev_problems=0"), "dev_problems = 0: "),
         (STUDY, ("--set", "arms.0.name=..."), "has no letter or digit"),
         (STUDY, ("--set", "study.name=../evil"), "no slash"),

@@ -122,6 +122,13 @@ def test_questions_of_one_passage_do_not_count_as_independent():
     assert wrong["together"] < 0.085 * 150
 
 
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_an_accuracy_over_clusters_of_one_problem_is_that_over_the_problems(right):
+    values = np.full((1, 8), right)
+    assert accuracy_interval(values, clusters=list("abcdefgh")) == accuracy_interval(values)
+    assert check_above(values, 0.5, clusters=list("abcdefgh")) == check_above(values, 0.5)
+
+
 def test_clusters_of_one_problem_are_the_problems():
     values = np.random.default_rng(3).normal(0.1, 1, size=(1, 40))
     alone = compare(values, np.zeros((1, 40)), clusters=[str(i) for i in range(40)])

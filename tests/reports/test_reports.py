@@ -466,6 +466,15 @@ def test_columns_with_one_name_each_show_their_own_values():
     assert out.getvalue().split()[-3:] == ["50.0", "100", "777"]
 
 
+def test_a_table_that_is_wider_than_the_screen_keeps_every_number_whole():
+    out = io.StringIO()
+    columns = (Column("arm"), *(Column(f"accuracy on split{i}", number=True) for i in range(6)))
+    rows = tuple((Cell("a long name of an arm", "name"), *(Cell(f"{1000 * i + 123.4:.1f}") for i in range(6))) for _ in range(2))
+    show_tables([Table("t", columns, rows)], Console(file=out, width=40, color_system=None))
+    for i in range(6):
+        assert out.getvalue().split().count(f"{1000 * i + 123.4:.1f}") == 2
+
+
 def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
     text, shown = render_markdown(data), parsed(data).text
     for table in make_tables(data):

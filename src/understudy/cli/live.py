@@ -55,10 +55,9 @@ class Live(Watcher):
     def event(self, event: Event) -> None:
         label, done, total, note = event
         with self._lock:
-            if total == 0:
+            if total == 0 and note:
                 self._console.print(Text(f"{'':>8}{note}", style="yellow"))
-                return
-            if label not in self._tasks:
+            if total == 0 or label not in self._tasks:
                 return
             task, kind = self._tasks[label]
             self.progress.update(task, completed=done, total=total, note=note)

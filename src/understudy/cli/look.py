@@ -112,10 +112,11 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_json(parser)
     options = parser.parse_args(argv)
 
-    from understudy.runs.holdings import find_runs, list_holdings
+    from understudy.pipeline.plan import PLAN
+    from understudy.runs.holdings import list_holdings
 
     if options.run is None:
-        runs = {run: list_holdings(run) for run in find_runs(Path("runs"))}
+        runs = {plan.parent: list_holdings(plan.parent) for plan in sorted(Path("runs").glob(f"*/{PLAN}"))}
         body: object = [{"run": str(run), "stages": stages} for run, stages in runs.items()]
         table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
         for run, stages in runs.items():

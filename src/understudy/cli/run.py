@@ -239,7 +239,6 @@ def _sum_up_try(trial: preview.Trial, price: Price | None, console: Console) -> 
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
     tokens = [(question.chain.prompt_tokens, question.chain.tokens) for question in trial.tried if question.chain]
     spent = [price.of(read, written) for read, written in tokens if price and read is not None and written is not None]
-    cost = f"; cost {amount(sum(spent))}" if spent else ""
-    console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{cost}")
+    console.print(f"{len(trial.tried)} tried: {', '.join(counts)}" + (f"; cost {amount(sum(spent))}" if spent else ""))
     for url, facts in trial.endpoints.items():
         console.print(Text(f"{url}: " + ", ".join(f"{name} {value}" for name, value in facts.items())))

@@ -214,8 +214,9 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
     run = Run(options.run)
     students = run.name_students(run.arms if options.arm is None else [run.arm(options.arm).name])
-    if options.arm and not students:
-        raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
+    if not students:
+        subject = "the study" if options.arm is None else f"the arm {options.arm!r}"
+        raise UserError(f"{options.run}: {subject} trains no student; name another one")
     records = [(name, read_seen(stage)) for stage, name in students.items()]
     if options.json:
         print_json([{"arm": name, **vars(saw)} for name, saw in records])

@@ -89,8 +89,7 @@ def restore_mark(mark: str, text: str) -> str:
     if mark.startswith("Useful"):
         has_mark = any((match := _OPINION.match(_unwrap(line))) and match[1] == "1" for line in text.splitlines())
     else:
-        kind = "asks" if mark.startswith("Q") else "says"
-        has_mark = any((kind, 1) == line[:2] for line in _classify_lines(text))
+        has_mark = any(line[:2] == ("asks" if mark.startswith("Q") else "says", 1) for line in _classify_lines(text))
     return text if has_mark else f"{mark} {text.strip()}"
 
 

@@ -50,8 +50,7 @@ def _encode(tokenizer: Tokenizer, text: str, *, framed: bool) -> list[int]:
     special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
     ids: list[int] = []
     for i, added in zip(encoding["input_ids"], encoding["special_tokens_mask"], strict=True):
-        spell = i in special and not added
-        ids += tokenizer.convert_tokens_to_ids(list(tokenizer.convert_ids_to_tokens(i))) if spell else [i]
+        ids += tokenizer.convert_tokens_to_ids(list(tokenizer.convert_ids_to_tokens(i))) if i in special and not added else [i]
     return ids
 
 

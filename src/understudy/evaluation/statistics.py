@@ -178,7 +178,7 @@ def _count_independent(correct_N: Array, clusters: Clusters) -> tuple[float, flo
     are alike (Korn and Graubard 1998, Survey Methodology 24, 193-201). How alike they are is estimated as if one more cluster had
     been all right and one all wrong."""
     n, effective = len(correct_N), float(len(correct_N))
-    if clusters:
+    if clusters and len(set(clusters)) < n:
         estimate = _estimate_over_problems(correct_N, clusters, _RIGHT_AND_WRONG)
         effective = min(effective, estimate.mean * (1 - estimate.mean) / estimate.error**2)
     return float(correct_N.sum()) * effective / max(1, n), effective

@@ -201,8 +201,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     shape = plan_shape(student, vocabulary=words)
     source, target = (context, context) if shape.encoder else (context // 2, context - context // 2)
     memory = estimate(shape, options, source=source, target=target)
-    free = measure_free(settle_device(options.device))
-    remaining = None if free is None else free - memory.weights
+    remaining = None if (free := measure_free(settle_device(options.device))) is None else free - memory.weights
     rows = options.batch_size * options.chains_per_visit
     examples = max(1, settle_micro_batch(memory, options, examples=rows, free=remaining))
     return f"{format_size(memory.total(examples))} at {context} tokens, {examples} at once"

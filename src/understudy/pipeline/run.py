@@ -19,9 +19,9 @@ from understudy.engines.local.device import list_gpus
 from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
-from understudy.pipeline.stage import Kind, Stage, StageSummary
+from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsSummary
-from understudy.pipeline.stages.problems import ProblemsSummary
+from understudy.pipeline.stages.problems import ProblemsSummary, require_fields
 from understudy.pipeline.stages.student import StudentStage
 from understudy.studies.study import Study
 
@@ -53,7 +53,8 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     plan = make_plan(study, until=until)
     run = _Run(plan, directory, watcher or Watcher(), workers)
     with hold_run(directory), _save_plan(plan, directory):
-        stages, chains = plan.list_until(until), plan.chains
+        judged = until == "chains" and is_done(plan.verdicts.directory(directory))  # results need verdicts on new chains, too
+        stages, chains = plan.list_until("verdicts" if judged else until), plan.chains
         for stage in stages:
             if is_done(folder := stage.directory(directory)) and (damage := find_damage(folder, deep=True)):
                 run.watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
@@ -65,6 +66,9 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
         todo = [stage for stage in stages if stage.key not in finished and not stage.done(directory)]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
+            if fields := study.evaluation.fields:
+                problems = plan.problems.read(Context(directory))
+                require_fields([p for p in problems if p.split in study.evaluation.splits], fields)
         run.perform(todo, cached=len(stages) - len(todo))
     return plan
 

@@ -191,7 +191,7 @@ def _draw_votes(data: ReportData) -> Iterator[Picture]:
         ):
             if rates:
                 axes.plot(v.k, [100 * a for a in rates], marker=mark, ms=4, color=COLOURS[colour], label=label)
-        students = {row.arm: row.role_models for row in data.rows}
+        students = {row.arm: (row.method, row.role_models) for row in data.rows}
         for s in data.summaries:
             if (s.split, s.decoding, students[s.arm]) == (v.split, "greedy", students[v.arm]):
                 axes.axhline(100 * s.accuracy, color=PALE, ls="--", lw=1, label="greedy, same student")

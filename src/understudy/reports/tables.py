@@ -1,6 +1,6 @@
 """The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only render them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from understudy.reports import data
@@ -43,18 +43,16 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     if len(values) == 1 and not untrained and {g.n for g in of_split} == {s.n for s in summaries}:
         values = []  # its column would repeat the accuracy
 
-    def show_group(value: str) -> Callable[[data.ArmSummary], str]:
-        return lambda s: groups.get((s.arm, value), "")
-
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
     calls, errors = any(s.calls_per_answer > 1 for s in summaries), any(s.errors for s in summaries)
     columns: list[Content[data.ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
+        (Column("n", number=True, needed=len({s.n // s.seeds for s in summaries}) > 1), lambda s: f"{s.n // s.seeds:,}"),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
         (Column("each seed", needed=any(s.seeds > 1 for s in summaries)), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")),
-        *((head, show_group(value)) for value, head in heads.items()),
+        *((head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()),
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
         (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
         (Column("abstained", number=True, wide=True, needed=any(s.abstained for s in summaries)), lambda s: f"{s.abstained:,}"),
@@ -86,7 +84,8 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     cluster = report.cluster or ("" if split == data.ALL_VERSIONS else report.contrast)
     grouping = f"questions with the same {cluster} count together"
     test = f"Student's t, where {grouping}" if cluster else "exact McNemar test"
-    tests = f"p: {test}. It compares these students only: one training seed cannot show which method is better"
+    students = "It compares these students only: one training seed cannot show which method is better"
+    tests = f"p: {test}. {students if report.curves else 'It is about these answers only'}"
     if any(s.seeds > 1 for s in report.summaries):
         tests = "Intervals and p: Student's t over problems and training seeds, with the variance of seeds pooled over all arms"
         tests += f"; {grouping}" if cluster else ""
@@ -149,13 +148,10 @@ def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
     """Tabulate how often arms answer all versions of a question right."""
     splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
 
-    def show_split(split: str) -> Callable[[data.Consistency], str]:
-        return lambda c: percent(c.accuracies[split]) if split in c.accuracies else ""
-
     columns: list[Content[data.Consistency]] = [
         (Column("arm"), lambda c: Cell(c.arm, "name")),
         (Column("n", number=True), lambda c: f"{c.n:,}"),
-        *((Column(f"accuracy on {split}", number=True), show_split(split)) for split in splits),
+        *((Column(f"accuracy on {split}", number=True), lambda c, split=split: percent(c.accuracies[split])) for split in splits),
         (Column("consistent", number=True), lambda c: percent(c.consistent)),
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
         (Column(""), lambda c: Cell("at chance" if c.says else "", "bad")),
@@ -299,7 +295,7 @@ def _tabulate_bins(rows: Sequence[data.Perplexity]) -> Table:
 
 
 def _tabulate_worth(report: data.ReportData) -> Table:
-    facts = report.teacher.worth.describe()
+    facts = report.teacher.worth.describe() if report.teacher.chains else {}
     columns: list[Content[str]] = [
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),
@@ -317,16 +313,12 @@ def _tabulate_chains(report: data.ReportData) -> Table:
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
-    return tabulate("Chains", report.selected, columns, "chains", about=describe_teacher(report))
-
-
-def describe_teacher(report: data.ReportData) -> str:
-    """Say in sentences what the teacher wrote, and what each check found."""
     authors = f" by {', '.join(report.teacher.teachers)}" if report.teacher.teachers else ""
     wrote = f"{report.teacher.chains:,} chains for {report.teacher.problems:,} problems{authors}"
     checked = " ".join(f"The check {check} found: {_list_counts(counts)}." for check, counts in report.teacher.outcomes.items())
     people = f" For {report.teacher.relabelled:,} chains, people's verdicts count instead." if report.teacher.relabelled else ""
-    return f"The teacher ({report.teacher.engine}) wrote {wrote}. {checked}{people}"
+    about = f"The teacher ({report.teacher.engine}) wrote {wrote}. {checked}{people}"
+    return tabulate("Chains", report.selected, columns, "chains", about=about)
 
 
 def _tabulate_training(curves: Sequence[data.Curve]) -> Table:

@@ -49,8 +49,10 @@ def show_tables(selected: Iterable[Table], console: Console) -> None:
             if width > console.width and (wide := [column.head for column in table.columns if column.wide]):
                 rendered = _render(table, [index for index, column in enumerate(table.columns) if not column.wide])
                 hidden = f"A wider window also shows: {', '.join(wide)}."
+            least = console.measure(rendered, options=console.options.update_width(10_000)).minimum
+            rendered.width = least if least > console.width else None  # too wide, but no number is cut
             console.print()
-            console.print(rendered)
+            console.print(rendered, crop=False)
             for line in filter(None, (" ".join(filter(None, (table.about, table.note))), hidden)):
                 console.print(Text(printable(line), style="dim"))  # wrapped to the screen, even below a wider table
 
@@ -59,9 +61,10 @@ def _render(table: Table, indices: Sequence[int]) -> rich_table.Table:
     rendered = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", box=None)
     rendered.header_style, rendered.pad_edge, rendered.padding = "dim", False, (0, 1)
     for index in indices:
-        head, number = Text(printable(table.columns[index].head)), table.columns[index].number
-        width = 8 if table.rows[0][index].role == "name" else None
-        rendered.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold", min_width=width)
+        head, number = printable(table.columns[index].head), table.columns[index].number
+        whole = [*head.split(), *(row[index].text for row in table.rows if number)]
+        width = max([8 if table.rows[0][index].role == "name" else 1, *map(len, whole)])
+        rendered.add_column(Text(head), justify="right" if number else "left", overflow="fold", min_width=width)
     for row in table.rows:
         rendered.add_row(*(Text(printable(row[index].text), style=STYLES[row[index].role]) for index in indices))
     return rendered

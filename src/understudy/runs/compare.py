@@ -126,9 +126,8 @@ def _choose_labels(runs: Sequence[Run]) -> Sequence[str]:
 
 def _restrict(arm: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
     solutions = {name: s for name, s in arm.solutions.items() if name in names}
-    seconds = arm.summary.seconds * len(solutions) / max(1, len(arm.solutions))
     outcomes = {name: outcome for name, outcome in arm.outcomes.items() if name in names}
-    return replace(arm, solutions=solutions, outcomes=outcomes, likelihood=None, summary=replace(arm.summary, seconds=seconds))
+    return replace(arm, solutions=solutions, outcomes=outcomes, likelihood=None)
 
 
 def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Sequence[str], caveats: Sequence[str]) -> RunComparison:

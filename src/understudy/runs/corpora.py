@@ -152,8 +152,7 @@ def _read_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None
     base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
     judged = {c.id: judge(questions[c.problem], c, same_answer).outcome for c in chains if c.problem in questions}
-    outcomes = _tally(chains, judged) if questions else base.outcomes
-    return chains, questions, replace(base, sources=sources, outcomes=outcomes), ()
+    return chains, questions, replace(base, sources=sources, outcomes=_tally(chains, judged) if questions else base.outcomes), ()
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.pipeline.cache import find_manifest, is_done, remove
-from understudy.pipeline.plan import PLAN, read_plan
+from understudy.pipeline.plan import read_plan
 from understudy.pipeline.run import hold_run
 
 
@@ -20,11 +20,6 @@ class Holding:
     bytes: int
     needed: bool
     complete: bool
-
-
-def find_runs(root: Path) -> list[Path]:
-    """Find the run directories directly under ``root``."""
-    return sorted(path.parent for path in root.glob(f"*/{PLAN}"))
 
 
 def list_holdings(run: Path) -> list[Holding]:

@@ -17,7 +17,7 @@ from string import Template
 
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
-from understudy.core.errors import EngineError
+from understudy.core.errors import DataError, EngineError
 from understudy.core.prompt_format import write_question
 from understudy.core.protocols import Progress, make_counter
 from understudy.core.thoughts import is_only_thought, split_thought
@@ -92,7 +92,8 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, limit: 
     )
     chosen = complete if limit is None else nsmallest(limit, complete, key=lambda chain: digest([run.study.seed, chain.id]))
     asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in chosen)
-    n = min(run.chains_summary.chains, limit or sys.maxsize)
+    if (n := min(run.chains_summary.chains, limit or sys.maxsize)) == 0:
+        raise DataError(f"{run.directory}: holds no chains to judge; `understudy sample` asks the teacher for them")
     replies = _ask_all("chains", run, teacher, root, asks, n=n, words=VERDICT, tell=tell)
     relabels = {
         (JUDGED, name): Relabel(name, _OUTCOMES.get(word, "wrong"), replies.rater, reason, check=JUDGED)

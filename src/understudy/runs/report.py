@@ -17,6 +17,7 @@ from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import filter_learned
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
+from understudy.reports.words import join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
@@ -179,8 +180,7 @@ def _note_repeated(run: Run, probed: Collection[tuple[str, str]]) -> Iterator[st
         with_gold = (stage for seeds in run.reanswered(arm, "gold").values() for stage in seeds.values())
         if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
             yield f"The errors of {arm} could not be attributed: the data set has no working that can take a part's place."
-        missing = [alteration for alteration in run.reanswered(arm, "probe") if (arm, alteration) not in probed]
-        if missing and run.study.evaluation.scored:
+        if missing := [alteration for alteration in run.reanswered(arm, "probe") if (arm, alteration) not in probed]:
             yield f"Faithfulness of {arm} not measured ({', '.join(missing)}): no question has a rationale by every seed's student."
 
 
@@ -190,15 +190,16 @@ def _note_students(run: Run) -> Iterator[str]:
     by_arm = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     scratch = [arm for arm, students in by_arm.items() if any(student.scratch for student in students)]
     if scratch:
-        subject = "The students" if len(scratch) == len(by_arm) else f"The students of {', '.join(scratch)}"
+        subject = "The students" if len(scratch) == len(by_arm) else f"The students of {join_names(scratch)}"
         yield f"{subject} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)
     tested = ", ".join(f"{split} {len(run.problems_of(split)):,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
     chosen = [arm for arm, students in by_arm.items() if all(student.chosen for student in students)]
-    rest = ", ".join(arm for arm in by_arm if arm not in chosen)
-    note = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {rest} the last ones" if rest else "")
-    yield f"Problems: train {sizes['train']:,}; {note if chosen else 'checkpoints are the last ones'}; tested on {tested}."
+    rest = [arm for arm in by_arm if arm not in chosen]
+    note = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {join_names(rest)} the last ones" if rest else "")
+    checkpoints = f"; {note if chosen else 'checkpoints are the last ones'}" if by_arm else ""
+    yield f"Problems: train {sizes['train']:,}{checkpoints}; tested on {tested}."
     for arm in by_arm:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(filter_learned(run.problems, run.selection(arm)))
@@ -206,12 +207,12 @@ def _note_students(run: Run) -> Iterator[str]:
 
 
 def _describe_making(run: Run, answered: ScoredAnswers) -> str:
-    seeds, answering = run.study.seeds, f"students answer in {run.study.evaluation.precision}"
-    if rows := sorted({one.summary.rows for seeds in answered.values() for one in seeds} - {0}):
-        answering += f", at most {' or '.join(map(str, rows))} questions at once"
+    rows = sorted({str(one.summary.rows) for seeds in answered.values() for one in seeds} - {"0"}, key=int)
+    at_once = f", at most {' or '.join(rows)} questions at once"
     trainings = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
-    trained = f"students trained in {' or '.join(trainings)}; " if trainings else ""
-    return f"{counted(seeds, 'training seed')}; {trained}{answering}."
+    trained = f"{counted(run.study.seeds, 'training seed')}; students trained in {' or '.join(trainings)}"
+    answering = f"; students answer in {run.study.evaluation.precision}{at_once}" if rows else ""
+    return f"{trained if trainings else 'No student is trained'}{answering}."
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
@@ -235,6 +236,5 @@ def format_command(run: Run) -> str:
 
 def list_versions(readers: Sequence[str]) -> dict[str, str]:
     """List the versions of what made the numbers, and of what read the answers. Libraries that are not installed are left out."""
-    names = ("understudy", "torch", "transformers", "tokenizers")
-    installed = {name: version for name in names if (version := find_version(name))}
-    return {"python": platform.python_version(), **installed, "answers": ", ".join(readers)}
+    packages = {name: find_version(name) for name in ("understudy", "torch", "transformers", "tokenizers")}
+    return {"python": platform.python_version(), **{n: v for n, v in packages.items() if v}, "answers": ", ".join(readers)}

@@ -52,9 +52,10 @@ class Run:
         return path
 
     def selection(self, arm: str) -> Path:
-        """Return the directory of the selection of an arm that trains; the other arms have none."""
-        (place,) = self._find_places(arm, "selection")
-        return self.stage(place.folder)
+        """Return the directory of the selection of an arm. Raises DataError if it trains no student."""
+        for place in self._find_places(arm, "selection"):
+            return self.stage(place.folder)
+        raise DataError(f"{self.directory}: the arm {arm!r} trains no student, so no chains are selected for it; name another arm")
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
         """Map seed -> role -> the directory of its student."""

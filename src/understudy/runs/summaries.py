@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import counted
 from understudy.core.values import Outcome, grouped
 from understudy.evaluation import metrics, statistics
@@ -59,8 +60,8 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
 
 def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
     """Summarise one arm on one split, over its seeds; ``noise``: that of all arms of the split."""
-    problems = list(run.problems_of(scored[0].split).values())
-    names = list_common(scored)
+    names, all_problems = list_common(scored), run.problems_of(scored[0].split)
+    problems = [all_problems[name] for name in names] or list(all_problems.values())
     correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
     clusters = find_clusters(run, scored[0].split, names)
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
@@ -94,7 +95,7 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
         "tokens_per_answer": round(sum(s.tokens for s in replies) / max(1, n), 2),
         "read_per_answer": round(sum(s.prompt_tokens for s in replies) / max(1, n), 2),
         "calls_per_answer": round(sum(len(s.turns) for s in replies) / max(1, n), 2),
-        "seconds": sum(answers.summary.seconds for answers in scored),
+        "seconds": sum(a.summary.seconds * len(a.replies) / max(1, a.summary.solutions + a.summary.errors) for a in scored),
     }
 
 
@@ -287,7 +288,7 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexi
         measured = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
         return tuple(metrics.group_by_perplexity(measured))
 
-    yield data.Perplexity("", "train", bins((chain.logprob, verdict.outcome) for chain, verdict in run.judged_chains()))
+    yield data.Perplexity("", "train", bins((c.logprob, v.outcome) for c, v in run.judged_chains() if c.path != GREEDY_PATH))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems, replies = run.problems_of(split), (reply for answers in seeds for reply in answers.replies)

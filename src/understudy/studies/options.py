@@ -256,8 +256,8 @@ class Evaluation:
         return AnsweringOptions(self.batch_size, self.precision, settle_device(self.device, "evaluation.device"))
 
     def __post_init__(self) -> None:
-        if not self.splits or "train" in (*self.splits, self.dev):
-            raise ValueError(f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits, not the one trained on")
+        if not self.splits or "train" in (*self.splits, self.dev) or len(set(self.splits)) < len(self.splits):
+            raise ValueError(f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits, once each, and not train")
         if not self.scored and (self.faithfulness or self.contrast):
             raise ValueError("scored = false: leave faithfulness and contrast out, which compare answers with gold ones")
         if self.dev in self.splits:

@@ -40,8 +40,7 @@ class GSM8K(PublishedSet):
         rationale, sign, answer = row.text("answer").rpartition("#### ")
         if not sign:
             raise row.wrong("answer", "must end with '#### ' and the answer")
-        text = rationale if self.marks else _MARK.sub("", rationale)
-        steps = [line.strip() for line in text.split("\n") if line.strip()]
+        steps = [line.strip() for line in (rationale if self.marks else _MARK.sub("", rationale)).split("\n") if line.strip()]
         meta: dict[str, object] = {"steps": len(steps)}
         if self.layout == "socratic":
             pairs = [step.partition(" ** ") for step in steps]

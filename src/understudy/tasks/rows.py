@@ -100,8 +100,7 @@ def make_problems(
 
 def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
     questions = [collect_bad(bad, _read_question, row, layout, location) for location, row in rows]
-    readable = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
-    style = _find_style(readable, layout)
+    style = _find_style([(row, question) for row, question in zip(rows, questions, strict=True) if question is not None], layout)
     style = style if form is None else style._replace(form=form)
     return [
         None if pair is None else collect_bad(bad, _make_problem, row, layout, location, style, pair)

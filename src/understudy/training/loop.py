@@ -140,8 +140,7 @@ class _Training:
         device = settle_device(options.device)
         self.options, self.device, self.ranks = options, device, ranks
         self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
-        narrow = options.precision == "bfloat16"
-        self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed, narrow=narrow)
+        self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed, narrow=options.precision == "bfloat16")
         config, self.seq2seq = self.model.config, self.model.config.is_encoder_decoder
         self.start: int | None = config.decoder_start_token_id if self.seq2seq else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id

@@ -187,8 +187,7 @@ def plan_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
         return replace(shape, matrices=matrices)
     published = config.get("dtype") or config.get("torch_dtype")
     narrow = matrices if published == "bfloat16" and student.lora.targets == "all-linear" else 0
-    linear = (4 * 2 * shape.width + 3 * (shape.width + shape.inner)) * (shape.layers + shape.encoder)
-    trained = student.lora.rank * linear
+    trained = student.lora.rank * (4 * 2 * shape.width + 3 * (shape.width + shape.inner)) * (shape.layers + shape.encoder)
     return replace(shape, parameters=total + trained, trained=trained, matrices=trained, narrow=narrow)
 
 

@@ -106,6 +106,5 @@ def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=prompts.network.device)
             # Row by row, because float32 copies of all rows would be large.
             for (length, i, _), logits_TV, target_T in zip(group, logits_BTV, target_BT, strict=True):
-                loss_T = torch.nn.functional.cross_entropy(logits_TV.float(), target_T, reduction="none")
-                scores[i] = (-loss_T[:length]).tolist()
+                scores[i] = (-torch.nn.functional.cross_entropy(logits_TV.float(), target_T, reduction="none"))[:length].tolist()
     return scores

@@ -112,8 +112,7 @@ def check_checkpoint(directory: Path) -> None:
     if loadable and kind not in loadable:
         reason = f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and"
         raise CheckpointError(f"{reason} Understudy never runs a checkpoint's own code")
-    counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
-    layers = max((n for n in counts if isinstance(n, int)), default=0)
+    layers = max((n for n in map(config.get, ("num_hidden_layers", "num_layers", "n_layer")) if isinstance(n, int)), default=0)
     if layers > (weights := len(count_weights(directory))):
         counted = f"config.json says {layers:,} layers and the files hold only {weights:,} weights"
         raise CheckpointError(f"{directory}: {counted}; they do not belong together")

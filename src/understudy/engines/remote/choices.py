@@ -132,8 +132,7 @@ def _read_thought(message: Mapping[str, Any]) -> str:
 
 def _read_part(part: Mapping[str, Any]) -> str:
     """Read the text of a part of a thought: Mistral's holds parts of its own, OpenRouter's may be a summary."""
-    texts = (_read_text(part.get(name)) for name in ("text", "thinking", "reasoning", "summary"))
-    return next(filter(None, texts), "")
+    return next(filter(None, (_read_text(part.get(name)) for name in ("text", "thinking", "reasoning", "summary"))), "")
 
 
 def _read_count(value: Any) -> int | None:

@@ -62,8 +62,7 @@ def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStor
         async with engine:
             return await asyncio.gather(*(_probe(engine, address, store) for address in addresses))
 
-    results = zip(addresses, asyncio.run(probe_all()), strict=True)
-    return {engine.build_url(address): facts for address, facts in results if facts}
+    return {engine.build_url(address): facts for address, facts in zip(addresses, asyncio.run(probe_all()), strict=True) if facts}
 
 
 async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:

@@ -109,7 +109,7 @@ class SampledChainsStage(ChainsStage):
     exemplars: Exemplars
     seed: int
     right_by: str | None
-    needed: bool = True
+    needed: bool = unkeyed(True)
     check: str = unkeyed("answer")
 
     def modules(self) -> list[str]:
@@ -126,7 +126,7 @@ class SampledChainsStage(ChainsStage):
         return settle_device(self.engine.device)
 
     def is_final(self, summary: ChainsSummary) -> bool:
-        return not (self.engine.paid and (summary.errors or summary.unasked))
+        return not self.needed or (summary.chains > 0 and not (self.engine.paid and (summary.errors or summary.unasked)))
 
     def run(self, context: Context) -> ChainsSummary:
         if not self.needed:

@@ -241,8 +241,7 @@ def collect_texts(vocabulary: Vocabulary, problems: Sequence[Problem], stream: C
             problem = by_id[chain.problem]
             if chain.answer is not None:
                 unseen.pop(problem.id, None)
-                example = layout.teach("student", problem, chain.rationale, chain.answer)
-                yield "".join(segment.text for segment in example.segments)
+                yield "".join(s.text for s in layout.teach("student", problem, chain.rationale, chain.answer).segments)
         yield from (show_prompt(layout.write_prompt(problem)) for problem in unseen.values())
 
 

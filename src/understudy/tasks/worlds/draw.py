@@ -36,8 +36,7 @@ def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence
         rng = random.Random(f"{name}\x1f{seed}\x1f{split}")
         for i in range(n):
             length, turn = lengths[i % len(lengths)], i // len(lengths)
-            draws = (draw(rng, length, turn) for _ in range(TRIES))
-            problem = next((p for p in draws if _make_key(p) not in seen), None)
+            problem = next((p for _ in range(TRIES) if _make_key(p := draw(rng, length, turn)) not in seen), None)
             if problem is None:
                 raise StudyError(f"task: {split} = {n}: after {i} problems {name} has no new ones of {length} steps; ask for fewer")
             seen.add(_make_key(problem))
