@@ -194,10 +194,10 @@ def _note_students(run: Run) -> Iterator[str]:
         yield f"{subject} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)
     tested = ", ".join(f"{split} {len(run.problems_of(split)):,}" for split in study.evaluation.splits)
-    dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
     chosen = [arm for arm, students in by_arm.items() if all(student.chosen for student in students)]
     rest = [arm for arm in by_arm if arm not in chosen]
-    note = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {join_names(rest)} the last ones" if rest else "")
+    note = f"checkpoints chosen on {min(sizes[study.evaluation.dev], study.evaluation.dev_problems):,} of {study.evaluation.dev}"
+    note += f", those of {join_names(rest)} the last ones" if rest else ""
     checkpoints = f"; {note if chosen else 'checkpoints are the last ones'}" if by_arm else ""
     yield f"Problems: train {sizes['train']:,}{checkpoints}; tested on {tested}."
     for arm in by_arm:
