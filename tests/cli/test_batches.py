@@ -110,8 +110,8 @@ def test_the_teacher_s_own_answers_come_in_batches_too(tmp_path, study):
         (tmp_path / "s.toml").write_text(arms)
         ran = understudy("evaluate", "s.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err
-        assert (len(server.batches), server.single.total()) == (2, 0)
-        assert len(server.lines(server.batches["batch_1"])) == 8
+        assert (len(server.batches), server.single.total()) == (1, 0)
+        assert len(server.lines(server.batches["batch_0"])) == 8
 
 
 def test_what_batches_are_looked_at_how_often_must_be_a_time(tmp_path, study):

@@ -305,7 +305,7 @@ def test_a_changed_plug_in_changes_the_stages_that_use_it_and_no_others(tmp_path
 def test_first_prompts_are_those_of_each_arms_method_whatever_the_teachers_is(tmp_path):
     arms = '[[arms]]\nname = "a"\nmethod = "decompose"\nmodel = "teacher"\n'
     (tmp_path / "s.toml").write_text(f'[study]\nname = "s"\n[task]\nname = "diary"\n[exemplars]\nn = 2\n{arms}')
-    shown = dict(list_first_prompts(make_plan(load_study(tmp_path / "s.toml"))))
+    shown = dict(list_first_prompts(make_plan(load_study(tmp_path / "s.toml"), until="chains")))
     assert [(what, prompt.rpartition("\n")[2]) for what, prompt in shown.items()] == [
         ("teacher (scotd)", "A:"),
         ("student (decompose)", "Q1:"),
