@@ -308,5 +308,5 @@ def test_first_prompts_are_those_of_each_arms_method_whatever_the_teachers_is(tm
     shown = dict(list_first_prompts(make_plan(load_study(tmp_path / "s.toml"), until="chains")))
     assert [(what, prompt.rpartition("\n")[2]) for what, prompt in shown.items()] == [
         ("teacher (scotd)", "A:"),
-        ("student (decompose)", "Q1:"),
+        ("teacher (decompose)", "Q1:"),
     ]

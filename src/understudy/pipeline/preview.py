@@ -208,7 +208,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
 
 
 def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield (what it is, the filled-in prompt) for the teacher, and for the first turn of each method's students."""
+    """Yield (what it is, the filled-in prompt) for the teacher, and for the first turn of each method's answers."""
     study, problems = plan.study, load_problems(plan.problems)
     if isinstance(plan.chains, SampledChainsStage) and plan.chains.needed:
         sampling = plan.chains.sampling(problems)
@@ -224,7 +224,7 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         pool = make_pool(problems, study.exemplars, prompts=stage.prompts)
         ask = _take_first_call(stage.method.solve(evaluated.blind(), SamplePath(evaluated.id, 0, study.seed), pool))
         if ask is not None:
-            yield f"{ask.role} ({arm.method})", show_prompt(ask.prompt)
+            yield f"{'teacher' if arm.model == 'teacher' else ask.role} ({arm.method})", show_prompt(ask.prompt)
 
 
 def _take_first_call(flow: Any) -> Call | None:
