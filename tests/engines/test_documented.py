@@ -15,6 +15,7 @@ from yarl import URL
 
 from understudy.core.asks import Call, Decoding, Request
 from understudy.core.errors import AccountError, EngineError, StudyError
+from understudy.engines.remote import endpoint
 from understudy.engines.remote.choices import read_usage
 from understudy.engines.remote.options import Endpoint
 from understudy.engines.remote.probe import probe
@@ -564,3 +565,33 @@ def test_an_error_of_a_request_comes_whole_from_another_process():
     error = DeniedError("http://x: HTTP 404", '{"error": {"code": "gone"}}', 404)
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.body, copy.names, copy.status) == (str(error), error.body, {"gone"}, 404)
+
+
+def test_the_words_of_a_server_behind_a_gateway_name_the_field_to_leave_out():
+    raw = json.dumps({"error": {"message": "Unsupported parameter: 'logprobs'"}})
+    script = lambda _, body, __: (  # noqa: E731
+        refused("Provider returned error", code=400, metadata={"raw": raw}) if "logprobs" in body else completion(" 5")
+    )
+    replies, *_ = ask(script)
+    assert replies[0].text == " 5"
+
+
+def test_of_two_addresses_one_that_asks_for_a_day_holds_up_no_request(monkeypatch):
+    monkeypatch.setattr(endpoint, "REST", 0.05)
+    with (
+        Server(lambda *_: web.Response(status=429, headers={"Retry-After": "86400"})) as busy,
+        Server(lambda *_: completion(" 5")) as free,
+    ):
+
+        async def run():
+            async with open_endpoint([busy.url, free.url], wait=0.01, identity="m") as engine:
+                asks = [Request(Call("teacher", f"Q{i}"), Decoding(1.0), 0) for i in range(40)]
+                return await asyncio.wait_for(asyncio.gather(*(engine.replies([one]) for one in asks)), 60)
+
+        assert [answer.replies[0].text for answer in asyncio.run(run())] == [" 5"] * 40
+
+
+def test_a_limit_of_a_key_by_the_minute_is_waited_for():
+    answers = iter([refused("API key limit exceeded: 60 requests per minute", 429), completion(" 5")])
+    replies, *_ = ask(lambda *_: next(answers))
+    assert replies[0].text == " 5"

@@ -91,7 +91,7 @@ def test_a_slow_answer_is_a_timeout_and_then_an_error_that_names_the_address():
         (lambda: web.Response(status=404, text="no such page"), "HTTP 404: no such page; is the url right, with /v1?"),
         (lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1"}), "HTTP 307: ; is the url right"),
         (lambda: {"choices": [{"finish_reason": "stop"}]}, "the choice has no text"),
-        (lambda: web.Response(status=404, text="no such page"), 'Perhaps it needs teacher.api = "chat"'),
+        (lambda: web.Response(status=404, text="no such page"), 'with /v1?; perhaps it needs teacher.api = "chat"'),
     ],
 )
 def test_what_will_not_pass_is_an_error_at_once(answer, says):

@@ -56,7 +56,7 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
             finished += 1
             failed += done.value is None and not done.unasked
             problems.add(done.path.problem)
-            if finished == failed >= HOPELESS and len(problems) > 1:
+            if finished == failed >= HOPELESS and (len(problems) > 1 or failed >= 5 * HOPELESS):
                 return
 
 

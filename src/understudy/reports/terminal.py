@@ -49,7 +49,7 @@ def show_tables(selected: Iterable[Table], console: Console) -> None:
             if width > console.width and (wide := [column.head for column in table.columns if column.wide]):
                 rendered = _render(table, [index for index, column in enumerate(table.columns) if not column.wide])
                 hidden = f"A wider window also shows: {', '.join(wide)}."
-            least = console.measure(rendered, options=console.options.update_width(10_000)).minimum
+            least = sum((column.min_width or 0) + 2 for column in rendered.columns) - 2
             rendered.width = least if least > console.width else None  # too wide, but no number is cut
             console.print()
             console.print(rendered, crop=False)

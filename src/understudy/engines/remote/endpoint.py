@@ -27,7 +27,7 @@ from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
-from understudy.engines.remote.pace import Address, Pace, choose_address
+from understudy.engines.remote.pace import REST, Address, Pace, choose_address
 from understudy.engines.remote.wire import RESUME_HINT, Client, DeniedError, LoadingError, RetryError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
@@ -150,8 +150,9 @@ class EndpointEngine:
                 if error.status == 403 and not address.has_answered:
                     is_page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
-                if len(self.addresses) > 1 and not address.has_answered:  # it may serve another model, and the others not
-                    pause = self._decide_wait(RetryError(str(error)), address, number, history)
+                if history.n == 1 and error.status in (404, 405) and len(self.addresses) > 1 and not address.has_answered:
+                    reason = str(error).removeprefix(f"{self.build_url(address)}: ")  # it may serve another model than the others
+                    pause = self._decide_wait(RetryError(reason), address, number, history)
                     continue
                 if history.n == 1:
                     raise
@@ -197,12 +198,10 @@ class EndpointEngine:
         url = self.build_url(address)
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE and all(a.refusing_since < math.inf for a in self.addresses):
-                late = (
-                    f"asks to wait {error.wait:,.0f} s" if error.wait > PATIENCE else f"refused all for {PATIENCE / 60:g} minutes"
-                )
+                late = f"asks to wait {error.wait:,.0f} s" if error.wait > PATIENCE else f"refused for {PATIENCE / 60:g} minutes"
                 reason = f"{url}: {error}; it {late}. {RESUME_HINT};"
                 raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
-            address.pace.shrink(number, error.wait)
+            address.pace.shrink(number, error.wait if error.wait <= PATIENCE else REST)  # others may answer meanwhile
             if isinstance(error, LoadingError) and not address.loading:
                 address.loading = True
                 self.report(f"{url}: {error}; waiting until it is loaded, {PATIENCE / 60:g} minutes at most")

@@ -10,8 +10,8 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "thinking", "refusal", "r
 def merge_events(text: str) -> dict[str, Any]:
     """Merge the events of ``text`` into an answer in the layout of one that is not streamed; if one is an error, return that.
 
-    Raises ValueError if a chunk is broken, or the stream ends before its ``[DONE]`` and before each choice has its finish reason
-    (some servers send no ``[DONE]``).
+    Raises ValueError if a chunk is broken, or the stream ends before each choice has its finish reason: some servers send no
+    ``[DONE]``, and others send it after an error, too.
     """
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}

@@ -49,7 +49,7 @@ NO_CREDIT = frozenset(
 """Names of an empty account, in ``code`` or ``type``, of OpenAI and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu)."""
 _NO_CREDIT_WORDS = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
-    r"spend(ing)? limit|used all available credits|key limit exceeded|API usage limits|overdue balance"
+    r"spend(ing)? limit|used all available credits|key limit exceeded \(|API usage limits|overdue balance"
 )
 """Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
@@ -186,7 +186,7 @@ def _find_proxy(address: str) -> str | None:
 
 
 def _describe(error: aiohttp.ClientError) -> str:
-    """Describe ``error`` without its url, which may hold the key or the proxy's password."""
+    """Describe ``error``; that of an answer would show its url, which may hold the key or the proxy's password."""
     name = type(error).__name__
     return f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error) or name
 
@@ -285,7 +285,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
     hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
     if status in (404, 405) and url.endswith("/completions") and not url.endswith("/chat/completions"):
-        hint += ' Perhaps it needs teacher.api = "chat"'
+        hint += '; perhaps it needs teacher.api = "chat"'
     return DeniedError(f"{url}: {reason}{hint}", text, status)
 
 
@@ -305,10 +305,10 @@ def _read_names(text: str) -> set[str]:
     tables = [answer, error]
     if isinstance(error, dict):
         details = error.get("details")
-        tables += [error.get("innererror"), *(details if isinstance(details, list) else [])]
+        tables += [error.get("innererror"), error.get("metadata"), *(details if isinstance(details, list) else [])]
         if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
-    keys = ("code", "type", "reason", "message", "param", "detail")
+    keys = ("code", "type", "reason", "message", "param", "detail", "raw")
     values = [table.get(key) for table in tables if isinstance(table, dict) for key in keys]
     return {str(value) for value in values if value} | ({error} if isinstance(error, str) else set())
 
