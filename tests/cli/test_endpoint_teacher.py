@@ -285,8 +285,8 @@ def test_status_and_whoever_comes_second_name_the_process_to_interrupt(tmp_path,
         assert json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)["writer"] is None
 
 
-@pytest.mark.parametrize("verb", ["check", "evaluate"])
-def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_failed(tmp_path, study, verb):
+@pytest.mark.parametrize(("verb", "failed"), [("check", 30), ("evaluate", 8)])
+def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_failed(tmp_path, study, verb, failed):
     def script(path, body, n):
         if body["seed"] == 1 << 16:
             return web.Response(status=400, text=f"the prompt has {n} tokens too many \x1b[2J")
@@ -294,11 +294,11 @@ def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_fa
 
     with Server(script) as server:
         study(server.url)
-        arm = ("--set", 'arms.0.model="teacher"', "--set", "teacher.first_look=0")
+        arm = ("--set", 'arms.0.model="teacher"', "--set", "arms.0.decode.votes=3", "--set", "teacher.first_look=0")
         ran = understudy(verb, "s.toml", *arm, cwd=tmp_path)
     assert ran.code == 3, ran.out + ran.err
     assert re.search(
-        rf"^understudy {verb}: \d+ requests failed; the most common reason \(30\): .*HTTP 400: the prompt has \d+ tokens too many",
+        rf"^understudy {verb}: \d+ requests failed; the most common reason \({failed}\): .*HTTP 400: the prompt has \d+ tokens too many",
         ran.err,
         re.M,
     )
