@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.core.errors import counted
 from understudy.core.plugins import load
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, grouped
 from understudy.core.vote import vote
 from understudy.corpus.store import write_json, write_text
 from understudy.pipeline.cache import find_version, read_summary
@@ -200,10 +200,10 @@ def _note_students(run: Run) -> Iterator[str]:
     note += f", those of {join_names(rest)} the last ones" if rest else ""
     checkpoints = f"; {note if chosen else 'checkpoints are the last ones'}" if by_arm else ""
     yield f"Problems: train {sizes['train']:,}{checkpoints}; tested on {tested}."
-    for arm in by_arm:
-        if (fraction := run.arms[arm].fraction) < 1:
-            n = len(filter_learned(run.problems, run.selection(arm)))
-            yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
+    for fraction, arms in grouped((run.arms[arm].fraction, arm) for arm in by_arm).items():
+        if fraction < 1:
+            n = len(filter_learned(run.problems, run.selection(arms[0])))
+            yield f"Learned from {n:,} of the training problems (fraction {fraction:g}): {join_names(arms)}."
 
 
 def _describe_making(run: Run, answered: ScoredAnswers) -> str:
