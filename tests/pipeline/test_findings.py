@@ -8,7 +8,7 @@ from loopback import Server, completion
 
 from understudy.sampling.status import status
 
-ONE_AT_A_TIME = ("teacher.concurrency=1", "teacher.samples=1", 'arms.0.model="teacher"')
+ONE_AT_A_TIME = ("teacher.concurrency=1", "teacher.samples=1")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_findings_of_a_sampling_and_of_an_arm_are_in_the_status_while_they_go_on
 def test_findings_of_an_arm_that_the_teacher_answers_are_recorded_while_it_goes_on_and_at_the_end(seen):
     shown, lab = seen
     lab.questions("test", 92, 96)
-    plan = lab.plan(*ONE_AT_A_TIME)
+    plan = lab.plan(*ONE_AT_A_TIME, 'arms.0.model="teacher"')
     perform(plan.problems, lab.where / "run")
     answers = stages_of(plan, "a", "answers")[0, "test"]
     perform(answers, lab.where / "run")
