@@ -14,6 +14,7 @@ from understudy.core.values import COMMA, Problem
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
 TWO_UNITS = ["4 hours and 30 minutes", "1 hour 30 minutes", "5 feet, 3 inches", "2 dollars and 50 cents"]
+TWO_UNITS += ["2 h 30 min", "1 hr 5 mins", "5 ft 3 in", "2 lbs 3 oz", "2 km 300 m"]
 SHOW = ("show", "hide", "a dog")
 COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
 
@@ -23,6 +24,8 @@ COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
     [
         ("She has 2 + 3 = 5. So the answer is: 5", "5", "marker"),
         ("The answer is 7. No, wait. The answer is 8.", "8", "marker"),
+        ("The answer is not 5 but 6.", "6", "marker"),
+        ("Answer: not $5, but rather $6", "6", "marker"),
         ("Answer: $1,650.50 per year", "1650.5", "marker"),
         ("**Final Answer:** -3", "-3", "marker"),
         ("Therefore, the final answer is 45%.", "45", "marker"),
@@ -207,6 +210,12 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         ("B</s>", "B", "opening"),
         ("（Ｂ）<|im_end|>", "B", "opening"),
         ("A: hide", "B", "opening"),
+        ("Option A: show is seen.\nOption B: hide is not.\n\nTherefore, option B is correct.", "B", "conclusion"),
+        (f"A) show {'is seen, ' * 60}so no.\n\nB) hide is not.\n\nTherefore, (b) is correct.", "B", "conclusion"),
+        ("A: show, no. B: hide, no. C: a dog.", "C", "last_sentence"),
+        ("A, because B is seen.", "A", "opening"),
+        ("The answer is not A but B.", "B", "marker"),
+        ("The answer is not A, it is B.", "B", "marker"),
         ("\\boxed{\\text{Option B}}", "B", "boxed"),
         ("<final_answer>B</final_answer>", "B", "boxed"),
         ("[ANSWER]B[/ANSWER]", "B", "boxed"),
@@ -300,6 +309,9 @@ def test_yes_and_no_also_as_assertion_or_denial_of_the_question(text, value):
         ("Answer: (10 - 6) * (4 + 5) = 36", "expression", "(10 - 6) * (4 + 5)"),
         ("The answer is $2x + 3$.", "expression", "2x + 3"),
         ("The answer is y = 2x + 3.", "expression", "2x + 3"),
+        ("The answer is x**2+1", "expression", "x**2+1"),
+        ("The answer is **2*x**2**", "expression", "2*x**2"),
+        ("The answer is not far but near.", "text", "not far but near"),
         ("The answer is x > 3.", "expression", "x > 3"),
         ("So the answer is: 2x + 3 for all x.", "expression", None),
     ],

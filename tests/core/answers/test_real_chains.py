@@ -1,4 +1,5 @@
-"""Over every real chain: the verdict agrees with the label that came with it in 98 % of each set, one excepted.
+"""Over every third real chain: the verdict agrees with the label that came with it in 98 % of each set, one excepted.
+docs/answers.md has all of them.
 
 thoughtsource is at 96.9 %: its labels contradict its own recorded answers or miss plain statements (docs/answers.md).
 """
@@ -14,7 +15,7 @@ LEAST = {"thoughtsource": 0.96}
 
 
 def test_verdicts_agree_with_recorded_labels(real_data):
-    tallies = measure(real_data, "")
+    tallies = measure(real_data, "", step=3)
     assert len(tallies) >= 19
     low = {name: t.agree / t.rows for name, t in tallies.items() if t.agree / t.rows < LEAST.get(name, 0.98)}
     assert not low

@@ -12,6 +12,6 @@ from understudy.core.answers.expression import numbers_used
 from understudy.core.answers.layers import FoundAnswer, extract
 from understudy.core.answers.spans import answer_key
 
-VERSION = "answers-6"
+VERSION = "answers-7"
 
 __all__ = ["VERSION", "FoundAnswer", "answer_key", "compare", "extract", "normalise", "numbers_used"]

@@ -57,7 +57,9 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     """Read the label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list, not an answer."""
     match = _FIRST.match(span)
     letter = _find_letter(match[1] or match[2] or match[3], choices) if match else None
-    if match is None or letter is None or _LISTED.search(span, match.end()):
+    if match is None or letter is None or _LISTED.search(span, match.end(), SPAN):
+        return NOTHING
+    if letter == "A" and _SECOND.search(span, match.end()):
         return NOTHING
     words = split_words(span[match.end() :])
     if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):
@@ -75,6 +77,8 @@ _DENIES = re.compile(
 _THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
 _LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
 _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s|\.\s[(]?[B-Z]\)\s")
+_SECOND = re.compile(r"(?:\n\s{0,4}[-*_]{0,3}\s?|[.,;]\s)(?:Option |Choice )?[(]?B(?:\)|[*_]{0,2}[:.])(?=[\s:*_])")
+"""The second option, in a reply that goes through them from A on."""
 
 
 def denies(sentence: str) -> bool:

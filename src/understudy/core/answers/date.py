@@ -77,8 +77,7 @@ def _to_reading(match: re.Match[str], day_first: bool | None) -> Reading:
     parts = {name[0]: text for name, text in match.groupdict().items() if text and name != "sep"}
     if "a" in parts:
         first, second = int(parts["a"]), int(parts["b"])
-        is_usual = match["sep"] == "." if day_first is None else day_first
-        day_first = first > 12 or (is_usual and second <= 12)
+        day_first = first > 12 or (second <= 12 and (match["sep"] == "." if day_first is None else day_first))
         month, day = (second, first) if day_first else (first, second)
     else:
         month = int(parts["m"]) if parts["m"].isdigit() else _MONTHS.index(parts["m"][:3].lower()) + 1

@@ -151,6 +151,9 @@ def _abstains(sentence: str) -> bool:
 
 
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
+_NOT_BUT = re.compile(
+    r"[\s:*_\"']{0,6}not (?!only\b|just\b)[^.;\n]{1,60}?(?:,? but (?:rather )?|[,;] (?:it is|it's|rather) )", re.I
+)
 _UNKNOWN = re.compile(
     r"(?i)[\s:*_\"']{0,6}(?:not known|i(?:'m| am) not sure|i (?:don't|do not) know|none|"
     r"unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)"
@@ -159,6 +162,7 @@ _UNKNOWN = re.compile(
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """Read the answer after a marker. With ``firm`` the text must begin with it."""
+    span = span[spans.skip(_NOT_BUT, span) :] if spec.kind != "text" else span  # "not 5 but 6"
     first = spans.take_sentence(span)
     if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices):
         return ABSTAINS  # an option may say the same
@@ -182,7 +186,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
 def read_opening(span: str, spec: AnswerSpec) -> Reading:
     """Read a separate answer at the beginning of a reply: a label, or yes or no, followed by reasons; a text of a few words."""
     if spec.kind == "option":
-        return choice.read_first(span[:SPAN], spec.choices)
+        return choice.read_first(span[: 5 * SPAN], spec.choices)
     if spec.kind == "yes_no":
         return yes_no.read_first(span)
     return short.read_alone(span) if spec.kind == "text" else NOTHING

@@ -32,7 +32,7 @@ _PLAIN = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"(?<=[0-9]) and (?:a|one) half\b", " 1/2"),
     (r"(?<=[0-9]) and (?:a|one) quarter\b", " 1/4"),
     (r"\b(?:minus|negative|Minus|Negative) (?=[$(]?[0-9])", "-"),
-    (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, formulas, GSM8K's calculator
+    (r"(?<![0-9)A-Za-z])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, formulas, GSM8K's calculator
 )]  # fmt: skip
 
 

@@ -46,8 +46,12 @@ _UNDECIDED = re.compile(r"[.,][0-9]|[ei]\b|\.?\s?\\(?:overline|bar|dot)\b|['′]
 _EITHER = re.compile(r"[a-z] ?= ?-?[0-9.]{1,40},? or [a-z] ?= ?-?[0-9]")
 """Two solutions: ``x = 7 or x = -7``."""
 _IRRATIONAL = re.compile(r"\bsqrt|\\pi\b|[π√]")
-_TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
-_IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
+_TWO_UNITS = (
+    "(?:years?|yrs?) (?:months?|mos?)|weeks? days?|days? (?:hours?|hrs?|h)|(?:hours?|hrs?|h) (?:minutes?|mins?|m)|"
+    "(?:minutes?|mins?|m) (?:seconds?|secs?|s)|(?:feet|foot|ft) (?:inch(?:es)?|in)|dollars? cents?|(?:pounds?|lbs?) (?:ounces?|oz)|"
+    "km m|m cm|kg g"
+)
+_IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', rf'[.]?(?:,| and|, and)? ?{LITERAL}[ -]?')})\\b")
 """What follows a number that is stated in two units: it would have to be converted to the one that the question asks for."""
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?:[ '_][0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
