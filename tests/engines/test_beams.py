@@ -70,7 +70,7 @@ def test_beam_replies_do_not_depend_on_the_batch_nor_on_what_else_is_in_it(check
 def test_a_beam_ends_at_its_stop_string_as_generate_ends_it(tmp_path, family):
     directory = make(family, tmp_path / family, tokenizer=real_tokenizer(family, TEXTS), context=512, seed=1)
     engine, tokenizer, seen = TransformersEngine(directory), plain(directory)[1], 0
-    for prompt, whole in zip(PROMPTS, serve(engine, [call(p, decoding=BEAMS) for p in PROMPTS]), strict=True):
+    for prompt, whole in zip(PROMPTS[::2], serve(engine, [call(p, decoding=BEAMS) for p in PROMPTS[::2]]), strict=True):
         stops = [(whole.text[at : at + n],) for at in (0, 4, 9) for n in (1, 2) if whole.text[at:]]
         stops.append(tuple(sorted(set(whole.text[1:] + TEXTS[0]))))
         replies = serve(engine, [call(prompt, decoding=BEAMS, stop=stop) for stop in stops])

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import make
 from hub import serving
 
-from understudy.core.errors import CheckpointError
+from understudy.core.errors import CheckpointError, DataError
 from understudy.engines.local.checkpoint import PATTERNS, check_checkpoint, count_weights, find_checkpoint, hash_files, read_context
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -68,6 +68,7 @@ def pieces_alone(directory):
         (cut, "model.safetensors: .*bytes"),
         (pointer, "git lfs pull"),
         (indexed, "model-00001-of-00002.safetensors"),
+        (lambda d: (d / "model.safetensors.index.json").write_text("{"), r"index\.json: .*JSON"),
         (without_tokenizer, "no tokenizer"),
         (lambda d: (d / "tokenizer.json").write_text("[]"), "not a tokenizer"),
         (lambda d: change(d, "config.json", vocab_size=20), "only 20 embeddings; they do not belong together"),
@@ -78,7 +79,7 @@ def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, s
     shutil.copytree(good, directory)
     check_checkpoint(directory)
     spoil(directory)
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises((CheckpointError, DataError), match=says):
         check_checkpoint(directory)
 
 
@@ -104,9 +105,12 @@ def test_a_file_of_sentence_pieces_alone_needs_two_packages(good, tmp_path, lack
         ({"max_position_embeddings": 64, "sliding_window": 16, "layer_types": ["full_attention"]}, 64),
         ({"max_position_embeddings": 64, "sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"]}, 16),
         ({"max_position_embeddings": 64, "attention_chunk_size": 32}, 32),
+        ({"max_position_embeddings": 64, "rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 16}, 16),
+        ({"max_position_embeddings": 64, "rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 16}}, 16),
+        ({"max_position_embeddings": 64, "rope_parameters": {"rope_type": "yarn", "original_max_position_embeddings": 16}}, 64),
     ],
 )
-def test_a_sliding_window_is_a_limit_where_it_slides(config, positions):
+def test_what_changes_beyond_a_position_is_limited_to_it(config, positions):
     assert read_context(config) == positions
 
 

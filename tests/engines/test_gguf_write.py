@@ -56,6 +56,16 @@ def test_a_model_read_back_from_its_file_is_the_same(family, tmp_path, tied):
         assert encode_text(load_tokenizer(tmp_path / "m.gguf"), text) == encode_text(load_tokenizer(made), text)
 
 
+def test_an_output_layer_of_its_own_is_written_whatever_the_config_says(tmp_path):
+    made = make_disturbed("llama", tmp_path / "m", tokenizer=tokenizer_for("llama"), knows=[("Q", " A")])
+    config = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    write_gguf(made, tmp_path / "m.gguf")
+    before, after = load(made)[0], load(tmp_path / "m.gguf")[0]
+    assert not torch.equal(before.lm_head.weight, before.model.embed_tokens.weight)
+    assert torch.equal(before.lm_head.weight, after.lm_head.weight)
+
+
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "smollm2"])
 def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family, tmp_path, request):
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp's binding is not installed: make test-export")

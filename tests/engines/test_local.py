@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 from checkpoints import FAMILIES, make
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BloomConfig
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
@@ -18,6 +18,8 @@ from understudy.engines.local import prompts
 from understudy.engines.local.beams import score
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
+from understudy.training.options import StudentOptions
+from understudy.training.student import make_student
 
 PROMPTS = [
     "Q: How many coins has Ana?\nA:",
@@ -565,3 +567,39 @@ def raising(error):
         raise error
 
     return fail
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (
+            BartConfig(d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4),
+            "differently",
+        ),
+        (BloomConfig(hidden_size=32, n_layer=2, n_head=4), "take no position_ids"),
+    ],
+    ids=["bart", "bloom"],
+)
+def test_a_model_that_answers_differently_in_a_batch_is_refused_before_it_is_trained(tmp_path, config, reason):
+    """Of BART's positions the cache decides, so a row that joins later would get another row's."""
+    tokenizer = AutoTokenizer.from_pretrained(make("llama", tmp_path / "llama"))
+    config.vocab_size, config.pad_token_id, config.eos_token_id = len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
+    config.encoder_ffn_dim = config.decoder_ffn_dim = 32
+    torch.manual_seed(0)
+    model = (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5.0)
+    model.save_pretrained(tmp_path / "c")
+    tokenizer.save_pretrained(tmp_path / "c")
+    with pytest.raises(CheckpointError, match=f"c: models of type '{config.model_type}' .*{reason}"):
+        make_student(StudentOptions(checkpoint=str(tmp_path / "c")), [], seed=0)
+
+
+def test_an_encoder_decoder_without_a_first_token_says_so(tmp_path):
+    path = make("t5", tmp_path / "t5") / "config.json"
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "decoder_start_token_id"})
+    )
+    with pytest.raises(CheckpointError, match="no decoder_start_token_id; set it"):
+        serve(TransformersEngine(tmp_path / "t5"), [call("x")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from toy import PLANNER, SOLVER, expected, plan_reply, solve_reply, toy
 
-from understudy.core.asks import Call, Reply, SamplePath
+from understudy.core.asks import Call, Decoding, Reply, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast, assign_fold
@@ -39,6 +39,17 @@ def check(done, problems=PROBLEMS):
     for d in done:
         assert d.error is None
         assert (d.value.text, d.value.logprob) == expected(d.path.problem, d.path.index)
+
+
+def test_a_call_that_draws_for_itself_keeps_its_roles_calculator():
+    def flow():
+        yield [Call("solver", "a"), Call("solver", "b", decoding=Decoding(0.7)), Call("planner", "c", decoding=Decoding(0.7))]
+
+    solver, planner = (ScriptedEngine(lambda _: "x", identity=name) for name in ("s", "p"))
+    cast = Cast({"solver": solver, "planner": planner}, decoding={"solver": Decoding(calculator=True)})
+    list(drive([(SamplePath("p-0"), flow())], cast))
+    assert [r.decoding for r in solver.asked] == [Decoding(calculator=True), Decoding(0.7, calculator=True)]
+    assert [r.decoding for r in planner.asked] == [Decoding(0.7)]
 
 
 def test_a_two_role_method_runs_out_of_fold_with_retry_list_and_vote():

@@ -189,9 +189,12 @@ def test_wrong_options_of_lora_are_named(tmp_path, monkeypatch):
     start = make("llama", tmp_path / "llama")
     with pytest.raises(StudyError, match=r"student\.lora\.targets = 'q_prj'"):
         run(start, tmp_path / "out", lora=Lora(targets="q_prj"))
-    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"student\.lora\.targets = 'q_prj'.*not found"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(StudyError, match=r"targets = 'q_proj,v_prj': the model has no layer 'v_prj'"),
+    ):
         patch.setattr("understudy.training.targets.PROVEN", ())
-        run(start, tmp_path / "out", lora=Lora(targets="q_prj"))
+        run(start, tmp_path / "out", lora=Lora(targets="q_proj,v_prj"))
     trained = run(start, tmp_path / "some", lora=Lora(targets="q_proj, v_proj", merge=False))
     assert set(json.loads((trained.checkpoint / "adapter_config.json").read_text())["target_modules"]) == {"q_proj", "v_proj"}
 

@@ -8,7 +8,7 @@ from checkpoints import make, real_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from understudy.core.errors import CheckpointError, StudyError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
@@ -18,7 +18,7 @@ from understudy.training.batches import EncodedExample, VisitOrder, collate, enc
 from understudy.training.loop import train
 from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
-from understudy.training.record import read_seen
+from understudy.training.record import read_examples, read_seen
 from understudy.training.student import make_student
 from understudy.training.words import count_spelled, train_words
 
@@ -184,6 +184,21 @@ def test_plain_transformers_loads_the_student_with_the_same_logits(tmp_path, stu
         assert torch.allclose(model(ids, **extra).logits, other(ids, **extra).logits, atol=1e-5)
     assert json.loads((out / "curve.json").read_text())["losses"][-1] == [12, trained.losses[-1][1]]
     assert not (out / "state").exists()
+
+
+def test_plain_generate_stops_at_the_learned_end_token_and_what_was_learned_is_shown_without_a_tokenizer(tmp_path):
+    start = make("llama", tmp_path / "start")
+    config = json.loads((start / "generation_config.json").read_text())
+    (start / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": 5}))
+    options = TrainingOptions(steps=1, batch_size=2, checks=1, precision="float32")
+    trained = run(tmp_path / "out", StudentOptions(checkpoint=str(start), context=64), options)
+    tokenizer = AutoTokenizer.from_pretrained(trained.checkpoint)
+    assert GenerationConfig.from_pretrained(trained.checkpoint).eos_token_id == sorted({5, tokenizer.eos_token_id})
+    (trained.checkpoint / "tokenizer.json").unlink()
+    shown, *others = read_examples(tmp_path / "out", "p0")
+    assert (shown.chain, len(others)) == ("c0-0", 2)
+    assert "".join(text for text, _ in shown.tokens).startswith("Q: 0 plus 0?\nA: 0 + 0 = 0.")
+    assert shown == read_seen(tmp_path / "out").shown[0]
 
 
 def test_an_example_that_does_not_fit_is_left_out_and_counted(tmp_path):

@@ -198,7 +198,7 @@ class Decode:
 class AnsweringOptions:
     """How students are run: ``batch_size`` requests at once, in which ``precision``, on which ``device``."""
 
-    batch_size: int | None = None
+    batch_size: int | None = unkeyed(None)
     precision: Literal["float32", "bfloat16"] = "float32"
     device: SettledDevice = "cpu"
 
@@ -332,5 +332,4 @@ class Arm:
 
     def locate(self, table: Literal["student", "training"], role: str) -> str:
         """Name the table that decides about the student of ``role``, or about its training, for messages."""
-        role_part = f".roles.{role}" if getattr(self.role(role), table) else ""
-        return f"arms[{self.name!r}]{role_part}.{table}"
+        return f"arms[{self.name!r}]{f'.roles.{role}' if getattr(self.role(role), table) else ''}.{table}"

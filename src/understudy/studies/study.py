@@ -49,7 +49,7 @@ class Study:
     arms: tuple[Arm, ...]
     exemplars: Exemplars = field(default_factory=Exemplars)
     corpus: Corpus = field(default_factory=Corpus)
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     """The seed of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Training seeds per arm: ``seed``, ``seed`` + 1, ... If not given, a study file that compares arms and trains one has 3, since

@@ -206,6 +206,8 @@ class _Training:
 
     def _read_turn(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
         """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""
+        ends = find_end_tokens(self.model, self.tokenizer)
+        self.model.generation_config.eos_token_id = sorted(ends)
         first = next((example for example in examples if example.messages), None)
         if first is None:
             return None
@@ -213,7 +215,7 @@ class _Training:
             turn = find_turn(self.tokenizer, first.messages)
         except EngineError as error:
             raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
-        self.model.generation_config.eos_token_id = sorted(find_end_tokens(self.model, self.tokenizer) | {turn.end})
+        self.model.generation_config.eos_token_id = sorted(ends | {turn.end})
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
@@ -362,7 +364,7 @@ class _Training:
         curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
         record = replace(self.record, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, record, curve)
-        write_examples(self.out, self.examples)
+        write_examples(self.out, self.examples, self.tokenizer)
         shutil.rmtree(self.out / "state", ignore_errors=True)
         if notes.cut:  # the memory, which is in no stage's key, decided about the last digits
             message = f"for lack of memory {notes.cut} examples went through the model at once, not {self.planned}"

@@ -150,7 +150,8 @@ def describe_shape(config: Mapping[str, Any], **numbers: int) -> Shape:
     config = {**config, **(config.get("text_config") or {})}
 
     def read_first(*names: str) -> int:
-        return next((int(config[name]) for name in names if config.get(name)), 0)
+        value = next((config[name] for name in names if config.get(name)), 0)
+        return max(value) if isinstance(value, list) else int(value)  # Gemma 3n has one for each layer
 
     width, heads = read_first("hidden_size", "n_embd", "d_model"), read_first("num_attention_heads", "n_head", "num_heads")
     layers = read_first("num_hidden_layers", "n_layer", "num_layers")

@@ -167,7 +167,7 @@ class TrainingOptions:
     """AdamW: what is added to the root of the mean squared gradient."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Weight decay of AdamW and of Muon."""
-    warmup: Annotated[float, Field(ge=0)] | None = None
+    warmup: Annotated[float, Field(ge=0, lt=1e9)] | None = None
     """How long the learning rates rise at the start: a number of steps, or, below 1, a share of all steps."""
     schedule: Literal["cosine", "linear", "constant"] | None = None
     """How the learning rates fall to 0 afterwards; ``constant``: they stay."""
@@ -197,7 +197,7 @@ class TrainingOptions:
     checks: Positive = 4
     """How often dev accuracy of generated answers is measured, at even distances and at the end; the best checkpoint is kept. 1:
     the last one is kept, and dev is not asked."""
-    save_every: Positive = 100
+    save_every: Positive = unkeyed(100)
     """Steps between saved states; an interrupted training continues exactly from the last one."""
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,13 +118,15 @@ def _read(path: Path, kind: type[T]) -> T:
         raise DataError(f"{path}: is missing or damaged ({str(error).splitlines()[0]}); run the study again") from None
 
 
-def write_examples(directory: Path, examples: Sequence[EncodedExample]) -> None:
+def write_examples(directory: Path, examples: Sequence[EncodedExample], tokenizer: Any) -> None:
     """Write every example that training draws from, so that each can be looked at; `read_examples` reads them."""
-    text, ids, weights = pa.string(), pa.list_(pa.int32()), pa.list_(pa.float32())
-    schema = pa.schema({"problem": text, "chain": text, "group": text, "ids": ids, "weights": weights})
+    text, texts, weights = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
+    schema = pa.schema({"problem": text, "chain": text, "group": text, "texts": texts, "weights": weights})
+    show = lru_cache(None)(lambda token: tokenizer.decode([token], clean_up_tokenization_spaces=False))  # most occur often
     with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for start in range(0, len(examples), ROWS):
-            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weigh_tokens(e)) for e in examples[start : start + ROWS]]
+            part = examples[start : start + ROWS]
+            rows = [(e.problem, e.chain, e.group, [*map(show, e.source + e.target)], _weigh_tokens(e)) for e in part]
             writer.write_table(pa.table(dict(zip(schema.names, zip(*rows, strict=True), strict=True)), schema))
 
 
@@ -134,14 +137,8 @@ def _weigh_tokens(example: EncodedExample) -> list[float]:
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
     """Read what the student in the stage ``directory`` learned from ``problem``."""
-    from tokenizers import Tokenizer
-
     rows = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
-    tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
-    for row in rows:
-        texts = [tokenizer.decode([i], skip_special_tokens=False) for i in row.pop("ids")]
-        row["tokens"] = tuple(zip(texts, row.pop("weights"), strict=True))
-    return [ShownExample(**row) for row in rows]
+    return [ShownExample(tokens=tuple(zip(row.pop("texts"), row.pop("weights"), strict=True)), **row) for row in rows]
 
 
 def describe_training(

@@ -17,10 +17,12 @@ Tensors = dict[str, torch.Tensor]
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of safetensors on a full or closed disk into OSError."""
+    """Turn the errors of safetensors and tokenizers on a full or closed disk into OSError."""
     try:
         yield
-    except SafetensorError as error:
+    except Exception as error:
+        if not isinstance(error, SafetensorError) and type(error) is not Exception:  # tokenizers raises a bare one
+            raise
         raise OSError(None, str(error), str(path)) from error
 
 

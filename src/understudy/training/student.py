@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from understudy.core.errors import StudyError
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import check_checkpoint
+from understudy.engines.local.forward import Network
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import Tensors, disk_errors
 from understudy.training.targets import SHARED, check_lora
@@ -32,7 +33,9 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
         start = Path(options.checkpoint)
         check_checkpoint(start)
         config, tokenizer = loading.load_config(start), loading.load_tokenizer(start)
-        model = loading.load_model(start, config, tokenizer, dtype="float32", device="cpu").train().requires_grad_(True)
+        model = loading.load_model(start, config, tokenizer, dtype="float32", device="cpu")
+        Network(model, name=str(start))  # a student that cannot be decoded is not worth training
+        model.train().requires_grad_(True)
         if options.lora is not None:
             model = adapt(model, options.lora, start, seed=seed)
             if narrow:
@@ -91,7 +94,7 @@ def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | No
             model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
             (directory / "README.md").unlink(missing_ok=True)  # peft's empty template
             model.generation_config.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
 
 
 def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
@@ -113,6 +116,9 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     # peft warns about a name that transformers renamed, and about tied weights, which are refused below
+    for target in lora.names:  # peft only asks that one of them is a layer
+        if targets != "all-linear" and not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
+            raise StudyError(f"student.lora.targets = {lora.targets!r}: the model has no layer {target!r}")
     with warnings.catch_warnings(action="ignore"):
         try:
             adapted = get_peft_model(model, config)

@@ -62,8 +62,7 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
     start = 1 if network.seq2seq else ids.shape[1]
 
     def find_stopped(beams: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        stopped = [stops.contains_stop(beam, first.stop) for beam in beams[:, start:].tolist()]
-        return torch.tensor(stopped, device=beams.device)
+        return torch.tensor([stops.contains_stop(beam, first.stop) for beam in beams[:, start:].tolist()], device=beams.device)
 
     out = network.model.generate(
         ids.to(network.device),

@@ -174,6 +174,10 @@ def read_context(config: Mapping[str, Any]) -> int | None:
         names.append("n_positions")  # GPT-2's; T5's is not a limit
     if config.get("use_sliding_window", True) and "sliding_attention" in (config.get("layer_types") or ["sliding_attention"]):
         names.append("sliding_window")
+    rope: dict[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if "longrope" in (rope.get("rope_type"), rope.get("type")):  # beyond it, one long row changes the positions of the whole batch
+        config = {**rope, **config}
+        names.append("original_max_position_embeddings")
     return min((limit for name in names if (limit := config.get(name))), default=None)
 
 
@@ -187,7 +191,7 @@ def count_weights(directory: Path) -> dict[str, int]:
         return read_gguf(directory).tensors
     sizes: dict[str, int] = {}
     for index in directory.glob("*.safetensors.index.json"):
-        for name in sorted(set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())):
+        for name in sorted(set(read_json(index).get("weight_map", {}).values())):
             if not (directory / name).is_file():
                 raise CheckpointError(f"{index}: names {name}, which is missing; copy all files of the checkpoint")
     for path in sorted(directory.glob("*.safetensors")):

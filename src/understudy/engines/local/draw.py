@@ -62,7 +62,7 @@ def _draw_chunk(
     if len(sampled):
         all_sampled = len(sampled) == len(logits_BV)
         rows = torch.from_numpy(sampled).to(logits_BV.device)
-        temperature_B = torch.from_numpy(temperature[sampled]).to(logits_BV)
+        temperature_B = torch.from_numpy(temperature[sampled]).to(logits_BV).clamp(min=1e-30)  # smaller ones give infinity
         weight_BV = torch.softmax((logits_BV if all_sampled else logits_BV[rows]) / temperature_B[:, None], dim=-1)
         if (top_p[sampled] < 1).any():
             weight_BV = truncate(weight_BV, torch.from_numpy(top_p[sampled]).to(weight_BV))
@@ -77,8 +77,7 @@ def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
     while True:
         # The nucleus nearly always has few tokens, so look for its edge among the largest few before sorting all.
         largest = weight_BV.topk(count, dim=-1).values
-        mass_before = largest.cumsum(dim=-1) - largest
-        size = (mass_before < top_p_B[:, None]).sum(dim=-1)
+        size = (largest.cumsum(dim=-1) - largest < top_p_B[:, None]).sum(dim=-1)  # by the mass before each
         if count == vocabulary or bool((size < count).all()):
             break
         count = min(8 * count, vocabulary)
@@ -93,8 +92,7 @@ def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
     loses the tail in float32.
     """
     blocks = -(-weight_BV.shape[1] // BLOCK)
-    padded = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1]))
-    weight_BNK = padded.view(len(weight_BV), blocks, BLOCK)
+    weight_BNK = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1])).view(-1, blocks, BLOCK)
     sum_BN = weight_BNK.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     block_B, rest_B = _search(sum_BN, u_B * sum_BN[:, -1])
     sum_BK = weight_BNK[torch.arange(len(block_B), device=block_B.device), block_B].double().cumsum(dim=-1)

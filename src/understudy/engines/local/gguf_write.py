@@ -63,7 +63,7 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     _add_tokenizer(writer, tokenizer, spec, split, config.vocab_size)
     writer.add_eos_token_id(tokenizer.eos_token_id if end is None else end)
     names = get_tensor_name_map(MODEL_ARCH[config.model_type.upper()], config.num_hidden_layers)
-    tied = config.tie_word_embeddings
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight  # the config may say otherwise
     for name, tensor in model.state_dict().items():
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if (tied and name == "lm_head.weight") or (target is None and name.endswith((".attn.bias", ".attn.masked_bias"))):

@@ -80,7 +80,7 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ImportError, OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the {config.model_type!r} weights cannot be loaded: {_first_line(error)}") from error
     for kind in ("missing_keys", "mismatched_keys"):
         if info.get(kind):
@@ -117,7 +117,7 @@ def _merge_adapter(model: Any, directory: Path) -> Any:
         warnings.filterwarnings("error", ".*missing adapter keys")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
-        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
             reason = _first_line(error)
             raise CheckpointError(f"{directory}: the adapter does not fit its model ({reason}); save it again") from error
     if (directory / "generation_config.json").is_file():

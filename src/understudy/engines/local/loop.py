@@ -177,5 +177,4 @@ def describe_request(request: Request) -> str:
     """Describe a request for a message: its problem if known, its path and the beginning of its prompt."""
     prompt = request.ask.prompt if isinstance(request.ask.prompt, str) else " / ".join(m.content for m in request.ask.prompt)
     short = prompt if len(prompt) <= 60 else prompt[:57] + "..."
-    problem = f"problem {request.problem!r}, " if request.problem else ""
-    return f"{problem}path {request.path}, prompt {short!r}"
+    return (f"problem {request.problem!r}, " if request.problem else "") + f"path {request.path}, prompt {short!r}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import SamplePath
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import EngineError, StudyError, counted
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, show_prompt
-from understudy.core.protocols import Check, LocalEngine
+from understudy.core.protocols import Check, LocalEngine, Progress
 from understudy.core.registry import find, find_module
 from understudy.core.subquestions import write_steps
 from understudy.core.tokens import TEMPLATE_DATE
@@ -159,7 +159,7 @@ class StudentStage(Stage[StudentSummary]):
             # From all training problems, whatever the arm's fraction: with other words the student would have another tokenizer and
             # another size, and a difference between fractions would not come from the data alone.
             vocabulary=collect_texts(self.vocabulary, training, lambda: selection.chains.stream(context)),
-            score=partial(self._score, dev, find("check", self.dev.check), pool) if self.dev else None,
+            score=partial(self._score, dev, find("check", self.dev.check), pool, context.progress) if self.dev else None,
             progress=context.progress,
             share=context.share,
         )
@@ -183,13 +183,17 @@ class StudentStage(Stage[StudentSummary]):
             saw=saw,
         )
 
-    def _score(self, problems: Sequence[Problem], check: Check, pool: StudyPool, checkpoint: Path) -> float:
-        """Return the accuracy of the answers of the student in ``checkpoint`` to ``problems``."""
+    def _score(self, problems: Sequence[Problem], check: Check, pool: StudyPool, progress: Progress, checkpoint: Path) -> float:
+        """Return the accuracy of the answers of the student in ``checkpoint`` to ``problems``. A question that it cannot be asked,
+        mostly one that is too long for its context, counts as not answered."""
         dev = {problem.id: problem for problem in problems}
         engines = dict.fromkeys(map_parts(self.method), open_student(checkpoint, self.answering, seed=self.seed))
         answers = answer(problems, self.method, engines, pool=pool, seed=self.seed)
         if answers.errors:
-            raise EngineError(f"choosing checkpoints on {problems[0].split}: {answers.errors[0].error}")
+            error = f"choosing checkpoints on {problems[0].split}: {answers.errors[0].error}"
+            if not answers.solutions:
+                raise EngineError(error)
+            progress("student", 0, 0, f"{counted(len(answers.errors), 'question')} cannot be asked; {error}")
         return sum(judge_solution(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
     def _make_card(self, problem: Problem, weights: str, stages: Path) -> Card:
