@@ -20,6 +20,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,10 @@ def labelled(data: Path, only: str) -> Iterator[tuple[Path, Row, Row]]:
                     yield path, row, problems[row["problem_id"]]
 
 
-def measure(data: Path, only: str, *, by_file: bool = False) -> dict[str, Tally]:
-    """Name of a set, or SET/FILE, -> its tally, over every file of chains that has labels."""
+def measure(data: Path, only: str, *, by_file: bool = False, step: int = 1) -> dict[str, Tally]:
+    """Name of a set, or SET/FILE, -> its tally, over every file of chains that has labels; over each ``step``-th chain."""
     tallies: dict[str, Tally] = {}
-    for path, row, problem in labelled(data, only):
+    for path, row, problem in islice(labelled(data, only), 0, None, step):
         name = f"{path.parent.name}/{path.stem}" if by_file else path.parent.name
         tallies.setdefault(name, Tally()).add(row, problem)
     return tallies

@@ -94,6 +94,8 @@ def test_ctrl_c_says_what_goes_on_status_names_it_and_the_same_command_takes_it(
         told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
         assert (told["writer"], told["in_batches"], told["lost"], told["batches"]) == (None, 90, 0, held)
         assert "batch batch_0" in understudy("status", "runs/s", cwd=tmp_path).out
+        more = " ".join(understudy("sample", "s.toml", "--dry-run", "--set", "teacher.samples=4", cwd=tmp_path).out.split())
+        assert "120 chains, 0 already in the ledger, 90 under way in a batch, 30 to ask for in 30 requests" in more
         alone = understudy("sample", "s.toml", "--set", "teacher.batch=false", cwd=tmp_path)
         assert (alone.code, "would be paid for twice" in alone.err) == (2, True), alone.err
         server._end(server.batches["batch_0"], "completed", 30)

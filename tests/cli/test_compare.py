@@ -176,13 +176,15 @@ def test_arms_that_share_a_student_are_one_group_in_whatever_run(copy):
 def test_what_is_taught_without_gold_and_chosen_by_gold_is_said(copy):
     run = Run(copy)
     assert any(student.chosen for student in run.student_summaries("N chains, all"))
-    (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
+    (note,) = [note for note in note_unfair(run, run.arms) if "No gold answer judged" in note]
     assert note.endswith(': "N chains, all" and "N chains, all + vote".'), "and not that of the gold answers"
     for check in ("majority", "judged"):
         some = replace(run.arms["N chains, correct"].select, check=check)
         run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
-        (note,) = [note for note in note_unfair(run) if "No gold answer judged" in note]
+        (note,) = [note for note in note_unfair(run, run.arms) if "No gold answer judged" in note]
         assert "N chains, correct" in note
+    shown = compare_runs([Run(copy)], only=["answer-only", "N chains, correct"]).notes
+    assert not [note for note in shown if "No gold answer judged" in note], "of arms that are not shown nothing is said"
 
 
 def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
@@ -352,7 +354,7 @@ def test_the_first_sentence_is_about_all_arms_and_not_about_the_best_alone(copy)
     assert 'answer-only answered more questions correctly than "1 chain, correct"' in found.supported
     narrow = [[column.head for column in table.columns if not column.wide] for table in tabulate_runs(found)]
     assert narrow == [
-        ["arm", "accuracy", "95 % interval", "seeds", "written", ""],
+        ["arm", "accuracy", "95 % interval", "stops", "tokens", ""],
         ["N chains, all minus", "difference", "95 % interval", "p (Holm)", "what can be said"],
     ]
 

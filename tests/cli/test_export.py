@@ -138,6 +138,20 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     assert (read_corpus_card(files / "o.jsonl").terms, read_corpus_card(files / "o.jsonl").outcomes) == ("the provider's", {})
 
 
+def test_what_is_read_is_never_overwritten_and_a_corpus_is_parquet(files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    questions, chains = (files / "q.jsonl").read_bytes(), (files / "c.jsonl").read_bytes()
+    for to in ("q.jsonl", "./c.jsonl", "new.jsonl"):
+        assert main(["import", "c.jsonl", *QUESTIONS, "--to", to]) == 2
+        assert f"{Path(to)}: a corpus is written to a .parquet file" in capsys.readouterr().err
+    assert bring("--terms", "none", "--licence", "CC0-1.0") == 0
+    assert main(["import", "c.parquet", *QUESTIONS, "--to", "c.parquet"]) == 2
+    assert main(["export", "c.parquet", *QUESTIONS, "--to", "q.jsonl", "--format", "messages"]) == 2
+    assert "q.jsonl: is read, too, and would be overwritten" in capsys.readouterr().err
+    assert (questions, chains) == ((files / "q.jsonl").read_bytes(), (files / "c.jsonl").read_bytes())
+    assert not (files / "new.jsonl").exists()
+
+
 def test_a_question_that_cannot_be_read_names_the_option_that_skips_it(files, monkeypatch, capsys):
     monkeypatch.chdir(files)
     with (files / "q.jsonl").open("a") as questions:

@@ -60,7 +60,7 @@ def test_a_vote_in_which_nobody_has_an_answer_is_abstained_where_one_says_so():
 def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out_who_cannot_vote():
     votes = [solution("1"), solution("2"), solution("2"), solution(None), solution("1", finish="length")]
     counted = vote(votes)
-    assert (counted.answer, counted.share) == ("2", pytest.approx(2 / 3))
+    assert (counted.answer, counted.share) == ("2", 2 / 5), "two of five, however few could vote"
     assert vote([solution("3"), solution("1"), solution("1"), solution("3")]).answer == "3"
     assert vote([solution(None)]).answer is None
     assert judge_answer(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from understudy.core.values import Outcome, Solution
-from understudy.core.vote import agreement
+from understudy.core.vote import vote
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.run import ArmOutcomes
 from understudy.studies.options import Arm, Decode
@@ -60,7 +60,7 @@ def test_a_vote_that_said_nothing_does_not_agree():
 @pytest.mark.parametrize(("votes", "of"), [(13, 26), (7, 10), (3, 7)])
 def test_a_share_that_is_just_enough_is_enough(votes, of):
     said = [Solution("p", i, "", "4" if i < votes else None if i % 3 else "5", "marker") for i in range(of)]
-    assert agreement(said) >= round(votes / of, 9)
+    assert vote(said).share >= round(votes / of, 9)
 
 
 def test_problems_that_one_of_them_did_not_answer_are_left_out_and_seeds_are_averaged():

@@ -208,3 +208,5 @@ def test_a_key_without_a_value_and_a_taken_port_are_named(student, tmp_path, gat
         port = int(served.url.rpartition(":")[2])
         with pytest.raises(UserError, match=f"--port {port}: cannot listen there"):
             serve(students, ServerOptions(port=port), print)
+    with pytest.raises(UserError, match="--port 99999: must be between 0 and 65535"):
+        serve(students, ServerOptions(port=99999), print)

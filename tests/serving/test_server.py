@@ -78,6 +78,8 @@ def test_a_limit_and_stop_strings_cut_a_reply_and_say_so(server):
     (cut,) = server.chat("knows", KNOWN, max_tokens=2)["choices"]
     assert cut["finish_reason"] == "length"
     assert SAYS.startswith(cut["understudy"]["text"])
+    (also,) = server.chat("knows", KNOWN, max_tokens=2, max_completion_tokens=None)["choices"]
+    assert also == cut
     (stopped,) = server.chat("knows", KNOWN, stop=" answer")["choices"]
     assert (stopped["finish_reason"], stopped["understudy"]["text"]) == ("stop", " She has 4. So the")
     assert server.chat("knows", KNOWN, stop=["", " has"])["choices"][0]["understudy"]["text"] == " She"

@@ -122,6 +122,14 @@ def test_rows_without_ids_are_named_by_split_and_row(tmp_path):
     assert [p.id for p in files(tmp_path, path="d").problems(seed=0)] == ["train, row 1", "train, row 2", "test, row 1"]
 
 
+def test_rows_without_ids_in_files_of_one_name_are_named_by_their_directories(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        write(tmp_path / split / "data.jsonl", [{"question": f"What is {split}?", "answer": "1"}])
+    made = files(tmp_path, train="train/data.jsonl", test="test/data.jsonl").problems(seed=0)
+    assert [p.id for p in made] == ["train/data.jsonl, line 1", "test/data.jsonl, line 1"]
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [

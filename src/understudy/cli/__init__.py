@@ -5,15 +5,12 @@ from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its function, what it does)
     "demo": ("run:main", "run the whole job on a built-in world, offline, in minutes"),
-    "presets": ("init:presets", "list the papers' experiments, each one command, and what each would ask and train"),
+    "presets": ("init:presets", "list the papers' experiments, and what each asks and trains"),
     "init": ("init:main", "write a first study for a file of questions"),
     "run": ("run:main", "run a study: every stage that is not done yet, then the report"),
-    "try": ("run:try_", "ask the teacher a few questions before many: prompt, reply, answer and verdict of each"),
+    "try": ("run:try_", "ask the teacher a few questions before many, and judge them"),
     "import": ("corpora:import_", "turn chains that you already have into a corpus"),
-    "export": (
-        "corpora:export",
-        "write chains or training examples for other tools, or a student for llama.cpp, Ollama or CTranslate2",
-    ),
+    "export": ("corpora:export", "write chains, examples or a student for other tools"),
     "sample": ("run:main", "run a study up to its chains"),
     "check": ("run:main", "run a study up to the verdicts on its chains"),
     "select": ("run:main", "run a study up to the chains selected for each arm"),
@@ -23,28 +20,29 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "report": ("look:report", "write the report of a run again"),
     "answer": ("students:answer", "ask a trained student a question: its chain and its answer"),
     "serve": ("students:serve", "serve trained students through an OpenAI-compatible API"),
-    "view": ("view:view", "browse every question of a run: its chains, what was learned from them, the students' answers"),
-    "why": ("view:why", "show one question of a run: its chains, their verdicts and the students' answers"),
-    "judge": ("view:judge", "let people or a model choose between two arms' answers, blind, and show what they chose"),
-    "results": ("look:results", "show the results of a run, one row per arm, split, seed and decoding"),
-    "compare": ("look:compare", "find the best arm of one or several runs, what it costs, and what the data support"),
-    "status": ("look:show_status", "show how far the sampling of a run has got, and what it has cost so far"),
+    "view": ("view:view", "browse a run's questions, with their chains and answers"),
+    "why": ("view:why", "show one question of a run, with its chains and answers"),
+    "judge": ("view:judge", "let people or a model judge two arms' answers, blind"),
+    "results": ("look:results", "show a run's results, a row per arm, split, seed and decoding"),
+    "compare": ("look:compare", "find the best arm of one or several runs, and what is shown"),
+    "status": ("look:show_status", "show how far a run's sampling has got, and what it has cost"),
     "ls": ("look:ls", "list what runs hold, and how large it is"),
     "gc": ("look:gc", "remove what a run's study no longer needs"),
 }
 
 
 def format_usage() -> str:
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items())
+    verbs = "\n".join(f"  {verb:<13}  {summary}" for verb, (_, summary) in VERBS.items())
     return f"""usage: understudy VERB ...
 
-Teach a small model to reason step by step from a large model's written reasoning, and compare the methods honestly.
+Teach a small model to reason step by step from a large model's written
+reasoning, and compare the methods honestly.
 
 {verbs}
 
-understudy VERB --help lists its options. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 done with errors,
-130 / 143 interrupted (run it again to continue where it stopped). --debug adds the traceback to an error message.
+understudy VERB --help lists its options. --debug adds the traceback to an error
+message. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 done with
+errors, 130 / 143 interrupted (run it again to continue where it stopped).
 """
 
 

@@ -163,7 +163,8 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if requests.paid or requests.maximum.requests != requests.remaining:
         shared = f", up to {requests.n} replies in each" if requests.n > 1 else ""
         remaining += f" in {requests.maximum.requests:,} requests{shared}"
-    console.print(f"teacher: {requests.total:,} chains, {requests.in_ledger:,} already in the ledger, {remaining}")
+    held = f"{requests.in_batches:,} under way in a batch, " if requests.in_batches else ""
+    console.print(f"teacher: {requests.total:,} chains, {requests.in_ledger:,} already in the ledger, {held}{remaining}")
     if not requests.paid:
         return
     teacher, (read, written) = plan.study.teacher, requests.expected

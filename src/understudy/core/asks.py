@@ -14,11 +14,11 @@ import json
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Annotated, Any, Literal, TypeVar
 
 T = TypeVar("T")
+CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+"""Writes JSON of which there is only one text for a value."""
 
 
 @dataclass(frozen=True)
@@ -175,22 +175,6 @@ class Answer:
     usage: Usage
 
 
-@lru_cache(typed=True)
-def _frame(
-    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, calculator: bool
-) -> tuple[str, str]:
-    """Return the canonical JSON of a request before and after its prompt. Most requests differ only in their prompt."""
-    body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
-    # Write only values other than the default, so that replies bought before beams existed keep their keys.
-    if beams != 1:
-        body["beams"] = beams
-    if calculator:
-        body["calculator"] = True
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    prefix, _, suffix = text.partition("null")  # numbers and names sort before the prompt, so this is its null
-    return prefix, suffix
-
-
 Flow = Generator[Call | Sequence[Call], Any, T]
 """A generator that yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
 
@@ -244,16 +228,14 @@ class Request:
     @property
     def canonical(self) -> str:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
-        if "" in self.cache:
-            return str(self.cache[""])
-        ask, how = self.ask, self.decoding
-        prefix, suffix = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, beams=how.beams, calculator=how.calculator)
-        if isinstance(ask.prompt, str):
-            prompt = encode_basestring(ask.prompt)
-        else:
-            prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
-        self.cache[""] = text = f"{prefix}{prompt}{suffix}"
-        return text
+        if "" not in self.cache:
+            ask, how = self.ask, self.decoding
+            prompt = ask.prompt if isinstance(ask.prompt, str) else [(message.role, message.content) for message in ask.prompt]
+            body = {"stop": ask.stop, "max_tokens": ask.max_tokens, "temperature": how.temperature, "top_p": how.top_p}
+            # Write only values other than the default, so that replies bought before beams existed keep their keys.
+            rare = ({"beams": how.beams} if how.beams != 1 else {}) | ({"calculator": True} if how.calculator else {})
+            self.cache[""] = CANONICAL.encode({**body, **rare, "prompt": prompt})
+        return str(self.cache[""])
 
     def key(self, identity: str) -> str:
         """Return the ledger key: engine identity + canonical request + path + attempt (+ the request's own seed)."""

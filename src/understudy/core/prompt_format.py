@@ -19,7 +19,7 @@ from understudy.core.answers import date, extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Prompt, Reply, SamplePath
 from understudy.core.thoughts import add_thought, split_thought
-from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution
+from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution, grouped
 
 ANSWER = " So the answer is: "
 END = "\n\n"
@@ -168,6 +168,9 @@ def drop_empty_lines(text: str) -> str:
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
+_LABEL = re.compile(r"(?<!\w)([a-z])[).:]\s*", re.I)
+
+
 def write_question(problem: Problem) -> str:
     """Write context, question and options as teacher and student see them.
 
@@ -175,8 +178,9 @@ def write_question(problem: Problem) -> str:
     letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    labels = (rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}" for i, choice in enumerate(problem.choices))
-    if problem.choices and not all(re.search(label, problem.question, re.I) for label in labels):
+    after = grouped((label[1].upper(), problem.question[label.end() :].lower()) for label in _LABEL.finditer(problem.question))
+    wanted = ((chr(65 + i), choice.lower()) for i, choice in enumerate(problem.choices))
+    if not all(any(text.startswith(choice) for text in after.get(letter, ())) for letter, choice in wanted):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)
 

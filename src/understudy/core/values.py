@@ -7,13 +7,12 @@ Problem.blind() --(student)--> Solution --(evaluation)--> Outcome
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
-from understudy.core.asks import Message, T
+from understudy.core.asks import CANONICAL, Message, T
 
 AnswerKind = Literal["option", "yes_no", "number", "date", "text", "expression"]
 """The kind decides how an answer is read and compared (`core.answers`). An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
@@ -26,12 +25,10 @@ JSON = Any
 
 K = TypeVar("K")
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
 
 def digest(value: JSON, *, size: int = 12) -> str:
     """Return a hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and run."""
-    return hashlib.blake2b(_CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
+    return hashlib.blake2b(CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
 
 
 def grouped(pairs: Iterable[tuple[K, T]]) -> dict[K, list[T]]:

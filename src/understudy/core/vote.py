@@ -1,6 +1,6 @@
 """The vote over sampled solutions: self-consistency (Wang et al. 2022, arXiv 2203.11171), plain and likelihood-weighted.
 
-vote([7, 7, 8, cut off])                 -> 7, share 2/3
+vote([7, 7, 8, cut off])                 -> 7, share 2/4
 vote([7 (-0.9), 8 (-0.1), 8 (-2.0)], weighted=True)   each counts exp(mean log-probability per token)
 """
 
@@ -16,7 +16,7 @@ V = TypeVar("V", Solution, Chain)
 
 class Vote(NamedTuple, Generic[V]):
     """The result of a vote. ``winner`` is the first that gives the winning ``answer``; both are None if nobody could vote.
-    ``share`` is the answer's share of the weights.
+    ``share`` is its share of the weights, times the share of the solutions that could vote: how far they all agree.
 
     ``weights``: answer -> its weight (the number of votes in a plain vote), in the order in which answers first came.
     """
@@ -37,21 +37,16 @@ def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
     """
     weights: dict[str, float] = {}
     first: dict[str, V] = {}
-    for solution in solutions:
-        if solution.answer is not None and solution.finish == "stop":
-            answer = first.setdefault(answer_key(solution.answer), solution).answer or ""
-            weights[answer] = weights.get(answer, 0.0) + (_weight(solution) if weighted else 1.0)
+    voters = [solution for solution in solutions if solution.answer is not None and solution.finish == "stop"]
+    for solution in voters:
+        answer = first.setdefault(answer_key(solution.answer or ""), solution).answer or ""
+        weights[answer] = weights.get(answer, 0.0) + (_weight(solution) if weighted else 1.0)
     if not weights:
         return Vote(None, None, 0.0, {})
     answer = max(weights, key=lambda a: weights[a])  # among equal weights the first wins, because dicts keep the order
     total = sum(weights.values())
-    return Vote(first[answer_key(answer)], answer, weights[answer] / total if total else 0.0, weights)
-
-
-def agreement(solutions: Sequence[Solution], *, weighted: bool = False) -> float:
-    """Return the winner's share of all ``solutions``, including those that could not vote."""
-    voters = sum(s.answer is not None and s.finish == "stop" for s in solutions)
-    return round(vote(solutions, weighted=weighted).share * voters / len(solutions), 9)  # 3 of 4 is no less than 0.75
+    share = round(weights[answer] / total * len(voters) / len(solutions), 9) if total else 0.0  # 3 of 4 is no less than 0.75
+    return Vote(first[answer_key(answer)], answer, share, weights)
 
 
 def _weight(solution: Solution | Chain) -> float:

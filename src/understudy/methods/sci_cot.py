@@ -174,8 +174,7 @@ class SciCoT:
             text = _match_letters(len(problem.choices)).sub(MASK, text)
         if self.mask == "choices":
             for words in sorted(hidden, key=lambda words: len(" ".join(words)), reverse=True):
-                spelled = r"\s+".join(map(re.escape, words))
-                text = re.sub(rf"(?<!\w){spelled}(?!\w)", MASK, text, flags=re.I)
+                text = re.sub(r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)", MASK, text, flags=re.I)
         return text
 
 

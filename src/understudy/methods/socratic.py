@@ -82,8 +82,7 @@ class Socratic:
     @property
     def words(self) -> tuple[str, ...]:
         """The marks of turns and plans, up to ``max_steps``, because the chains may not contain them all."""
-        turns = tuple(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1))
-        return (*turns, f"A: {END} Plan: none + - * / ** ( ) ;")
+        return (*(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1)), f"A: {END} Plan: none + - * / ** ( ) ;")
 
     def unfit(self, problem: Problem, chain: Chain) -> str:
         steps = list_steps(chain)

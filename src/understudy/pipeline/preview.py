@@ -47,6 +47,8 @@ class TeacherRequests:
     """Chains of the corpus."""
     in_ledger: int = 0
     """Chains whose reply is in the ledger."""
+    in_batches: int = 0
+    """Chains that a provider's batch under way will bring."""
     maximum: Spend = NOTHING
     """The requests to send, each for up to ``n`` replies, and the most that they may cost."""
     maximum_if_single: Spend = NOTHING
@@ -77,7 +79,7 @@ class TeacherRequests:
 
     @property
     def remaining(self) -> int:
-        return self.total - self.in_ledger
+        return self.total - self.in_ledger - self.in_batches
 
     @property
     def expected(self) -> tuple[float, float | None]:
@@ -112,6 +114,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         requests = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
         if paid and store is not None:
             requests.means, requests.spent = store.compute_means(engine.identity), store.spent
+        batched = store.list_batched() if store is not None else frozenset()
         keys: set[str] = set()
         previous: tuple[Request, int] | None = None
         room = 0
@@ -125,6 +128,9 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:
                 requests.in_ledger += 1
+                continue
+            if key in batched:
+                requests.in_batches += 1
                 continue
             for identity in identities:
                 requests.under_other_engines[identity] += store is not None and store.get(request.key(identity)) is not None
@@ -202,8 +208,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     source, target = (context, context) if shape.encoder else (context // 2, context - context // 2)
     memory = estimate(shape, options, source=source, target=target)
     remaining = None if (free := measure_free(settle_device(options.device))) is None else free - memory.weights
-    rows = options.batch_size * options.chains_per_visit
-    examples = max(1, settle_micro_batch(memory, options, examples=rows, free=remaining))
+    examples = max(1, settle_micro_batch(memory, options, examples=options.batch_size * options.chains_per_visit, free=remaining))
     return f"{format_size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -51,25 +51,24 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
     """
     plan = make_plan(study, until=until)
-    run = _Run(plan, directory, watcher or Watcher(), workers)
+    watcher = watcher or Watcher()
     with hold_run(directory), _save_plan(plan, directory):
         judged = until == "chains" and is_done(plan.verdicts.directory(directory))  # results need verdicts on new chains, too
         stages, chains = plan.list_until("verdicts" if judged else until), plan.chains
         for stage in stages:
             if is_done(folder := stage.directory(directory)) and (damage := find_damage(folder, deep=True)):
-                run.watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
+                watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
                 remove(folder)
         if is_done(chains.directory(directory)) and not chains.done(directory):
             # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
-            run.perform([chains], cached=len(stages) - 1)
+            _perform(plan, directory, watcher, workers, [chains], cached=len(stages) - 1)
         finished = [chains.key] if is_done(chains.directory(directory)) else []
         todo = [stage for stage in stages if stage.key not in finished and not stage.done(directory)]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
             if fields := study.evaluation.fields:
-                problems = plan.problems.read(Context(directory))
-                require_fields([p for p in problems if p.split in study.evaluation.splits], fields)
-        run.perform(todo, cached=len(stages) - len(todo))
+                require_fields([p for p in plan.problems.read(Context(directory)) if p.split in study.evaluation.splits], fields)
+        _perform(plan, directory, watcher, workers, todo, cached=len(stages) - len(todo))
     return plan
 
 
@@ -87,70 +86,60 @@ def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
         raise
 
 
-class _Run:
-    """One run of a plan: as many stages at once as there are workers, each as soon as the stages that it needs are done."""
-
-    def __init__(self, plan: Plan, directory: Path, watcher: Watcher, workers: int) -> None:
-        self.plan, self.directory, self.watcher, self.workers = plan, directory, watcher, workers
-        self.todo: list[Stage[Any]] = []
-        self.waiting: dict[str, Stage[Any]] = {}
-        self.running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
-
-    def perform(self, todo: list[Stage[Any]], *, cached: int) -> None:
-        """Run all of ``todo``; ``cached`` others are done already."""
-        self.watcher.planned(todo, cached)
-        if not todo:
-            return
-        for stage in todo:  # before anything is asked or trained
-            if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
-                extra = "encoder" if "sentence_transformers" in missing else "train"
-                raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
-        gpus = list_gpus() if any(stage.device == "cuda" for stage in todo) else []
-        processes = max(stage.processes for stage in todo)
-        gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
-        single_gpu = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
-        workers = min(self.workers or len(gpus) or (1 if single_gpu else max(1, count_cores() // processes)), len(todo))
-        self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
-        with LocalProcesses(workers, self.watcher.event, self.plan.plugins, gpus) as pool:
-            try:
-                while self.waiting or self.running:
-                    self._start_ready(pool, workers)
-                    done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                    for future in sorted(done, key=lambda future: future.exception() is not None):  # a failure ends the run
-                        self._finish(future)
-            except BaseException:
-                pool.stop()
-                raise
-
-    def _start_ready(self, pool: LocalProcesses, workers: int) -> None:
-        """Submit stages that can begin now, one for each idle worker, so that what is shown as running does run."""
-        while len(self.running) < workers and (stage := next(self._find_ready(), None)) is not None:
-            for plugin, digest in self.plan.plugins.items():
-                load(Path(plugin), digest=digest)
-            del self.waiting[stage.key]
-            self.running[pool.submit(perform, stage, self.directory)] = stage
-            self.watcher.started(stage)
-
-    def _find_ready(self) -> Iterator[Stage[Any]]:
-        """Yield the stages whose needs are done, in plan order, but students first: they take longest. Only one at a time pays the
-        teacher."""
-        paying = any(stage.pays for stage in self.running.values())
-        unfinished = set(self.waiting) | {stage.key for stage in self.running.values()}
-        free = [stage for stage in self.waiting.values() if not (paying and stage.pays)]
-        ready = [stage for stage in free if not unfinished & {need.key for need in stage.needs()}]
-        yield from sorted(ready, key=lambda stage: stage.kind != "student")
-
-    def _finish(self, future: Future[tuple[StageSummary, float]]) -> None:
-        stage = self.running.pop(future)
+def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: list[Stage[Any]], *, cached: int) -> None:
+    """Run all of ``todo``, as many stages at once as there are workers, each as soon as the stages that it needs are done;
+    ``cached`` others are done already."""
+    watcher.planned(todo, cached)
+    if not todo:
+        return
+    for stage in todo:  # before anything is asked or trained
+        if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
+            extra = "encoder" if "sentence_transformers" in missing else "train"
+            raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
+    gpus = list_gpus() if any(stage.device == "cuda" for stage in todo) else []
+    processes = max(stage.processes for stage in todo)
+    gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
+    single_gpu = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
+    workers = min(workers or len(gpus) or (1 if single_gpu else max(1, count_cores() // processes)), len(todo))
+    waiting = {stage.key: stage for stage in todo}
+    running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
+    with LocalProcesses(workers, watcher.event, plan.plugins, gpus) as pool:
         try:
-            summary, seconds = future.result()
-        except BrokenProcessPool:
-            reason = f"{stage.kind} {stage.label}: its process ended without a message, perhaps out of memory"
-            raise UnderstudyError(f"{reason}. What was done is kept: run it again, with --workers 1 if memory is short") from None
-        finish_stage(stage, summary, seconds, self.directory)
-        self.watcher.finished(stage, summary, seconds)
-        if isinstance(summary, ProblemsSummary):
-            _require_gold(self.plan.study, summary, self.todo)
+            while waiting or running:
+                # One for each idle worker, so that what is shown as running does run.
+                while len(running) < workers and (ready := _find_ready(waiting.values(), running.values())) is not None:
+                    for plugin, digest in plan.plugins.items():
+                        load(Path(plugin), digest=digest)
+                    running[pool.submit(perform, waiting.pop(ready.key), directory)] = ready
+                    watcher.started(ready)
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda future: future.exception() is not None):  # a failure ends the run
+                    stage = running.pop(future)
+                    summary, seconds = _get_result(stage, future)
+                    finish_stage(stage, summary, seconds, directory)
+                    watcher.finished(stage, summary, seconds)
+                    if isinstance(summary, ProblemsSummary):
+                        _require_gold(plan.study, summary, todo)
+        except BaseException:
+            pool.stop()
+            raise
+
+
+def _find_ready(waiting: Collection[Stage[Any]], running: Collection[Stage[Any]]) -> Stage[Any] | None:
+    """Find the first stage whose needs are done, in plan order, but students first: they take longest. Only one at a time pays the
+    teacher."""
+    paying = any(stage.pays for stage in running)
+    unfinished = {stage.key for stage in (*waiting, *running)}
+    ready = [s for s in waiting if not (paying and s.pays) and not unfinished & {need.key for need in s.needs()}]
+    return min(ready, key=lambda stage: stage.kind != "student", default=None)
+
+
+def _get_result(stage: Stage[Any], future: Future[tuple[StageSummary, float]]) -> tuple[StageSummary, float]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = f"{stage.kind} {stage.label}: its process ended without a message, perhaps out of memory"
+        raise UnderstudyError(f"{reason}. What was done is kept: run it again, with --workers 1 if memory is short") from None
 
 
 def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:

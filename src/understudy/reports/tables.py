@@ -44,27 +44,8 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
         values = []  # its column would repeat the accuracy
 
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
-    calls, errors = any(s.calls_per_answer > 1 for s in summaries), any(s.errors for s in summaries)
-    columns: list[Content[data.ArmSummary]] = [
-        (Column("arm"), lambda s: Cell(s.arm, "name")),
-        (Column("decoding", wide=True), lambda s: s.decoding),
-        (Column("n", number=True, needed=len({s.n // s.seeds for s in summaries}) > 1), lambda s: f"{s.n // s.seeds:,}"),
-        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
-        (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
-        (Column("each seed", needed=any(s.seeds > 1 for s in summaries)), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")),
-        *((head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()),
-        (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
-        (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
-        (Column("abstained", number=True, wide=True, needed=any(s.abstained for s in summaries)), lambda s: f"{s.abstained:,}"),
-        (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
-        (Column("stops", number=True), lambda s: percent(s.stop_rate)),
-        (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
-        (Column("ms", number=True, wide=True), _show_time),
-        (Column("calls", number=True, needed=calls), lambda s: f"{s.calls_per_answer:.1f}"),
-        (Column("errors", number=True, needed=errors), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")),
-        (Column("", needed=any(s.says for s in summaries)), lambda s: Cell("at chance" if s.says else "", "bad")),
-    ]
+    by_value = [(head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()]
+    columns = _list_columns(summaries, *by_value)
     first, n, seed_count = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
     seeds = f" x {seed_count} training seeds" if seed_count > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
@@ -77,6 +58,32 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     if split == report.summaries[0].split:
         pictures += ["cost", "time", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
     return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
+
+
+def _list_columns(summaries: Sequence[data.ArmSummary], *further: Content[data.ArmSummary]) -> list[Content[data.ArmSummary]]:
+    """List the columns of a table of arms; ``further`` stand after the accuracy."""
+    calls, errors = any(s.calls_per_answer > 1 for s in summaries), any(s.errors for s in summaries)
+    return [
+        (Column("arm"), lambda s: Cell(s.arm, "name")),
+        (Column("decoding", wide=True), lambda s: s.decoding),
+        (Column("n", number=True, needed=len({s.n // s.seeds for s in summaries}) > 1), lambda s: f"{s.n // s.seeds:,}"),
+        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
+        (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
+        (Column("each seed", needed=any(s.seeds > 1 for s in summaries)), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")),
+        *further,
+        (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
+        (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
+        (Column("abstained", number=True, wide=True, needed=any(s.abstained for s in summaries)), lambda s: f"{s.abstained:,}"),
+        (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
+        (Column("stops", number=True), lambda s: percent(s.stop_rate)),
+        (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+        (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
+        # Nothing if all answers were in the ledger.
+        (Column("ms", number=True, wide=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}" if s.seconds else ""),
+        (Column("calls", number=True, needed=calls), lambda s: f"{s.calls_per_answer:.1f}"),
+        (Column("errors", number=True, needed=errors), lambda s: Cell(str(s.errors), "bad" if s.errors else "plain")),
+        (Column("", needed=any(s.says for s in summaries)), lambda s: Cell("at chance" if s.says else "", "bad")),
+    ]
 
 
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
@@ -113,31 +120,15 @@ _TESTED: Sequence[Content[data.Comparison]] = [
 """The result of a paired test."""
 
 
-def _show_time(s: data.ArmSummary) -> str:
-    """Write the milliseconds per answer, or nothing if all answers were in the ledger."""
-    return f"{1000 * s.seconds / max(1, s.n):.1f}" if s.seconds else ""
-
-
 def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     """Tabulate the arms of several runs, the best first, and the tests of the best against each of the others."""
-    arms: list[Content[data.ArmSummary]] = [
-        (Column("arm"), lambda s: Cell(s.arm, "name")),
-        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
-        (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
-        (Column("seeds", number=True), lambda s: str(s.seeds)),
-        (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
-        (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
-        (Column("written", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("ms", number=True, wide=True), _show_time),
-        (Column("learned", number=True, wide=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
-        (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
-    ]
+    arms = _list_columns(compared.arms, (Column("learned", number=True, wide=True), lambda s: f"{compared.learned[s.arm]:,.0f}"))
     pairs: list[Content[data.Comparison]] = [
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
         *_TESTED,
         (Column("differ in", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
-    note = "read, written: tokens per answer · ms: per answer, all answered together · learned: tokens that the students learned"
+    note = "tokens, read: written and read per answer · ms: per answer, all answered together · learned: tokens of the students"
     about = "p after Holm's correction over all pairs of the runs' arms, since these same answers showed which arm is the best."
     n = f"n = {compared.pairs[0].n:,} problems; percent."
     best = tabulate("The best against each of the others", compared.pairs, pairs, about=about)

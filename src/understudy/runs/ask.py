@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VotedAnswer:
-    """The ``answer`` (None if none was found), its ``share`` of the votes, and the solutions with their chains."""
+    """The ``answer`` (None if none was found), its ``share`` of the votes (`core.vote`), and the solutions with their chains."""
 
     answer: str | None
     share: float

@@ -5,7 +5,7 @@ from itertools import cycle
 from statistics import fmean
 
 from understudy.core.values import Outcome
-from understudy.core.vote import agreement
+from understudy.core.vote import vote
 from understudy.reports.data import Cascade
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers
 
@@ -30,7 +30,7 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
         for name in student.outcomes.keys() & teacher.outcomes.keys():
             own, tokens = (sum(s.tokens + s.prompt_tokens for s in arm.solutions[name]) for arm in (student, teacher))
             right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)
-            answers.append((agreement(student.solutions[name], weighted=weighted), *right, own, tokens))
+            answers.append((vote(student.solutions[name], weighted=weighted).share, *right, own, tokens))
     if not answers:
         return
     thresholds = [step / STEPS for step in range(STEPS + 1)]

@@ -53,7 +53,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     if not ids:
         raise UserError(f"{split}: no question in common was answered by all arms")
     restricted = {name: (run, [_restrict(answers, ids) for answers in seeds[:count]]) for name, (run, seeds) in answered.items()}
-    caveats = [f"{label}{note}" for run, label in labelled for note in note_unfair(run)]
+    caveats = [f"{label}{note}" for run, label in labelled for note in note_unfair(run, visible[run.directory])]
     return _compare(restricted, selected, split, unlike, caveats)
 
 

@@ -52,6 +52,8 @@ def import_corpus(
     the files' own cards. ``skip_bad``: skip and count questions and chains that cannot be read. Raises DataError naming file, line
     and field.
     """
+    if to.suffix.lower() != ".parquet" or to.resolve() in [path.resolve() for path in (*chains, *problems)]:
+        raise DataError(f"{to}: a corpus is written to a .parquet file, and to none of those that are read; change --to")
     bad: list[str] | None = [] if skip_bad else None
     try:
         questions = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
@@ -100,6 +102,8 @@ def export_corpus(
     check_name(format)
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
+    if to.resolve() in [path.resolve() for path in (source, *problems)]:
+        raise DataError(f"{to}: is read, too, and would be overwritten; change --to")
     if source.is_dir():
         chains, questions, base, examples = _read_run(Run(source), arm, what)
     else:

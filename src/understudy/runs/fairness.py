@@ -125,16 +125,16 @@ def _join(values: Mapping[str, str]) -> str:
     return ", ".join(f"{value} ({join_names(group)})" for value, group in names.items())
 
 
-def note_unfair(run: Run) -> Iterator[str]:
-    """Yield a sentence for each thing that makes comparisons within a run unfair, besides its arms' conditions."""
+def note_unfair(run: Run, arms: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each thing that makes comparisons of ``arms`` of a run unfair, besides their conditions."""
     yield from describe_looks(read_looks(run.directory), run.study)
-    by_arm = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
+    by_arm = {arm: run.student_summaries(arm) for arm in arms}
     splits = run.study.evaluation.splits
-    for arm in run.arms:
-        answered = [read_summary(stage, AnswersSummary) for split in splits for stage in run.answers(arm, split).values()]
-        if seen := max((summary.saw for summary in (*by_arm.get(arm, ()), *answered)), default=0):
+    for arm, trained in by_arm.items():
+        answered = [read_summary(stage, AnswersSummary).saw for split in splits for stage in run.answers(arm, split).values()]
+        if seen := max([*answered, *(student.saw for student in trained)], default=0):
             yield f"Unfair: {arm} is, or starts from, a student that learned from, or was chosen by, {seen:,} of these questions."
-    chosen = [arm for arm, students in by_arm.items() if all(student.chosen for student in students)]
+    chosen = [arm for arm, trained in by_arm.items() if trained and all(student.chosen for student in trained)]
     if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")
         yield f"No gold answer judged what these arms are taught, but gold answers chose their checkpoints: {names}."

@@ -153,7 +153,7 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
         conditions = {arm: find_conditions(run, scored[arm, split]) for arm in run.arms}
         yield from describe_differences(conditions) if split == study.evaluation.splits[0] else ()
         yield from describe_cut_off(conditions, split)
-    yield from note_unfair(run)
+    yield from note_unfair(run, run.arms)
     yield from _note_weights(run, scored)
     yield from _note_repeated(run, probed)
     if study.checks[0] != "answer":

@@ -281,6 +281,11 @@ class Ledger(AbstractContextManager["Ledger"]):
         with self.reading() as reader:
             return [engine for (engine,) in reader.execute("SELECT DISTINCT engine FROM intents WHERE outcome = 'reply'")]
 
+    def list_batched(self) -> frozenset[str]:
+        """List the keys of the requests that a batch under way holds."""
+        with self.reading() as reader:
+            return frozenset(key for (key,) in reader.execute("SELECT key FROM batched"))
+
     def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
         """Return the facts about each address of ``engine``: url -> name -> value, {} if none was probed."""
         with self.reading() as reader:

@@ -116,8 +116,8 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
     if not isinstance(table, dict):
         raise ApiError(422, "the body must be a JSON object")
     keys = list_keys(kind)
-    if "max_completion_tokens" in table:
-        table["max_tokens"] = table.pop("max_completion_tokens")
+    if (limit := table.pop("max_completion_tokens", None)) is not None:
+        table["max_tokens"] = limit
     for name, value in table.items():
         if name not in keys and name not in IGNORED and value not in DEFAULTS:
             raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(keys)})", name)

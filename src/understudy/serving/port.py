@@ -15,6 +15,8 @@ GRACE = 30
 
 def open_port(host: str, port: int) -> socket.socket:
     """Listen at ``host`` and ``port`` (0: any free port). Raises UserError if that is impossible."""
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"--port {port}: must be between 0 and 65535")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:

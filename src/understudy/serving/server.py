@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -21,7 +22,6 @@ from starlette.routing import Route
 from understudy.core.asks import Call, Flow, Reply, SamplePath, T
 from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
-from understudy.core.vote import agreement
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
@@ -67,7 +67,8 @@ class Service:
             Route("/v1/models/{name}", self._list_models),
             Route("/health", self._report_health),
         ]
-        return Starlette(routes=routes, exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _refuse))
+        refused = (ApiError, HTTPException, ClientDisconnect, Exception)
+        return Starlette(routes=routes, exception_handlers=dict.fromkeys(refused, _refuse))
 
     def load(self) -> None:
         """Load the weights. Raises CheckpointError or EngineError if a student cannot answer."""
@@ -106,11 +107,10 @@ class Service:
         choices = [make_choice(i, problem, group, student.decode, body.reasoning_format) for i, group in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
         if student.cascades and self.teacher:
-            shares = [agreement(group, weighted=student.decode.weighted) for group in groups]
-            unsure = [i for i, share in enumerate(shares) if share < self.options.agreement]
+            unsure = [i for i, choice in enumerate(choices) if choice["understudy"]["agreement"] < self.options.agreement]
             chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
-            for choice, share in zip(choices, shares, strict=True):
-                choice["understudy"] |= {"agreement": share, "answered_by": "student"}
+            for choice in choices:
+                choice["understudy"]["answered_by"] = "student"
             for i in unsure:
                 choices[i] = replace_choice(choices[i], problem, chains[0], body.reasoning_format)
             used = used[0] + sum(c.prompt_tokens or 0 for c in chains), used[1] + sum(c.tokens or 0 for c in chains)
@@ -130,8 +130,7 @@ class Service:
             return wrap("text_completion", body.model, *scores)
 
         def call(index: int, prompt: str, i: int) -> Call:
-            prefix = prompt if body.echo else ""
-            hear = stream.listen(index * body.n + i, lambda text: {"text": prefix + text}) if stream else None
+            hear = stream.listen(index * body.n + i, lambda text: {"text": prompt * body.echo + text}) if stream else None
             return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
 
         calls = [[call(index, prompt, i) for index, prompt in enumerate(body.texts)] for i in range(body.n)]

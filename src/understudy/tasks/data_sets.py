@@ -67,7 +67,8 @@ class PublishedSet:
         if not directory.is_dir():
             raise DataError(f"task.root = {self.root!r}: the directory {directory} does not exist")
         for layout in self.layouts():
-            paths = {name: _find_first(directory, patterns) for name, patterns in layout.items()}
+            found = {name: (sorted(directory.glob(pattern)) for pattern in patterns) for name, patterns in layout.items()}
+            paths = {name: next(filter(None, files), []) for name, files in found.items()}
             if all(paths.values()):
                 return paths
             missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not paths[name]))
@@ -100,10 +101,6 @@ def hub(config: str = "*", **splits: str) -> FilePatterns:
         part: [f"{folder}{name}{ending}" for folder in (f"{config}/", "data/", "") for ending in endings] + [f"{name}.parquet"]
         for part, name in splits.items()
     }
-
-
-def _find_first(directory: Path, patterns: Sequence[str]) -> list[Path]:
-    return next((paths for pattern in patterns if (paths := sorted(directory.glob(pattern)))), [])
 
 
 class PublishedRow(NamedTuple):

@@ -101,7 +101,8 @@ def make_problems(
 def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
     questions = [collect_bad(bad, _read_question, row, layout, location) for location, row in rows]
     style = _find_style([(row, question) for row, question in zip(rows, questions, strict=True) if question is not None], layout)
-    style = style if form is None else style._replace(form=form)
+    unique = len({location.rpartition("/")[2] for location, _ in rows}) == len(rows)
+    style = style._replace(form=style.form if form is None else form, id_parts=1 if unique else 2)
     return [
         None if pair is None else collect_bad(bad, _make_problem, row, layout, location, style, pair)
         for (location, row), pair in zip(rows, questions, strict=True)
@@ -122,10 +123,12 @@ def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
 
 
 class _Style(NamedTuple):
-    """What the layout or the rows together show: the number from which answers count options, and the `Problem.form`."""
+    """What the layout or the rows together show: the number from which answers count options, the `Problem.form`, and how many
+    parts of a row's location make the id of a row without one: "0000.parquet, row 1", or "train/0000.parquet, row 1"."""
 
     base: int | None
     form: str
+    id_parts: int = 1
 
 
 def _find_style(read: Sequence[tuple[tuple[str, Row], tuple[str, Options]]], layout: Layout) -> _Style:
@@ -180,7 +183,7 @@ def _make_problem(row: Row, layout: Layout, location: str, style: _Style, questi
     rationale = _get(row, layout, "rationale", location)
     name = _get(row, layout, "id", location)
     return Problem(
-        id=write_identifier(name) if name is not None else location.rpartition("/")[2],
+        id=write_identifier(name) if name is not None else "/".join(location.split("/")[-style.id_parts :]),
         question=question,
         kind=layout.kind,
         answer=golds[0] if golds else None,

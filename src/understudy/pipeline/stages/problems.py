@@ -127,7 +127,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
         for split in scored:
             if not sizes[split]:
                 hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})")
+                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
+                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
+                raise StudyError(f"evaluation: {reason}; {advice}")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
