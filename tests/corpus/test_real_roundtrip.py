@@ -10,9 +10,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from roundtrip import METHODS, everything, jobs, run
 
 
+@pytest.fixture(scope="module")
+def real_files(real_data):
+    return list(jobs(real_data, "", 12, "raw"))
+
+
 @pytest.mark.parametrize("style", ["raw", "messages"])
-def test_a_part_of_every_real_file_feeds_every_method_and_comes_back(real_data, style):
-    found = dict(map(run, jobs(real_data, "", 12, style)))
+def test_a_part_of_every_real_file_feeds_every_method_and_comes_back(real_files, style):
+    found = dict(run((*job, style)) for *job, _ in real_files)
     assert len(found) >= 50
     for file, tallies in found.items():
         assert {method: +tally.lost for method, tally in tallies.items()} == {method: {} for method in METHODS}, file

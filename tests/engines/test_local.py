@@ -9,13 +9,14 @@ from itertools import pairwise
 import pytest
 import torch
 from checkpoints import FAMILIES, make
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BloomConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BloomConfig, Gemma4TextConfig
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
 from understudy.engines.local import prompts
 from understudy.engines.local.beams import score
+from understudy.engines.local.checkpoint import read_context
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
 from understudy.training.options import StudentOptions
@@ -569,6 +570,34 @@ def raising(error):
     return fail
 
 
+def write_random(config, directory):
+    """Write a random model of ``config`` into ``directory``/c, with the tests' tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(make("llama", directory / "llama"))
+    config.vocab_size, config.pad_token_id, config.eos_token_id = len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
+    torch.manual_seed(0)
+    model = (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5.0)
+    model.save_pretrained(directory / "c")
+    tokenizer.save_pretrained(directory / "c")
+    return directory / "c"
+
+
+def test_a_model_whose_layers_have_heads_of_several_sizes_says_what_generate_says(tmp_path):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8, "intermediate_size": 48}
+    config = Gemma4TextConfig(
+        **sizes, num_key_value_heads=2, layer_types=["sliding_attention", "full_attention"], sliding_window=64
+    )
+    directory = write_random(config, tmp_path)
+    assert read_context(config.to_dict()) == 64
+    model, tokenizer = plain(directory)
+    for prompt, reply in zip(PROMPTS, serve(TransformersEngine(directory), [call(p) for p in PROMPTS]), strict=True):
+        ids = torch.tensor([encode_source(tokenizer, prompt, seq2seq=False)])
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+        assert reply.text == tokenizer.decode(out, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
@@ -582,16 +611,8 @@ def raising(error):
 )
 def test_a_model_that_answers_differently_in_a_batch_is_refused_before_it_is_trained(tmp_path, config, reason):
     """Of BART's positions the cache decides, so a row that joins later would get another row's."""
-    tokenizer = AutoTokenizer.from_pretrained(make("llama", tmp_path / "llama"))
-    config.vocab_size, config.pad_token_id, config.eos_token_id = len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
     config.encoder_ffn_dim = config.decoder_ffn_dim = 32
-    torch.manual_seed(0)
-    model = (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(5.0)
-    model.save_pretrained(tmp_path / "c")
-    tokenizer.save_pretrained(tmp_path / "c")
+    write_random(config, tmp_path)
     with pytest.raises(CheckpointError, match=f"c: models of type '{config.model_type}' .*{reason}"):
         make_student(StudentOptions(checkpoint=str(tmp_path / "c")), [], seed=0)
 

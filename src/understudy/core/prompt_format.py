@@ -178,8 +178,8 @@ def write_question(problem: Problem) -> str:
     letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    after = grouped((label[1].upper(), problem.question[label.end() :].lower()) for label in _LABEL.finditer(problem.question))
-    wanted = ((chr(65 + i), choice.lower()) for i, choice in enumerate(problem.choices))
+    wanted, question = [(chr(65 + i), choice.lower()) for i, choice in enumerate(problem.choices)], problem.question
+    after = grouped((label[1].upper(), question[label.end() :].lower()) for label in _LABEL.finditer(question if wanted else ""))
     if not all(any(text.startswith(choice) for text in after.get(letter, ())) for letter, choice in wanted):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)

@@ -199,7 +199,8 @@ class TransformersEngine:
         """Count the rows of COLUMNS columns, ``limit`` at most, whose keys and values fit into the memory for them."""
         text = self.config.get_text_config(decoder=True)
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        # Not the attribute, which raises for a model whose layers differ (Gemma 4): that of most layers.
+        head_size = text.to_dict().get("head_dim") or getattr(text, "d_kv", None) or text.hidden_size // text.num_attention_heads
         layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
         item_size = loading.DTYPES[self.dtype].itemsize
         row: int = 2 * layers * heads * head_size * COLUMNS * item_size
