@@ -148,6 +148,10 @@ def test_what_is_read_is_never_overwritten_and_a_corpus_is_parquet(files, monkey
     assert main(["import", "c.parquet", *QUESTIONS, "--to", "c.parquet"]) == 2
     assert main(["export", "c.parquet", *QUESTIONS, "--to", "q.jsonl", "--format", "messages"]) == 2
     assert "q.jsonl: is read, too, and would be overwritten" in capsys.readouterr().err
+    (files / "d").mkdir()
+    (files / "d" / "train.jsonl").write_bytes(chains)
+    assert main(["import", "d", *QUESTIONS, "--to", "d/train.parquet"]) == 2
+    assert not (files / "d" / "train.parquet").exists()
     assert (questions, chains) == ((files / "q.jsonl").read_bytes(), (files / "c.jsonl").read_bytes())
     assert not (files / "new.jsonl").exists()
 

@@ -177,3 +177,19 @@ def test_the_houses_sums_hold(name):
 def test_what_an_example_concludes_is_its_last_result():
     for example in shown("scotd-chains-maths"):
         assert example.rpartition(": ")[2] == str([*find_equations(example)][-1].value)
+
+
+@pytest.mark.parametrize(
+    ("question", "choices", "listed"),
+    [
+        ("Which melts? (A) ice (B) grass", ("ice", "grass"), True),
+        ("Which melts? A: Ice B. grass", (" ice", "grass"), True),
+        ("Which melts? A) ice", ("ice", "grass"), False),
+        ("Which melts? (A) grass (B) ice", ("ice", "grass"), False),
+        ("Which melts? ice, grass", ("ice", "grass"), False),
+        ("A) " * 20_000, ("ice", "grass"), False),
+    ],
+)
+def test_options_are_listed_unless_the_question_lists_them(question, choices, listed):
+    text = write_question(Problem("p", question, "option", choices=choices))
+    assert text == (question if listed else f"{question}\nAnswer Choices:\n(a) {choices[0]}\n(b) {choices[1]}")

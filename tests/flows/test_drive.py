@@ -50,6 +50,11 @@ def test_a_call_that_draws_for_itself_keeps_its_roles_calculator():
     list(drive([(SamplePath("p-0"), flow())], cast))
     assert [r.decoding for r in solver.asked] == [Decoding(calculator=True), Decoding(0.7, calculator=True)]
     assert [r.decoding for r in planner.asked] == [Decoding(0.7)]
+    list(drive([(SamplePath("p-1"), flow())], Cast({"solver": solver, "planner": solver})))
+    assert [r.decoding.calculator for r in solver.asked[2:]] == [False] * 3
+    own = Decoding(0.7, calculator=True)
+    list(drive([(SamplePath("p-2"), (call for call in [Call("solver", "d", decoding=own)]))], Cast({"solver": solver})))
+    assert solver.asked[-1].decoding == own, "as a server asks, which has each student's decoding in its calls"
 
 
 def test_a_two_role_method_runs_out_of_fold_with_retry_list_and_vote():

@@ -1,15 +1,17 @@
 """The server over real HTTP: OpenAI's shapes, the text of the evaluation, and what is refused."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from served import KNOWN, SAYS, make_student, serving
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from understudy.core.asks import Call, Decoding
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.runs.ask import ask_student
-from understudy.serving.students import open_students
+from understudy.serving.students import ServedStudent, open_students
 from understudy.studies.options import Decode
 
 TELLS = " She has 1. So 3.\nThen 4.\nSo the answer is: 4\n\n"
@@ -283,3 +285,11 @@ def test_students_of_one_name_and_directories_without_a_student_are_refused(stud
         open_students([students / "one", tmp_path / "one"])
     with pytest.raises(CheckpointError, match="holds no student"):
         open_students([tmp_path])
+
+
+def test_a_method_that_draws_for_itself_keeps_the_calculator_of_its_student():
+    student = ServedStudent("s", None, Decode(calculator=True))
+    body = SimpleNamespace(max_tokens=None, stops=(), seed=7)
+    calls = [Call("student", "a"), Call("student", "b", decoding=Decoding(0.7))]
+    asked = next(student.amend((call for call in [calls]), body))
+    assert [call.decoding for call in asked] == [Decoding(calculator=True), Decoding(0.7, seed=7, calculator=True)]

@@ -117,6 +117,13 @@ def test_a_data_set_directory_keeps_its_splits_and_lacks_are_drawn_from_train(tm
     assert [p.id for p in problems if p.split == "test"] == ["t"]
 
 
+@pytest.mark.parametrize(("passages", "context"), [(["", "A text."], "A text."), ([["a"], ["b"]], "")])
+def test_a_passage_may_be_missing_in_the_first_row_and_a_list_is_none(tmp_path, passages, context):
+    rows = [row | {"passage": passage} for row, passage in zip(numbered(), passages * 10, strict=False)]
+    _, problems = begin(write(tmp_path / "q.jsonl", rows))
+    assert {p.context for p in problems} == {"", context}
+
+
 def test_a_file_without_answers_is_guessed_as_one(tmp_path):
     found, problems = begin(write(tmp_path / "q.jsonl", numbered()))
     assert found.fit is None

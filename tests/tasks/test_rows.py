@@ -160,12 +160,23 @@ def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):
         ",question,answer\n0,What is 2?,2\n1,What is 3?,3\n",  # as pandas writes it
         "question;answer\nWhat is 2?;2\nWhat is 3?;3\n",
         "\ufeffquestion\tanswer\nWhat is 2?\t2\nWhat is 3?\t3\n",
+        '"question";answer\n"What is 2?";2\nWhat is 3?;3\n',
+        '"question",answer\n"What is 2?",2\nWhat is 3?,3\n',
     ],
 )
 def test_a_table_may_have_an_index_without_a_name_and_any_usual_separator(tmp_path, text):
     (tmp_path / "q.csv").write_text(text, encoding="utf-8")
     problems = read_problems(tmp_path / "q.csv", Layout("number"))
     assert [(p.question, p.answer, p.meta) for p in problems] == [("What is 2?", "2", {}), ("What is 3?", "3", {})]
+
+
+def test_a_field_without_a_name_is_never_lost(tmp_path):
+    (tmp_path / "q.csv").write_text("question,answer,\nWhat is 2?,2,\nHow many, in all?,7\n")
+    with pytest.raises(DataError, match=r"q\.csv, line 3: more fields than the first line has names"):
+        read_problems(tmp_path / "q.csv", Layout("text"))
+    (tmp_path / "q.tsv").write_text("question\tanswer (short, exact)\nWhat is 2?\t2\n")
+    (problem,) = read_problems(tmp_path / "q.tsv", Layout("number", {"answer": "answer (short, exact)"}))
+    assert problem.answer == "2"
 
 
 def test_options_that_do_not_belong_together_are_refused():

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from checkpoints import make, real_tokenizer
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
-from understudy.core.errors import CheckpointError, StudyError, UnderstudyError, UserError
+from understudy.core.errors import CheckpointError, DataError, StudyError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
 from understudy.engines.local.engine import TransformersEngine
 from understudy.studies.schema import build
@@ -18,7 +19,7 @@ from understudy.training.batches import EncodedExample, VisitOrder, collate, enc
 from understudy.training.loop import train
 from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
-from understudy.training.record import read_examples, read_seen
+from understudy.training.record import EXAMPLES, read_examples, read_seen
 from understudy.training.student import make_student
 from understudy.training.words import count_spelled, train_words
 
@@ -199,6 +200,10 @@ def test_plain_generate_stops_at_the_learned_end_token_and_what_was_learned_is_s
     assert (shown.chain, len(others)) == ("c0-0", 2)
     assert "".join(text for text, _ in shown.tokens).startswith("Q: 0 plus 0?\nA: 0 + 0 = 0.")
     assert shown == read_seen(tmp_path / "out").shown[0]
+    table = pq.read_table(tmp_path / "out" / EXAMPLES)
+    pq.write_table(table.rename_columns({"texts": "ids"}), tmp_path / "out" / EXAMPLES)
+    with pytest.raises(DataError, match=r"examples\.parquet: an earlier version wrote it; run the study again"):
+        read_examples(tmp_path / "out", "p0")
 
 
 def test_an_example_that_does_not_fit_is_left_out_and_counted(tmp_path):

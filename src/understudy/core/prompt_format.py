@@ -168,7 +168,7 @@ def drop_empty_lines(text: str) -> str:
     return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
-_LABEL = re.compile(r"(?<!\w)([a-z])[).:]\s*", re.I)
+_LABEL = re.compile(r"(?<!\w)([a-z])[).:]\s*")
 
 
 def write_question(problem: Problem) -> str:
@@ -178,9 +178,9 @@ def write_question(problem: Problem) -> str:
     letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    wanted, question = [(chr(65 + i), choice.lower()) for i, choice in enumerate(problem.choices)], problem.question
-    after = grouped((label[1].upper(), question[label.end() :].lower()) for label in _LABEL.finditer(question if wanted else ""))
-    if not all(any(text.startswith(choice) for text in after.get(letter, ())) for letter, choice in wanted):
+    wanted, question = [(chr(97 + i), choice.strip().lower()) for i, choice in enumerate(problem.choices)], problem.question.lower()
+    after = grouped((label[1], label.end()) for label in _LABEL.finditer(question if wanted else ""))
+    if not all(any(question.startswith(choice, at) for at in after.get(letter, ())) for letter, choice in wanted):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
@@ -113,19 +114,21 @@ def _read_array(path: Path) -> Iterator[tuple[str, Row]]:
 def _read_csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**31 - 1)  # chains are long
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        header = lines.readline()
+        header = re.sub('"[^"]*"', "", lines.readline())
         lines.seek(0)
-        reader = csv.DictReader(lines, delimiter=max(",;\t", key=header.count), strict=True)  # ";" in countries with decimal commas
+        separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)  # ";" where decimals have commas
+        reader = csv.DictReader(lines, delimiter=separator, strict=True)
         try:
             names = reader.fieldnames or ()
             if repeated := [name for i, name in enumerate(names) if name and name in names[:i]]:
                 raise DataError(f"{path}, line 1: the column {repeated[0]!r} occurs twice; give each column its own name")
             for row in reader:
                 location = f"{path}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    word, hint = ("more", "") if None in row else ("fewer", "; empty fields need commas, too, or the file was cut")
+                more = None in row or (row.get("") and names[0])  # pandas' index is the first column, and has no name
+                if more or None in row.values():
+                    word, hint = ("more", "") if more else ("fewer", "; empty fields need commas, too, or the file was cut")
                     raise DataError(f"{location}: {word} fields than the first line has names ({', '.join(names)}){hint}")
-                yield location, {name: value or None for name, value in row.items() if name}  # pandas' index has no name
+                yield location, {name: value or None for name, value in row.items() if name}
         except csv.Error as error:
             raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
 

@@ -128,8 +128,7 @@ def estimate_mean(
     mean = float(values_SN.mean())
     if n < 2:
         return MeanEstimate(mean, math.inf, 1)
-    rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
-    ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
+    ms_rest = float(((values_SN - by_problem[None, :] - by_seed[:, None] + mean) ** 2).sum()) / ((seeds - 1) * (n - 1))
     result = _estimate_over_problems(by_problem, clusters, extra)
     problems = max(0.0, result.error**2 - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))

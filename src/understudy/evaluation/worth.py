@@ -169,8 +169,7 @@ def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:
     n = len(votes)
     if math.comb(n, n // 2) <= SUBSETS:
         return [fmean(_wins(subset)[-1] for subset in combinations(votes, k)) for k in range(1, n + 1)]
-    orders = [_wins(rng.sample(votes, n)) for _ in range(SUBSETS)]
-    return [fmean(rates) for rates in zip(*orders, strict=True)]
+    return [fmean(rates) for rates in zip(*(_wins(rng.sample(votes, n)) for _ in range(SUBSETS)), strict=True)]
 
 
 def _wins(votes: Sequence[Vote]) -> list[float]:

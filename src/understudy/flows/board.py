@@ -211,7 +211,7 @@ class Board(Generic[T]):
         same = call == last and call.step == last.step and call.hear is last.hear
         if not same or path.problem != self._last_request.problem:
             usual = self.cast.decoding.get(call.role, GREEDY)
-            decoding = amend(call.decoding, calculator=usual.calculator) if call.decoding else usual
+            decoding = amend(call.decoding, calculator=call.decoding.calculator or usual.calculator) if call.decoding else usual
             self._last_call = call
             self._last_request = Request(amend(call, decoding=decoding), decoding, 0, path.problem)
         # A greedy reply is the same on every path, so it is requested once, as path 0.

@@ -253,7 +253,11 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
         (Column("p", number=True), lambda j: f"{j.p:.4f}"),
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
         (Column("alpha", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
-        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _show_steady(j)),
+        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}"),
+        (
+            Column("alike", number=True, needed=any(j.steady is not None for j in rows)),
+            lambda j: "" if j.steady is None else percent(j.steady),
+        ),
     ]
     about = (
         "People chose between two answers without the arms' names, with sides drawn at random. With several raters, the majority "
@@ -264,10 +268,6 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are not counted: the arms answer with other texts now." if stale else ""
     return tabulate("Answers side by side", rows, columns, about=about, note=note)
-
-
-def _show_steady(judged: data.Judged) -> str:
-    return "" if judged.steady is None else f"; {percent(judged.steady)} alike"
 
 
 def _tabulate_bins(rows: Sequence[data.Perplexity]) -> Table:

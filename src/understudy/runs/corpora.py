@@ -23,7 +23,7 @@ from understudy.pipeline.stages.selection import filter_learned, read_chosen
 from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
-from understudy.tasks.rows import Layout, read_problems
+from understudy.tasks.rows import Layout, make_problems, read_question_rows
 from understudy.tasks.splits import check_ids
 
 Fields = Mapping[str, str] | None
@@ -52,7 +52,7 @@ def import_corpus(
     the files' own cards. ``skip_bad``: skip and count questions and chains that cannot be read. Raises DataError naming file, line
     and field.
     """
-    if to.suffix.lower() != ".parquet" or to.resolve() in [path.resolve() for path in (*chains, *problems)]:
+    if to.suffix.lower() != ".parquet" or any(to.resolve().is_relative_to(path.resolve()) for path in (*chains, *problems)):
         raise DataError(f"{to}: a corpus is written to a .parquet file, and to none of those that are read; change --to")
     bad: list[str] | None = [] if skip_bad else None
     try:
@@ -102,7 +102,8 @@ def export_corpus(
     check_name(format)
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
-    if to.resolve() in [path.resolve() for path in (source, *problems)]:
+    read = source / "stages" if source.is_dir() else source
+    if any(to.resolve().is_relative_to(path.resolve()) for path in (read, *problems)):
         raise DataError(f"{to}: is read, too, and would be overwritten; change --to")
     if source.is_dir():
         chains, questions, base, examples = _read_run(Run(source), arm, what)
@@ -161,7 +162,8 @@ def _read_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields, bad: list[str] | None = None) -> dict[str, Problem]:
     """Read the questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError if two have the same id."""
-    problems = [p for path in paths for p in read_problems(path, Layout(kind, dict(fields or {})), bad)]
+    rows = [row for path in paths for row in read_question_rows(path, bad)]
+    problems = [problem for problem in make_problems(rows, Layout(kind, dict(fields or {})), bad) if problem is not None]
     check_ids(problems)
     return {p.id: p for p in problems}
 

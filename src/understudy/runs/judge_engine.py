@@ -87,10 +87,8 @@ def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, limit: 
     `judge_pairs`."""
     file, problems = run.directory / FILE, {problem.id: problem for problem in run.problems}
     saved = read_relabels(file) if file.exists() else {}  # before anything is paid for
-    complete = (
-        c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not is_only_thought(c.text)
-    )
-    chosen = complete if limit is None else nsmallest(limit, complete, key=lambda chain: digest([run.study.seed, chain.id]))
+    whole = (c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not is_only_thought(c.text))
+    chosen = whole if limit is None else nsmallest(limit, whole, key=lambda chain: digest([run.study.seed, chain.id]))
     asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in chosen)
     if (n := min(run.chains_summary.chains, limit or sys.maxsize)) == 0:
         raise DataError(f"{run.directory}: holds no chains to judge; `understudy sample` asks the teacher for them")

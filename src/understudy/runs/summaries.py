@@ -152,8 +152,7 @@ def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[da
         names = list_common([answers for seeds in scored for answers in seeds])
         first_SN, second_SN = (statistics.correctness([answers.outcomes for answers in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
-        test = statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
-        tests.append((test, len(names)))
+        tests.append((statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs)), len(names)))
     return _conclude(pairs, tests, arms, split)
 
 

@@ -49,7 +49,8 @@ class ServedStudent:
         written."""
 
         def adapt(call: Call) -> Call:
-            decoding = call.decoding or self.decode.decoding  # a method's own takes precedence
+            usual = self.decode.decoding
+            decoding = replace(call.decoding or usual, calculator=usual.calculator)  # a method's own takes precedence
             if decoding.temperature:
                 decoding = replace(decoding, seed=self.seed(body))
             limit = min(call.max_tokens, body.max_tokens or call.max_tokens)

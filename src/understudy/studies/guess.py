@@ -79,7 +79,8 @@ def _guess_fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
     fields: dict[str, str | tuple[str, ...]] = {}
     for field, names in NAMES.items():
         column = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
-        if column is not None and (field not in ("question", "context") or isinstance(rows[0].get(column), str)):
+        is_text = column is not None and all(isinstance(row.get(column) or "", str) for row in rows)
+        if column is not None and (is_text or field not in ("question", "context")):
             fields[field] = column
     if "body" in filled and fields.get("question") == filled.get("question"):
         fields["question"] = f"{{{filled['body']}}} {{{filled['question']}}}"  # SVAMP and ASDiv have story and question apart

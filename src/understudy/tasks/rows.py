@@ -101,8 +101,8 @@ def make_problems(
 def _read_rows(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None, form: str | None) -> list[Problem | None]:
     questions = [collect_bad(bad, _read_question, row, layout, location) for location, row in rows]
     style = _find_style([(row, question) for row, question in zip(rows, questions, strict=True) if question is not None], layout)
-    unique = len({location.rpartition("/")[2] for location, _ in rows}) == len(rows)
-    style = style._replace(form=style.form if form is None else form, id_parts=1 if unique else 2)
+    tails = [location.rpartition("/")[2] for location, row in rows if row.get(layout.name("id")) is None]
+    style = style._replace(form=style.form if form is None else form, id_parts=1 if len(set(tails)) == len(tails) else 2)
     return [
         None if pair is None else collect_bad(bad, _make_problem, row, layout, location, style, pair)
         for (location, row), pair in zip(rows, questions, strict=True)

@@ -182,8 +182,7 @@ def plan_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     config = read_config(directory)
     total = sum(count_weights(directory).values())
     shape = describe_shape(config, parameters=total, trained=total, matrices=0)
-    tables = shape.vocabulary * shape.width * (1 if config.get("tie_word_embeddings", True) else 2)
-    matrices = max(0, total - tables)
+    matrices = max(0, total - shape.vocabulary * shape.width * (1 if config.get("tie_word_embeddings", True) else 2))
     if student.lora is None:
         return replace(shape, matrices=matrices)
     published = config.get("dtype") or config.get("torch_dtype")

@@ -137,8 +137,10 @@ def _weigh_tokens(example: EncodedExample) -> list[float]:
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
     """Read what the student in the stage ``directory`` learned from ``problem``."""
-    rows = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
-    return [ShownExample(tokens=tuple(zip(row.pop("texts"), row.pop("weights"), strict=True)), **row) for row in rows]
+    table = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)])
+    if "texts" not in table.column_names:
+        raise DataError(f"{directory / EXAMPLES}: an earlier version wrote it; run the study again")
+    return [ShownExample(tokens=tuple(zip(row.pop("texts"), row.pop("weights"), strict=True)), **row) for row in table.to_pylist()]
 
 
 def describe_training(

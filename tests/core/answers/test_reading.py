@@ -33,6 +33,7 @@ COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
         ("The answer is 1 1/2 cups.", "1.5", "marker"),
         ("Thus x = 4, and \\boxed{\\frac{3}{4}} is it.", "0.75", "boxed"),
         ("Some steps.\n#### 1,234", "1234", "hashes"),
+        ("\\boxed{3\\quad4}", "3", "boxed"),
         ("First this --> 12", "12", "arrow"),
         ("They have 3 + 4 = <<3+4=7>>7 bolts.\nA: 7", "7", "label"),
         ("<think>The answer is 3.</think>The answer is 4.", "4", "marker"),
@@ -214,6 +215,9 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         (f"A) show {'is seen, ' * 60}so no.\n\nB) hide is not.\n\nTherefore, (b) is correct.", "B", "conclusion"),
         ("A: show, no. B: hide, no. C: a dog.", "C", "last_sentence"),
         ("A, because B is seen.", "A", "opening"),
+        (f"(A) show\n\nExplanation: {'it wants to be seen ' * 30}\n\nB) hide is not.\nC) a dog is none.", "A", "opening"),
+        ("A) show. Option B: hide is not the answer.", "A", "opening"),
+        ("A is correct because it is seen. B: hide is not.", "A", "opening"),
         ("The answer is not A but B.", "B", "marker"),
         ("The answer is not A, it is B.", "B", "marker"),
         ("\\boxed{\\text{Option B}}", "B", "boxed"),
@@ -394,6 +398,8 @@ def test_the_initial_of_a_name_ends_no_sentence():
         ("Yes.\n\nFinal answer: There isn't enough information.", "yes_no"),
         ("The answer is none of the above.", "option"),
         ("She has 3. We cannot determine how many there are.", "number"),
+        ("The answer is not possible to determine, but 5 is likely.", "number"),
+        ("Answer: not enough information, but if she has 3 cats it would be 6.", "number"),
     ],
 )
 def test_a_reply_that_says_that_there_is_no_answer_abstains(text, kind):

@@ -151,9 +151,7 @@ def _abstains(sentence: str) -> bool:
 
 
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
-_NOT_BUT = re.compile(
-    r"[\s:*_\"']{0,6}not (?!only\b|just\b)[^.;\n]{1,60}?(?:,? but (?:rather )?|[,;] (?:it is|it's|rather) )", re.I
-)
+_NOT_BUT = re.compile(r"(?i)[\s:*_\"']{0,6}not (?!only\b|just\b)[^.;\n]{1,60}?(?:,? but (?:rather )?|[,;] (?:it is|it's|rather) )")
 _UNKNOWN = re.compile(
     r"(?i)[\s:*_\"']{0,6}(?:not known|i(?:'m| am) not sure|i (?:don't|do not) know|none|"
     r"unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)"
@@ -162,10 +160,10 @@ _UNKNOWN = re.compile(
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """Read the answer after a marker. With ``firm`` the text must begin with it."""
-    span = span[spans.skip(_NOT_BUT, span) :] if spec.kind != "text" else span  # "not 5 but 6"
     first = spans.take_sentence(span)
     if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices):
         return ABSTAINS  # an option may say the same
+    span = span[spans.skip(_NOT_BUT, span) :] if spec.kind != "text" else span  # "not 5 but 6"
     if spec.kind != "text" and _NOT.match(span):
         return NOTHING
     match spec.kind:

@@ -48,8 +48,8 @@ _EITHER = re.compile(r"[a-z] ?= ?-?[0-9.]{1,40},? or [a-z] ?= ?-?[0-9]")
 _IRRATIONAL = re.compile(r"\bsqrt|\\pi\b|[π√]")
 _TWO_UNITS = (
     "(?:years?|yrs?) (?:months?|mos?)|weeks? days?|days? (?:hours?|hrs?|h)|(?:hours?|hrs?|h) (?:minutes?|mins?|m)|"
-    "(?:minutes?|mins?|m) (?:seconds?|secs?|s)|(?:feet|foot|ft) (?:inch(?:es)?|in)|dollars? cents?|(?:pounds?|lbs?) (?:ounces?|oz)|"
-    "km m|m cm|kg g"
+    "(?:minutes?|mins?|m) (?:seconds?|secs?|s)|(?:feet|foot|ft) (?:inch(?:es)?|in(?!\\s(?:the|a|an)\\b))|"
+    "dollars? cents?|(?:pounds?|lbs?) (?:ounces?|oz)|km m|m cm|kg g"
 )
 _IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', rf'[.]?(?:,| and|, and)? ?{LITERAL}[ -]?')})\\b")
 """What follows a number that is stated in two units: it would have to be converted to the one that the question asks for."""

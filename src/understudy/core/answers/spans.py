@@ -48,7 +48,7 @@ def fold(text: str) -> str:
 
 
 _SIGNS = {r"\\geq?(?![a-z])|>=": "≥", r"\\leq?(?![a-z])|<=": "≤", r"\\neq?(?![a-z])|!=": "≠", r"\\pm\b": "±"}
-_SIGNS |= {r"\\(?:left|right|displaystyle|q?quad)(?![a-z])|\\[,!;:]": "", r"\\[dtc]frac(?![a-z])": r"\\frac"}
+_SIGNS |= {r"\\(?:left|right|displaystyle)(?![a-z])|\\[,!;:]": "", r"\\q?quad(?![a-z])": " ", r"\\[dtc]frac(?![a-z])": r"\\frac"}
 _SIGNS |= {r"\\cup\b": "∪", r"\\cap\b": "∩", r"\\infty\b": "∞"}
 _SIGN_NAMES = [(re.compile(name), sign) for name, sign in _SIGNS.items()]
 
@@ -144,9 +144,7 @@ NAME_CONTINUES = re.compile(
     r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
 )
 """What follows the initial of a name: "L. Ron"."""
-_INITIAL = re.compile(
-    r"(?<!\bis )(?<!\bbe )(?<!answer )(?<!option )(?<!choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$"
-)
+_INITIAL = re.compile(r"(?<!\bis )(?<!\bbe )(?<!answer |option |choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$")
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 

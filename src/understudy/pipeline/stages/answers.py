@@ -261,9 +261,7 @@ class AnswersStage(Stage[AnswersSummary]):
         """Find the problems whose data set has a working that can take a part's place; None if gold plays no part."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
-        workings = {
-            p.id: (p, chain) for p in problems if (chain := make_gold_chain(p)) and not explain_unfit(self.method, p, chain)
-        }
+        workings = {p.id: (p, c) for p in problems if (c := make_gold_chain(p)) and not explain_unfit(self.method, p, c)}
         if problems and not workings and not self.swapped:
             reason = f"none of the {len(problems)} problems of {self.split!r} has its own working in a form that the method can use"
             raise StudyError(f'model = "gold": {reason} (meta.rationale, or meta.subquestions with answers)')
