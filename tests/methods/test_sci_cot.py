@@ -207,6 +207,8 @@ def test_out_of_fold_as_many_rationales_are_learned_from_as_will_be_sampled():
         ("So (B) it is, and not option A.", "So [...] it is, and not [...]."),
         ("Options A and B are left; B) wins.", "[...] are left; [...] wins."),
         ("The answer is B, since B is correct.", "The [...], since [...] is correct."),
+        ("The correct answer is: B", "The correct [...]"),
+        ("The answer is **B**.", "The [...]**."),
         (
             "A thing (s) of choice(s): vitamin B, an answer a child gives.",
             "A thing (s) of choice(s): vitamin B, an answer a child gives.",

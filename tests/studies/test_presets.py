@@ -77,9 +77,9 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
     assert len(PRESETS) > 15
     (rows,) = re.findall(r"^scotd-chains  .*\n((?:  .*\n)+)", out, re.M)
     assert rows.splitlines() == [
-        "  smoke        8 chains           5 students      400 x 16 examples   20 answers",
-        "  real         recorded          24 students   24,000 x 32 examples  120 answers",
-        "  paper        50 x 256 tokens   33 students  660,000 x 32 examples  483 answers",
+        "  smoke        8 chains           5 students      400 x 16 visits   20 answers",
+        "  real         recorded          24 students   24,000 x 32 visits  120 answers",
+        "  paper        50 x 256 tokens   33 students  660,000 x 32 visits  483 answers",
     ]
     presets(make_parser("presets"), ["scotd-main"])
     out = capsys.readouterr().out

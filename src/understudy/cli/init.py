@@ -86,20 +86,20 @@ def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:
         for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
             students, steps = count_training(study)
-            trains = f"{counted(students, 'student'):>12}  {steps:>7,} x {study.training.batch_size} examples"
-            trained = f"{trains if students else 'nothing is trained':<34}"
+            trains = f"{counted(students, 'student'):>12}  {steps:>7,} x {study.training.batch_size} visits"
+            trained = f"{trains if students else 'nothing is trained':<32}"
             row = f"  {profile:<12} {_describe_chains(study.teacher):<16} {trained} {count_answers(study):>4} answers"
             screen.print(Text(row, style="dim"), soft_wrap=True)
     print(
-        "\nColumns: chains per question (x the most tokens of each); students; their steps in all x examples\nper step; answers to "
+        "\nColumns: chains per question (x the most tokens of each); students; their steps in all x visits\nper step; answers to "
         "a test question. understudy run PRESET --profile PROFILE runs one (smoke: in minutes);\n--dry-run shows what it would do."
     )
 
 
 def _describe_chains(teacher: Teacher) -> str:
     if teacher.engine in ("recorded", "procedural"):
-        return "recorded" if teacher.engine == "recorded" else counted(teacher.samples, "chain")
-    return f"{teacher.samples} x {teacher.make_method().max_tokens} tokens"
+        return "recorded" if teacher.engine == "recorded" else counted(teacher.samples + teacher.greedy, "chain")
+    return f"{teacher.samples + teacher.greedy} x {teacher.make_method().max_tokens} tokens"
 
 
 def count_answers(study: Study) -> int:

@@ -21,8 +21,8 @@ from understudy.core.subquestions import join_lines
 from understudy.core.thoughts import split_thought
 from understudy.core.values import Chain, Problem
 
-STATED = frozenset({"marker", "boxed", "hashes", "opening"})
-"""The layers of an answer that the reply plainly states. With any other layer the answer is the given one."""
+STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening", "abstained"})
+"""The layers of an answer that the reply plainly states, or says not to exist. With any other layer it is the given one."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _match_letters(n: int) -> re.Pattern[str]:
     patterns = (
         rf"(?<!\w)\({any_case}\)|(?<![\w(]){capital}\)",
         rf"\b(?i:options?|choices?) {any_case}(?![\w'])(?:(?:,| and| or) {any_case}(?![\w']))*",
-        rf"\b(?i:answers?(?: is| are|:)?) {capital}(?![\w'])",
+        rf"\b(?i:answers?(?: is| are)?:?)\s\**{capital}(?![\w'])",
         rf"(?<![\w']){capital}(?= is (?:the )?(?:correct|right|best|wrong|answer))",
     )
     return re.compile("|".join(patterns))

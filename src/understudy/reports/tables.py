@@ -190,8 +190,8 @@ def _tabulate_parts(attributions: Sequence[data.Attribution]) -> Table:
         (Column("p (Holm)", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers corrected", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = "Answered again with the data set's own working in place of one part. Wrong answers that become right were errors of "
-    about += "that part. p after Holm's correction over the rows."
+    about = "Answered again with the data set's own working in place of one part. Wrong answers that become right were that part's "
+    about += "errors; but a gold solver answers whatever it is asked. p after Holm's correction over the rows."
     return tabulate(f"Errors by part{_name_split(attributions)}", attributions, columns, about=about)
 
 
