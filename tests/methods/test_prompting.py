@@ -214,7 +214,9 @@ def test_the_teacher_is_told_the_answer_and_the_chain_says_so():
     assert (read.rationale, read.answer, read.layer, read.answer_conditioned) == ("Water freezes.", "B", "given", True)
 
 
-@pytest.mark.parametrize(("reply", "answer"), [(" It cannot be determined from the question.", None), (" Sand is wet. --> (a)", "A")])
+@pytest.mark.parametrize(
+    ("reply", "answer"), [(" It cannot be determined from the question.", None), (" Sand is wet. --> (a)", "A")]
+)
 def test_an_explanation_that_says_otherwise_does_not_get_the_given_answer(reply, answer):
     read, _ = sampled(Rationalise(), CHOICE, reply)
     assert read.answer == answer
