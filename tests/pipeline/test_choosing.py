@@ -24,20 +24,16 @@ def test_a_dev_question_that_cannot_be_asked_is_told_and_counts_as_not_answered(
     monkeypatch.setattr(student, "open_student", lambda *_, **__: ScriptedEngine(script))
     dev = [Problem(str(i), f"What is {i}?", "number", str(i), split="dev") for i in range(4)]
     stage, told = SimpleNamespace(method=SCoTD(), answering=None, seed=0), []
-    score = (
-        student.StudentStage._score,
-        stage,
-        dev,
-        find("check", "answer"),
-        StudyPool(),
-        lambda *facts: told.append(facts[-1]),
-        Path("c"),
-    )
+
+    def score():
+        check, pool = find("check", "answer"), StudyPool()
+        return student.StudentStage._score(stage, dev, check, pool, lambda *facts: told.append(facts[-1]), Path("c"))
+
     if not fit:
         with pytest.raises(EngineError, match=r"choosing checkpoints on dev: .*621 tokens"):
-            score[0](*score[1:])
+            score()
         return
-    assert score[0](*score[1:]) == 2 / 4
+    assert score() == 2 / 4
     assert told == [
         "1 question cannot be asked; choosing checkpoints on dev: the prompt has 621 tokens, the model's context only 128"
     ]

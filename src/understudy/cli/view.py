@@ -83,7 +83,7 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     for i, judged in enumerate(chains, 1):
         says = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
-        screen.print(Text(f"\nchain {i}{' (greedy)' * (judged.chain.path == GREEDY_PATH)}; {says}; {chosen}", style="bold"))
+        screen.print(Text(f"\nchain {i}{' (greedy)' if judged.chain.path == GREEDY_PATH else ''}; {says}; {chosen}", style="bold"))
         screen.print(Text(judged.chain.text.strip()))
     for name, example in examples:
         screen.print(Text(f"\nlearned by {name}", style="bold"), _draw_tokens(example), sep="")

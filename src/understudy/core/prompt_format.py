@@ -169,6 +169,7 @@ def drop_empty_lines(text: str) -> str:
 
 
 _LABEL = re.compile(r"(?<!\w)([a-z])[).:]\s*")
+"""The label of an option in a question in lower case: ``(a) ``, ``a: ``."""
 
 
 def write_question(problem: Problem) -> str:

@@ -243,6 +243,7 @@ def _tabulate_steps(rows: Sequence[data.FirstWrong]) -> Table:
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
     """Tabulate what people and engines prefer in pairs of arms."""
+    alike = Column("alike", number=True, needed=any(judged.steady is not None for judged in rows))
     columns: list[Content[data.Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
@@ -254,10 +255,7 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
         (Column("alpha", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
         (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}"),
-        (
-            Column("alike", number=True, needed=any(j.steady is not None for j in rows)),
-            lambda j: "" if j.steady is None else percent(j.steady),
-        ),
+        (alike, lambda j: "" if j.steady is None else percent(j.steady)),
     ]
     about = (
         "People chose between two answers without the arms' names, with sides drawn at random. With several raters, the majority "

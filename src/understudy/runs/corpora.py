@@ -102,8 +102,7 @@ def export_corpus(
     check_name(format)
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
-    read = source / "stages" if source.is_dir() else source
-    if any(to.resolve().is_relative_to(path.resolve()) for path in (read, *problems)):
+    if any(to.resolve().is_relative_to(p.resolve()) for p in (source / "stages" if source.is_dir() else source, *problems)):
         raise DataError(f"{to}: is read, too, and would be overwritten; change --to")
     if source.is_dir():
         chains, questions, base, examples = _read_run(Run(source), arm, what)

@@ -130,7 +130,8 @@ class Service:
             return wrap("text_completion", body.model, *scores)
 
         def call(index: int, prompt: str, i: int) -> Call:
-            hear = stream.listen(index * body.n + i, lambda text: {"text": prompt * body.echo + text}) if stream else None
+            prefix = prompt if body.echo else ""
+            hear = stream.listen(index * body.n + i, lambda text: {"text": prefix + text}) if stream else None
             return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
 
         calls = [[call(index, prompt, i) for index, prompt in enumerate(body.texts)] for i in range(body.n)]

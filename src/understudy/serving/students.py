@@ -50,9 +50,9 @@ class ServedStudent:
 
         def adapt(call: Call) -> Call:
             usual = self.decode.decoding
-            decoding = replace(call.decoding or usual, calculator=usual.calculator)  # a method's own takes precedence
-            if decoding.temperature:
-                decoding = replace(decoding, seed=self.seed(body))
+            decoding = call.decoding or usual  # a method's own takes precedence, but for the calculator, as in the evaluation
+            seed = self.seed(body) if decoding.temperature else decoding.seed
+            decoding = replace(decoding, calculator=decoding.calculator or usual.calculator, seed=seed)
             limit = min(call.max_tokens, body.max_tokens or call.max_tokens)
             stop = (*call.stop, *body.stops)
             return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=limit, stop=stop, hear=hear or call.hear)

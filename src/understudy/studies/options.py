@@ -332,4 +332,5 @@ class Arm:
 
     def locate(self, table: Literal["student", "training"], role: str) -> str:
         """Name the table that decides about the student of ``role``, or about its training, for messages."""
-        return f"arms[{self.name!r}]{f'.roles.{role}' if getattr(self.role(role), table) else ''}.{table}"
+        role_part = f".roles.{role}" if getattr(self.role(role), table) else ""
+        return f"arms[{self.name!r}]{role_part}.{table}"

@@ -59,8 +59,9 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     letter = _find_letter(match[1] or match[2] or match[3], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end(), SPAN):
         return NOTHING
-    is_short = split_words(take_sentence(span[match.end() :])) in [split_words(option) for option in choices[:1]]
-    if letter == "A" and span[match.end() - 1] in ").:" and not is_short and _SECOND.search(span, match.end()):
+    # "A) show. Option B: ..." is an answer, "A) show is wrong. B) ..." a list.
+    is_answer = split_words(take_sentence(span[match.end() :])) in [split_words(option) for option in choices[:1]]
+    if letter == "A" and span[match.end() - 1] in ").:" and not is_answer and _SECOND.search(span, match.end()):
         return NOTHING
     words = split_words(span[match.end() :])
     if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):

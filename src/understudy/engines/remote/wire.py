@@ -324,7 +324,8 @@ def read_wait(headers: Mapping[str, str]) -> float:
             continue
         return max(0.0, seconds) if math.isfinite(seconds) else 0.0
     date = _read_date(retry_after)
-    return max(0.0, (date - (_read_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()) if date else 0.0
+    now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (date - now).total_seconds()) if date else 0.0
 
 
 def _read_date(text: str) -> datetime | None:
