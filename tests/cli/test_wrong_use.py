@@ -124,9 +124,9 @@ def wait_for(cwd, pattern):
     raise AssertionError(f"{pattern} never came")
 
 
-@pytest.mark.parametrize(("number", "code", "times"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGTERM, 143, 2)])
+@pytest.mark.parametrize(("number", "code", "times"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
 def test_interruption_keeps_what_was_done_and_says_so(start, tmp_path, number, code, times):
-    run = start("--set", "training.steps=100000", "--set", "training.save_every=2")
+    run = start("--set", "training.steps=100000", "--set", "training.save_every=2", "--workers", "1")
     wait_for(tmp_path, "runs/demo/stages/student-*/*")
     for _ in range(times):  # as `timeout` and schedulers do
         run.send_signal(number)

@@ -164,7 +164,7 @@ class Usage:
     @property
     def for_siblings(self) -> "Usage":
         """The usage of another reply from the same answer, whose cost the first reply carries."""
-        return Usage(0, 0, 0, self.lost)
+        return Usage(0, 0, None if self.written is None else 0, self.lost)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
+from understudy.core.errors import StudyError
 from understudy.core.plugins import load
 from understudy.core.processes import end_with_parent
+from understudy.pipeline.cache import digest_files
 from understudy.pipeline.stage import Context, Stage, StageSummary
 
 Event = tuple[str, int, int, str]
@@ -118,6 +120,10 @@ def perform(stage: Stage[Any], run: Path) -> tuple[StageSummary, float]:
     any executor can ship it."""
     context = Context(run, Reporter(stage.label), share=1 / _at_once)
     stage.directory(run).mkdir(parents=True, exist_ok=True)
+    files = getattr(stage, "files", {})
+    for path, content in digest_files(map(Path, files), stage.label).items():
+        if files[path] != content:
+            raise StudyError(f"{path}: has changed since the study was planned; run it again")
     started = time.perf_counter()
     global _busy  # noqa: PLW0603 - one per process: whether a stage must be unwound before the process may end
     _busy = True

@@ -16,7 +16,7 @@ from understudy.core.plugins import load
 from understudy.core.processes import count_cores, hold
 from understudy.corpus.store import write_text
 from understudy.engines.local.device import list_gpus
-from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
+from understudy.pipeline.cache import Manifest, find_damage, find_manifest, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
@@ -55,13 +55,20 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     with hold_run(directory), _save_plan(plan, directory):
         judged = until == "chains" and is_done(plan.verdicts.directory(directory))  # results need verdicts on new chains, too
         stages, chains = plan.list_until("verdicts" if judged else until), plan.chains
+        again = False
         for stage in stages:
             if is_done(folder := stage.directory(directory)) and (damage := find_damage(folder, deep=True)):
                 watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
-                remove(folder)
-        if is_done(chains.directory(directory)) and not chains.done(directory):
+                if stage == chains and find_manifest(folder) is not None:
+                    again = True  # its manifest says what the rest was made from: `finish_stage` compares it with the new chains
+                else:
+                    remove(folder)
+            elif stage.kind == "answers" and is_done(folder) and not stage.done(directory):
+                remove_dependents(directory, stage.key)  # answers after altered rationales
+        if is_done(chains.directory(directory)) and (again or not chains.done(directory)):
             # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
-            _perform(plan, directory, watcher, workers, [chains], cached=len(stages) - 1)
+            first: list[Stage[Any]] = [stage for stage in (plan.problems, chains) if stage == chains or not stage.done(directory)]
+            _perform(plan, directory, watcher, workers, first, cached=len(stages) - len(first))
         finished = [chains.key] if is_done(chains.directory(directory)) else []
         todo = [stage for stage in stages if stage.key not in finished and not stage.done(directory)]
         if plan.problems.done(directory):

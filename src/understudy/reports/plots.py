@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from understudy.core.values import grouped
 from understudy.reports.data import ArmSummary, Group, ReportData
 from understudy.reports.tables import list_splits
 from understudy.reports.words import file_name, printable
@@ -156,15 +157,22 @@ def _draw_sweeps(data: ReportData) -> Iterator[Picture]:
 
 
 def _draw_groups(data: ReportData) -> Iterator[Picture]:
-    values = sorted({g.value for g in data.groups}, key=lambda v: (len(v), v))
-    if len(values) < 2:
-        return
+    joined = len({(g.arm, g.value) for g in data.groups}) == len(data.groups)  # no value is on two splits, which a line would mix
+    for split, groups in grouped(("" if joined else g.split, g) for g in data.groups).items():
+        if len({g.value for g in groups}) > 1:
+            name, where = (f"by-{data.by}-{split}", f" on {split}") if split else (f"by-{data.by}", "")
+            yield Picture(name, f"Accuracy by {data.by}{where}, with 95 % intervals.", _draw_values(data, groups))
+
+
+def _draw_values(data: ReportData, all_groups: Sequence[Group]) -> Figure:
+    """Draw the accuracy of each arm over the values of the study's ``by``."""
+    values = sorted({g.value for g in all_groups}, key=lambda v: (len(v), v))
     colours = _pick_colours([s.arm for s in data.summaries])
-    trained = {g.value for g in data.groups if g.trained}
+    trained = {g.value for g in all_groups if g.trained}
     figure, axes = _make_axes(7, 3.4)
-    arms = list(dict.fromkeys(g.arm for g in data.groups))
+    arms = list(dict.fromkeys(g.arm for g in all_groups))
     for i, arm in enumerate(arms):
-        points = {g.value: g for g in data.groups if g.arm == arm}
+        points = {g.value: g for g in all_groups if g.arm == arm}
         groups = [points[v] for v in values if v in points]
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
         # With many arms, colours repeat: dashes and squares tell the arms apart.
@@ -177,7 +185,7 @@ def _draw_groups(data: ReportData) -> Iterator[Picture]:
     axes.set_xticks(range(len(values)), [_clean(v) for v in values])
     axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=_clean(data.by), ylabel="accuracy, %")
     axes.legend(**LEGEND)
-    yield Picture(f"by-{data.by}", f"Accuracy by {data.by}, with 95 % intervals.", figure)
+    return figure
 
 
 def _draw_votes(data: ReportData) -> Iterator[Picture]:

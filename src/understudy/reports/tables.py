@@ -54,7 +54,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
-    pictures = [f"accuracy-{split}"] + ([f"by-{report.by}"] if split == report.summaries[-1].split else [])
+    pictures = [f"accuracy-{split}", f"by-{report.by}-{split}"] + [f"by-{report.by}"] * (split == report.summaries[-1].split)
     if split == report.summaries[0].split:
         pictures += ["cost", "time", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
     return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))

@@ -134,14 +134,15 @@ def _read_run(run: Run, arm: str | None, what: str) -> _Exported:
         outcomes = {}
     card, base = run.study.corpus, read_corpus_card(run.chains_file) or CorpusCard()
     base = replace(base, outcomes=_tally(chains, outcomes), terms=card.terms or base.terms, licence=card.licence or base.licence)
-    return chains, problems, base, _collect_examples(run, arm, chains, outcomes) if what == "examples" and arm is not None else ()
+    return chains, problems, base, _collect_examples(run, arm, chains) if what == "examples" and arm is not None else ()
 
 
-def _collect_examples(run: Run, arm: str, chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Sequence[Example]:
+def _collect_examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students; export its chains instead")
     problems = filter_learned(run.problems, run.selection(arm))
+    outcomes = {chain.id: verdict.outcome for chain, verdict in run.judged_chains(run.arms[arm].select.check)}
     pool = StudyPool(learn=problems, chains=chains, outcomes=outcomes, seed=run.study.seed)
     return [example for role in method.roles for example in make_examples(method, role, pool, {}, seed=run.study.seed)]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from understudy.pipeline.cache import find_manifest, is_done, remove
 from understudy.pipeline.plan import read_plan
 from understudy.pipeline.run import hold_run
+from understudy.pipeline.stage import KINDS
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Holding:
 def list_holdings(run: Path) -> list[Holding]:
     """List every stage in ``run``, oldest first."""
     needed, stored = set(read_plan(run).stages), []
-    for path in filter(Path.is_dir, (run / "stages").iterdir()):
+    for path in (run / "stages").iterdir():
         kind, _, key = path.name.partition("-")
+        if kind not in KINDS or not path.is_dir():
+            continue
         complete, manifest = is_done(path), find_manifest(path)
         label, made, seconds = "(made by an earlier Understudy)" if complete else "", "", 0.0
         if manifest is not None:

@@ -110,10 +110,10 @@ class Run:
     def problems(self) -> list[Problem]:
         return list(read_rows(self.stage(self.plan.problems) / problems.FILE, Problem))
 
-    def judged_chains(self) -> Iterator[tuple[Chain, Verdict]]:
-        """Yield every chain with the verdict of the first check; few are in memory at once."""
-        first = (verdict for verdict in read_rows(self.verdicts_file, Verdict) if verdict.check == self.study.checks[0])
-        return zip(read_rows(self.chains_file, Chain), first, strict=True)
+    def judged_chains(self, check: str | None = None) -> Iterator[tuple[Chain, Verdict]]:
+        """Yield every chain with the verdict of ``check``, by default the study's first; few are in memory at once."""
+        verdicts = (v for v in read_rows(self.verdicts_file, Verdict) if v.check == (check or self.study.checks[0]))
+        return zip(read_rows(self.chains_file, Chain), verdicts, strict=True)
 
     @property
     def chains_file(self) -> Path:

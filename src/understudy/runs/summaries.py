@@ -38,7 +38,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     names = list(scored.outcomes)
     clusters = find_clusters(run, scored.split, names)
     for decoding, outcomes in judged.items():
-        measured = _measure([scored], outcomes.values())
+        measured = _measure([scored], [outcomes], names)
         low, high = statistics.accuracy_interval(statistics.correctness([outcomes], names), clusters=clusters)
         yield data.ResultRow(
             **measured,
@@ -67,13 +67,13 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = statistics.accuracy_interval(correct_SN, noise, clusters)
     return data.ArmSummary(
-        **_measure(scored, (outcome for answers in scored for outcome in answers.outcomes.values())),
+        **_measure(scored, [answers.outcomes for answers in scored], names),
         decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
         low=low,
         high=high,
         seeds=len(scored),
-        spread=tuple(next(make_rows(run, answers)).accuracy for answers in scored),
+        spread=tuple(correct_SN.mean(axis=1).tolist()),
         chance=chance,
         majority=majority,
         says="" if statistics.check_above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
@@ -81,11 +81,11 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
     )
 
 
-def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Count the fields of `Scores` that are counts, over all seeds of ``scored``."""
-    counted = metrics.count_outcomes(outcomes)
+def _measure(scored: Sequence[ArmOutcomes], outcomes: Sequence[Mapping[str, Outcome]], names: Sequence[str]) -> dict[str, Any]:
+    """Count the fields of `Scores` that are counts, over the ``outcomes`` of all seeds of ``scored`` on the problems ``names``."""
+    counted = metrics.count_outcomes(seed[name] for seed in outcomes for name in names)
     n = sum(counted.values())
-    replies = [reply for answers in scored for reply in answers.replies]
+    replies = [reply for answers in scored for name in names for reply in answers.solutions[name]]
     return {
         "arm": scored[0].arm,
         "split": scored[0].split,

@@ -20,7 +20,7 @@ from understudy.core.plugins import load
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find, find_added
 from understudy.core.tokens import Turn, encode_text, find_turn
-from understudy.core.values import Example
+from understudy.core.values import Example, digest
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import find_context, find_end_tokens
 from understudy.engines.local.memory import is_out_of_memory, trim_memory
@@ -50,8 +50,9 @@ class TrainingResult(LearningCurve, TrainingFacts):
 
 @dataclass
 class _Notes:
-    """What a state keeps besides tensors."""
+    """What a state keeps besides tensors. ``examples``: the digest of what is learned, and of the size of the vocabulary."""
 
+    examples: str
     step: int = 0
     losses: list[float] = field(default_factory=list)
     dev: list[tuple[int, float]] = field(default_factory=list)
@@ -126,8 +127,8 @@ class _Job:
 
 def _train_other_rank(job: _Job, ranks: Ranks) -> None:
     """Train as another process than the first."""
-    for path, digest in job.plugins.items():
-        load(Path(path), digest=digest)
+    for path, content in job.plugins.items():
+        load(Path(path), digest=content)
     _Training(job, ranks, None).run(silent)
 
 
@@ -177,8 +178,9 @@ class _Training:
             matrices=sum(p.numel() for p in list_matrices(self.model)),
             narrow=sum(p.numel() for p in parameters if p.dtype == torch.bfloat16),
         )
-        saved = load_state(self.out / "state", self.model)
-        self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
+        learned = digest([len(self.tokenizer), [digest(vars(example)) for example in self.examples]])
+        saved = load_state(self.out / "state", self.model, learned)
+        self.notes = _Notes(learned) if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
         self.wrapped_model = ranks.prepare(self.model, device)
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:

@@ -39,14 +39,17 @@ def save_state(directory: Path, weights: Tensors, optimizer: Tensors, notes: dic
     temporary.replace(directory / STATE)
 
 
-def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | None:
-    """Load the saved weights into ``model``, and return (optimizer tensors, notes); None if no whole state is saved."""
+def load_state(directory: Path, model: Any, examples: str) -> tuple[Tensors, dict[str, Any]] | None:
+    """Load the saved weights into ``model``, and return (optimizer tensors, notes); None if no whole state of a training on the
+    ``examples`` (their digest) is saved: the teacher may have written more chains since."""
     path = directory / STATE
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads(file.metadata()["notes"])
+            if notes.get("examples") != examples:
+                return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError):
         return None

@@ -135,9 +135,10 @@ def read_finish(row: Row, names: Mapping[str, str], location: str) -> Finish:
     """Return the finish of a reply, ``stop`` if the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     finish = row.get(name) or "stop"
-    if not isinstance(finish, str) or finish.lower() not in FINISHES:
+    word = finish.lower().partition(":")[0] if isinstance(finish, str) else ""  # Gemini's "content_filter: RECITATION"
+    if word not in FINISHES:
         raise DataError(f"{location}: field {name!r} (finish) = {finish!r}: must be stop, length or refused (content_filter)")
-    return FINISHES[finish.lower()]
+    return FINISHES[word]
 
 
 def read_text(row: Row, names: Mapping[str, str], name: str, location: str) -> str:

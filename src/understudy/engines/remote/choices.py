@@ -45,6 +45,8 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     """Read the tokens that ``answer`` took, all choices together."""
     counts = object_in(answer, "usage")
     read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
+    if not read:  # a server that says 0 does not count: no prompt has no tokens
+        read, written = None, written or None
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)

@@ -27,7 +27,7 @@ from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
-from understudy.engines.remote.pace import REST, Address, Pace, choose_address
+from understudy.engines.remote.pace import GONE, REST, Address, Pace, choose_address
 from understudy.engines.remote.wire import RESUME_HINT, Client, DeniedError, LoadingError, RetryError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
@@ -213,6 +213,8 @@ class EndpointEngine:
         if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
+            if all(a.faults >= GONE and a.note_refusal(0.0) > PATIENCE for a in self.addresses):
+                raise AccountError(f"{url}: {error}; no answer for {PATIENCE / 60:g} minutes. {RESUME_HINT}") from error
             raise kind(f"{url}: {error} ({tries})") from error
         # If there are other addresses, ask them first, at once.
         return min(error.wait, PATIENCE) or self.compute_backoff(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
@@ -356,6 +358,8 @@ def _read_key(variable: str | None) -> str:
 
 
 def fit_body(body: dict[str, Any], n: int, renames: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``body`` as it is sent: with ``n``, without the fields that the endpoint refuses, and others renamed."""
+    """Return ``body`` as it is sent: with ``n``, without the fields that the endpoint refuses, and others renamed. A temperature or
+    top_p other than 1 decides the reply, so it is always sent."""
     body = body | {"n": n} if n > 1 else body
-    return {renames.get(name, name): value for name, value in body.items() if renames.get(name, name)} if renames else body
+    kept = {name for name in ("temperature", "top_p") if body.get(name, 1.0) != 1.0}
+    return {renames.get(name) or name: value for name, value in body.items() if name in kept or renames.get(name, name)}

@@ -52,6 +52,8 @@ _NO_CREDIT_WORDS = re.compile(
     r"spend(ing)? limit|used all available credits|key limit exceeded \(|API usage limits|overdue balance"
 )
 """Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
+_PER_MINUTE = re.compile(r"(?i)allocated quota exceeded|(aliyun|alibabacloud|qwencloud)\.com")
+"""Alibaba's words for a limit per minute, which it calls insufficient_quota; an empty account is Arrearage."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """Servers' names for an unknown key."""
 _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
@@ -138,7 +140,7 @@ class Client:
                     proxy=proxy,
                 ) as answer,
             ):
-                take = sink if sink is not None and answer.status == 200 else body.extend
+                take = sink if sink is not None and answer.status // 100 == 2 else body.extend
                 while not answer.content.at_eof():
                     take(await answer.content.readany())
                     if len(body) > LARGEST:
@@ -152,7 +154,7 @@ class Client:
         except aiohttp.ClientError as error:
             raise RetryError(f"the connection broke ({_describe(error)})", paid=True) from error
         cleaned = hide(_unpack(bytes(body)), self.secret)
-        if answer.status != 200:
+        if answer.status // 100 != 2:
             raise classify(url, answer.status, cleaned.decode("utf-8", "replace"), read_wait(answer.headers))
         return answer.headers, cleaned
 
@@ -270,18 +272,22 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
     if status in _ACCOUNT_STATUSES or sent_status:
         names = _read_names(text)
         words = " ".join(names) or text  # the rest of the text may repeat the prompt
+        if _PER_MINUTE.search(words):
+            names.discard("insufficient_quota")
         if NO_CREDIT & names or _NO_CREDIT_WORDS.search(words):
             status = 402
         elif _NO_KEY & names or _NO_KEY_WORDS.search(words):
             status = 401
     if status in _ACCOUNT_HINTS:
         return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
-    if status == 429:
+    is_overloaded = status in (503, 529) and re.search("overloaded|over capacity|high demand", text, re.I)
+    is_too_large = re.search("request too large", text, re.I)  # OpenAI's: more than what a minute allows, now and for ever
+    if is_overloaded or (status == 429 and not is_too_large):
         return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
         return LoadingError(reason, wait or 2.0, sent=False)
     if status in _PASSING_STATUSES or (status >= 500 and status != 501):
-        return RetryError(reason, wait)
+        return RetryError(reason, wait, paid=status in (408, 504, 524))  # a gateway gave up; the model behind it may go on
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
     hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
     if status in (404, 405) and url.endswith("/completions") and not url.endswith("/chat/completions"):
