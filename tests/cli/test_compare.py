@@ -523,6 +523,17 @@ def test_consistency_is_measured_by_the_chance_of_all_versions_and_not_by_that_o
     assert pair.says == "these two students differ", "ten of twenty are more than a quarter"
 
 
+def test_counts_accuracy_and_seeds_of_a_row_are_of_the_same_questions_where_seeds_have_other_errors(copy):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test")
+    names = list(one.outcomes)
+    whole = replace(one, outcomes={name: Outcome.CORRECT if i < 5 else Outcome.WRONG for i, name in enumerate(names)})
+    part = dict.fromkeys(names[:10], Outcome.CORRECT)
+    broken = replace(one, outcomes=part, solutions={name: one.solutions[name] for name in part})
+    row = measure_arms({"a": (run, [whole, broken])})["a"].summary
+    assert (row.accuracy, row.spread, row.n, row.correct, row.wrong) == (0.75, (0.5, 1.0), 20, 15, 5)
+
+
 def test_answers_that_are_cut_off_are_told_of_every_split_and_every_split_is_compared_on_the_screen(copy):
     run = Run(copy)
     (one,) = score(run, "answer-only", "test-longer")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import understudy
 from loopback import Server, completion
@@ -14,8 +16,26 @@ from understudy.core.values import Chain
 from understudy.corpus.card import read_corpus_card
 from understudy.corpus.store import read_rows
 from understudy.pipeline.plan import make_plan
+from understudy.runs.run import Run
 from understudy.studies.load import load_study
 
+WEIGHTED = """
+[study]
+name = "s"
+checks = ["answer", "arithmetic"]
+[task]
+name = "diary"
+train = 24
+dev = 8
+test = 8
+[teacher]
+samples = 3
+[[arms]]
+name = "a"
+method = "scotd"
+select = { keep = "all", check = "arithmetic" }
+options = { wrong_weight = -0.5 }
+"""
 QUESTION = {"id": "p", "question": "What is 2 + 3?", "answer": "5"}
 ROW = {"messages": [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant", "content": "The answer is 5."}]}
 QUESTIONS = ("--problems", "q.jsonl", "--kind", "number")
@@ -69,6 +89,36 @@ def test_the_examples_of_an_arm_are_what_its_student_reads_and_learns(tiny, tmp_
     assert rows[0]["prompt"].endswith("\nA:")
     assert rows[0]["completion"].endswith("\n\n")
     assert set(rows[0]["metadata"]) == {"problem_id", "chain", "role", "group", "weight"}
+
+
+def test_the_weights_of_examples_follow_the_check_that_the_arm_selects_by(tmp_path):
+    (tmp_path / "s.toml").write_text(WEIGHTED)
+    assert understudy("select", "s.toml", cwd=tmp_path).code == 0
+    ask = ("export", "runs/s", "--to", "e.jsonl", "--format", "prompt-completion", "--what", "examples", "--arm", "a", "--no-terms")
+    assert understudy(*ask, cwd=tmp_path).code == 0
+    run = Run(tmp_path / "runs" / "s")
+    wrong = {chain.id for chain, verdict in run.judged_chains("arithmetic") if verdict.outcome.value == "wrong"}
+    assert wrong != {chain.id for chain, verdict in run.judged_chains() if verdict.outcome.value == "wrong"}
+    rows = [json.loads(line)["metadata"] for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert {row["chain"] for row in rows if row["weight"] == -0.5} == wrong != set()
+    verdicts = run.verdicts_file
+    verdicts.write_bytes(verdicts.read_bytes()[:-1])
+    damaged = understudy(*ask, cwd=tmp_path)
+    assert (damaged.code, "verdicts.parquet: is damaged" in damaged.err) == (2, True), damaged.err
+
+
+def test_a_file_of_somebody_elses_is_not_overwritten(files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    (files / "mine.csv").write_text("question,answer\n")
+    assert bring() == 0
+    assert main(["export", "c.parquet", *QUESTIONS, "--to", "mine.csv", "--format", "jsonl", "--no-terms"]) == 2
+    assert "mine.csv: already exists" in capsys.readouterr().err
+    assert (files / "mine.csv").read_text() == "question,answer\n"
+    for _ in range(2):
+        assert main(["export", "c.parquet", *QUESTIONS, "--to", "o.jsonl", "--format", "jsonl", "--no-terms"]) == 0
+    pq.write_table(pa.table({"x": [1]}), files / "c.parquet")
+    assert bring() == 2
+    assert pq.read_table(files / "c.parquet").column_names == ["x"]
 
 
 def test_without_terms_and_licence_nothing_leaves_unless_it_is_said(files, monkeypatch, capsys):

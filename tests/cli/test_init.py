@@ -104,7 +104,7 @@ def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
         ("none.jsonl", None, "cannot be read"),
         ("empty.csv", "", "no row"),
         ("odd.jsonl", '{"a": 1}\n', "no field looks like a question"),
-        ("few.jsonl", '{"question": "x", "answer": "1"}\n', "has 1 rows"),
+        ("few.jsonl", '{"question": "x", "answer": "1"}\n', "has 1 row;"),
         ("broken.json", "[{]", "not JSON"),
         ("two.json", '{"a": [{"x": 1}], "b": [{"x": 1}]}', "an object with 2 lists (a, b)"),
         ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields"),

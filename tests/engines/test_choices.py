@@ -135,6 +135,18 @@ def test_what_nobody_counts_by_choice_is_counted_all_the_same(tmp_path):
     assert (spent.read, spent.written) == (3 * 100, 10 * 4)
 
 
+def test_choices_without_usage_count_as_much_as_single_replies(tmp_path):
+    def script(_path, body, _n):
+        return {"choices": [choice(body, i, logprobs=None) for i in range(body.get("n", 1))]}
+
+    spent = {}
+    for n in (1, 4):
+        (tmp_path / str(n)).mkdir()
+        with Server(script) as server:
+            _, spent[n], _ = sample(server, tmp_path / str(n), problems=1, paths=range(8), n=n)
+    assert spent[1].written == spent[4].written == 8 * 16
+
+
 def test_a_budget_with_room_for_some_of_them_asks_for_these(tmp_path):
     with Server(lambda _p, body, _n: several(body)) as server:
         found, spent, bodies = sample(server, tmp_path, problems=1, budget=Budget(requests=6))

@@ -346,6 +346,7 @@ def test_hidden_thought_that_only_the_total_counts_was_written():
     assert usage(prompt=10, completion=5, total=15) == usage(prompt=10, completion=5) == 5
     assert usage(prompt=10, total=15) == 5
     assert usage(completion=5, total=15) == 5
+    assert usage(prompt=0, completion=0, total=0) is None, "no prompt has no tokens: such a server does not count"
     beside = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 800}}
     assert read_usage({"usage": beside}).written == read_usage({"usage": beside | {"total_tokens": 815}}).written == 805
 
@@ -395,6 +396,30 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
     with Server(lambda *_: refused("Unsupported parameter: 'top_p'")) as server, pytest.raises(EngineError, match="'top_p'"):
         asyncio.run(run(server.url))
     assert len(server.got) == 1
+
+
+@pytest.mark.parametrize("refuses", ["both", "temperature"])
+def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refuses):
+    """Claude takes temperature or top_p, o3-mini neither."""
+
+    def script(_path, body, _n):
+        if "temperature" in body and ("top_p" in body or refuses == "temperature"):
+            return refused("`temperature` and `top_p` cannot both be specified for this model")
+        return completion(" 5")
+
+    async def run(url):
+        async with open_endpoint(url, wait=0.01) as engine:
+            await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])
+            return await engine.replies([Request(Call("teacher", "Q"), Decoding(0.3), 0)])
+
+    with Server(script) as server:
+        if refuses == "temperature":
+            with pytest.raises(EngineError, match="temperature"):
+                asyncio.run(run(server.url))
+        else:
+            asyncio.run(run(server.url))
+            sent = [(body.get("temperature"), body.get("top_p")) for _, body in server.got]
+            assert sent == [(1.0, 1.0), (None, 1.0), (0.3, 1.0), (0.3, None)]
 
 
 @pytest.mark.parametrize(
@@ -595,3 +620,54 @@ def test_a_limit_of_a_key_by_the_minute_is_waited_for():
     answers = iter([refused("API key limit exceeded: 60 requests per minute", 429), completion(" 5")])
     replies, *_ = ask(lambda *_: next(answers))
     assert replies[0].text == " 5"
+
+
+def test_alibabas_limit_by_the_minute_is_no_empty_account():
+    message = "You exceeded your current quota; read https://help.aliyun.com/zh/model-studio/error-code#token-limit"
+    answers = iter([refused(message, 429, code="insufficient_quota", type="insufficient_quota"), completion(" 5")])
+    replies, *_ = ask(lambda *_: next(answers))
+    assert replies[0].text == " 5"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (503, [{"error": {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}}]),
+        (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    ],
+    ids=["Gemini", "Anthropic"],
+)
+def test_an_overloaded_server_is_waited_for(status, body):
+    replies, *_ = ask(lambda _p, _b, n: web.json_response(body, status=status) if n < 9 else completion(" 5"), retries=0)
+    assert replies[0].text == " 5"
+
+
+def test_a_request_larger_than_what_a_minute_allows_fails_alone():
+    def script(_path, body, _n):
+        too_large = "Request too large for m on tokens per min (TPM): Limit 30000, Requested 30601."
+        return refused(too_large, 429, code="rate_limit_exceeded") if body["prompt"].endswith("xx") else completion(" 5")
+
+    async def run(url):
+        async with open_endpoint(url, wait=0.01) as engine:
+            asks = [Request(Call("teacher", f"Q{i * 'x'}"), Decoding(1.0), 0) for i in range(3)]
+            return await asyncio.gather(*(engine.replies([one]) for one in asks), return_exceptions=True)
+
+    with Server(script) as server:
+        *others, large = asyncio.run(run(server.url))
+    assert [answer.replies[0].text for answer in others] == [" 5", " 5"]
+    assert isinstance(large, EngineError) and "Request too large" in str(large)
+
+
+@pytest.mark.parametrize(("answered", "patience"), [(0, 600.0), (3, 0.0)], ids=["never answered", "no longer answers"])
+def test_a_server_that_only_fails_ends_the_run(monkeypatch, answered, patience):
+    monkeypatch.setattr(endpoint, "PATIENCE", patience)
+
+    async def run(url):
+        async with open_endpoint(url, retries=0) as engine:
+            asks = [Request(Call("teacher", f"Q{i}"), Decoding(1.0), 0) for i in range(answered + endpoint.GONE)]
+            return [(await asyncio.gather(engine.replies([one]), return_exceptions=True))[0] for one in asks]
+
+    with Server(lambda _p, _b, n: completion(" 5") if n <= answered else web.Response(status=502)) as server:
+        *before, last = asyncio.run(run(server.url))
+    assert isinstance(last, AccountError) and "run the same command again" in str(last)
+    assert not any(isinstance(one, AccountError) for one in before), "a few prompts may be at fault"

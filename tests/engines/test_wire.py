@@ -94,6 +94,12 @@ def test_a_request_and_its_answer():
     assert body == b"body 0"
 
 
+def test_created_is_an_answer_too():
+    """Azure's, to a file that is uploaded."""
+    (((_, answer),), _) = ask(lambda *_: WHOLE.replace(b"200 OK", b"201 Created"))
+    assert answer == b"hi"
+
+
 def test_requests_one_after_another_use_one_connection_and_those_at_once_use_several():
     assert {connection for connection, *_ in ask(lambda *_: WHOLE, 5)[1]} == {1}
 

@@ -285,6 +285,14 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
     }
 
 
+def test_a_value_on_two_splits_is_not_one_point_of_a_line(data):
+    group = data.groups[0]
+    same = dataclasses.replace(data, groups=[dataclasses.replace(group, split=s, value=v) for s in ("test", "other") for v in "12"])
+    pictures = {picture.name: picture for picture in draw_pictures(same) if picture.name.startswith("by-")}
+    assert set(pictures) == {"by-steps-test", "by-steps-other"}
+    assert "on other" in pictures["by-steps-other"].caption
+
+
 def test_colour_means_shown_and_not_highest(data):
     *_, comparisons = (table for table in make_tables(data) if table.title.startswith(("Accuracy", "Compared")))
     (shown,) = comparisons.rows

@@ -63,6 +63,14 @@ def test_what_a_server_could_not_do_costs_no_money_either(tmp_path, status):
     assert spent.written == 5 * 100
 
 
+@pytest.mark.parametrize("status", [408, 504, 524])
+def test_where_a_gateway_gave_up_the_model_may_have_gone_on_so_that_counts(tmp_path, status):
+    with Server(lambda _p, _b, n: completion("ok") if n % 2 else web.Response(status=status, text="later")) as server:
+        _, _, spent = sample(tmp_path / "l.sqlite", server.url, problems=20, retries=9, concurrency=4)
+        lost = len(server.got) - 20
+    assert lost and spent.written == 5 * 20 + 8192 * lost, "the most that each could have written"
+
+
 def test_nothing_is_counted_where_there_is_no_server(tmp_path):
     _, _, spent = sample(tmp_path / "l.sqlite", "http://127.0.0.1:9/v1", retries=1)
     assert (spent.requests, spent.money) == (0, 0)

@@ -1,6 +1,7 @@
 """The one training path: what bears loss, in which order, exact resume, and students that plain `transformers` loads."""
 
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -148,6 +149,26 @@ def test_an_interrupted_training_goes_on_with_the_same_losses_as_an_unbroken_one
     assert resumed.seen_tokens == whole.seen_tokens
     one, two = (load_file(t.checkpoint / "model.safetensors") for t in (whole, resumed))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("change", ["an example", "the vocabulary"])
+def test_a_training_does_not_go_on_from_a_state_of_other_chains(tmp_path, change):
+    class Killed(BaseException):
+        pass
+
+    def kill(_stage, done, *_):
+        if done == 7:
+            raise Killed
+
+    def learn(out, chains, known, **more):
+        return train(chains, student=STUDENTS[0], options=TrainingOptions(**FAST), out=out, seed=3, vocabulary=known, **more)
+
+    old = examples()
+    new = [*old[:-1], replace(old[-1], weight=0.5)] if change == "an example" else old
+    known = words(old) if change == "an example" else [*words(old), "newly"]
+    with pytest.raises(Killed):
+        learn(tmp_path / "out", old, words(old), progress=kill)
+    assert learn(tmp_path / "out", new, known).losses == learn(tmp_path / "fresh", new, known).losses
 
 
 def test_the_best_checkpoint_by_score_is_kept_and_the_earliest_of_equals(tmp_path):

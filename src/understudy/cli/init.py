@@ -32,7 +32,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     guessed = guess(options.file)
     rows = guessed.rows.get("", guessed.rows.get("train", 0))
     if rows < 10:
-        raise UserError(f"{options.file}: has {rows} rows; a split into train, dev and test needs at least 10")
+        raise UserError(f"{options.file}: has {counted(rows, 'row')}; a split into train, dev and test needs at least 10")
     relative = os.path.relpath(options.file.resolve(), study.resolve().parent)
     study.write_text(write_study(options.file, guessed, target=study, relative=relative), encoding="utf-8")
     console = Screen()
@@ -62,12 +62,16 @@ def _show(guessed: Guess, console: Console) -> None:
     console.print(f"{sum(guessed.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
     if guessed.layout.choices_in == "question":
         console.print("  the options are in the question's text")
+    unused = list(guessed.example)
     for field, column in guessed.fields.items():
         names = (column,) if isinstance(column, str) else column
         read = (find_fields(column) if isinstance(column, str) else ()) or names
         value = " ".join(" | ".join(str(guessed.example.get(name, "")) for name in read).split())
         shortened = value if len(value) <= 70 else value[:69] + "…"
         console.print(Text.assemble((f"  {field:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shortened))
+        unused = [name for name in unused if name not in read]
+    if unused:
+        console.print(Text.assemble(("  not used  ", "bold"), ", ".join(unused)))
 
 
 def presets(parser: ArgumentParser, argv: Sequence[str]) -> None:

@@ -133,7 +133,7 @@ def import_chains(
         if split in ("", problems[chain.problem].split):
             chains.put(order[chain.problem], number, chain)
         else:
-            report.lose(f"of other splits than {split!r} (see task.splits)", "a chain", chain.problem)
+            report.lose(f"of questions outside the split {split!r}", "a chain", chain.problem)
     for number, chain in enumerate(_assign_paths(chains, report)):
         numbered.put(0, number, chain)
     if not numbered:

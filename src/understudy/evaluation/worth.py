@@ -20,7 +20,7 @@ from understudy.evaluation.metrics import SUBSETS, pass_at_k
 QUANTILES = (5, 25, 50, 75, 95, 100)
 _NAMED = 3
 """How many problems are named for each thing to look at."""
-GOLD = "gold that every chain contradicts"
+GOLD = "gold answers that every chain contradicts"
 NONE_RIGHT = "problems without a right chain"
 NO_ANSWER = "problems whose chains have no answer"
 NO_RATIONALE = "problems whose chains have no rationale"
@@ -153,7 +153,7 @@ class CorpusMeter:
         for kind, entries in self._faults.items():
             if entries:
                 label = kind.replace("problems", "problem", 1) if len(entries) == 1 else kind
-                yield f"{len(entries):,} {label}: {', '.join(entries[:_NAMED])}{', ...' * (len(entries) > _NAMED)}"
+                yield f"{len(entries):,} {label}: {'; '.join(entries[:_NAMED])}{'; ...' * (len(entries) > _NAMED)}"
 
 
 Vote = tuple[str | None, bool]

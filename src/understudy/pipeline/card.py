@@ -69,7 +69,7 @@ def read_card(checkpoint: Path) -> Card:
     """Read the card in ``checkpoint``. Raises CheckpointError if there is none or it cannot be read."""
     path = checkpoint / CARD
     if not path.is_file():
-        raise CheckpointError(f"{checkpoint}: holds no student ({CARD} is missing); give the directory of a student")
+        raise CheckpointError(f"{checkpoint}: holds no student ({CARD} is missing); give the directory of one, as RUN/students/ARM")
     try:
         card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
     except ValueError as error:

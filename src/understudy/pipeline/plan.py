@@ -162,7 +162,7 @@ def read_plan(run: Path) -> SavedPlan:
     Understudy."""
     path = run / PLAN
     if not path.is_file():
-        raise DataError(f"{run}: holds no run ({PLAN} is missing); give a directory that `understudy run` wrote")
+        raise DataError(f"{run}: holds no run ({PLAN} is missing); give the directory of a run, as runs/NAME")
     body = read_json(path)
     if body.get("version") != VERSION:
         raise DataError(f"{path}: {OLD_RUN}")

@@ -209,7 +209,9 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     memory = estimate(shape, options, source=source, target=target)
     remaining = None if (free := measure_free(settle_device(options.device))) is None else free - memory.weights
     examples = max(1, settle_micro_batch(memory, options, examples=options.batch_size * options.chains_per_visit, free=remaining))
-    return f"{format_size(memory.total(examples))} at {context} tokens, {examples} at once"
+    total = memory.total(examples)
+    lacks = f" (only {format_size(free)} free)" if free is not None and total > free else ""
+    return f"{format_size(total)}{lacks} at {context} tokens, {examples} at once"
 
 
 def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -221,9 +223,7 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         ask = _take_first_call(entry[1]) if entry else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", show_prompt(ask.prompt)
-    evaluated = next((p for p in problems if p.split in study.evaluation.splits), None)
-    if evaluated is None:
-        return
+    evaluated = next(p for p in problems if p.split in study.evaluation.splits)
     for arm, *_ in grouped((arm.method, arm) for arm in study.arms).values():
         stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))
         pool = make_pool(problems, study.exemplars, prompts=stage.prompts)

@@ -102,7 +102,7 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     columns: list[Content[data.Comparison]] = [(Column("arms"), lambda c: f"{c.arm} − {c.other}"), *_TESTED]
     if any(c.unlike for c in report.comparisons):
         columns.append((Column("differ in", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
-    about = f"{subject}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
+    about = f"{subject}, on the same problems. p (Holm): corrected for the number of pairs of a split. {tests}."
     return tabulate(f"Compared on {split}", [c for c in report.comparisons if c.split == split], columns, about=about)
 
 
@@ -243,18 +243,18 @@ def _tabulate_steps(rows: Sequence[data.FirstWrong]) -> Table:
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
     """Tabulate what people and engines prefer in pairs of arms."""
-    alike = Column("alike", number=True, needed=any(judged.steady is not None for judged in rows))
+    alike = Column("alike", number=True, wide=True, needed=any(judged.steady is not None for judged in rows))
     columns: list[Content[data.Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
-        (Column("questions"), lambda j: f"{j.n:,} of {j.split}{', both right' if j.both_right else ''}"),
+        (Column("questions", wide=True), lambda j: f"{j.n:,} of {j.split}{', both right' if j.both_right else ''}"),
         (Column("better, worse, neither"), lambda j: f"{j.wins:,}, {j.losses:,}, {j.n - j.wins - j.losses:,}"),
         (Column("win rate"), lambda j: percent(j.rate)),
         (Column("95 % interval"), lambda j: f"{percent(j.low)} to {percent(j.high)}"),
-        (Column("p", number=True), lambda j: f"{j.p:.4f}"),
+        (Column("p", number=True, wide=True), lambda j: f"{j.p:.4f}"),
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
-        (Column("alpha", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
-        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}"),
+        (Column("alpha", number=True, wide=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
+        (Column("left side", wide=True), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}"),
         (alike, lambda j: "" if j.steady is None else percent(j.steady)),
     ]
     about = (

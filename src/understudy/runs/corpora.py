@@ -54,6 +54,7 @@ def import_corpus(
     """
     if to.suffix.lower() != ".parquet" or any(to.resolve().is_relative_to(path.resolve()) for path in (*chains, *problems)):
         raise DataError(f"{to}: a corpus is written to a .parquet file, and to none of those that are read; change --to")
+    _require_ours(to)
     bad: list[str] | None = [] if skip_bad else None
     try:
         questions = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
@@ -72,6 +73,12 @@ def import_corpus(
     card = make_card(corpus, CorpusCard(terms, licence, sources=sources, outcomes=dict(outcomes.most_common())))
     write_rows(to, Chain, corpus, card=asdict(card))
     return report.to_json() | meter.read().describe()
+
+
+def _require_ours(to: Path) -> None:
+    """Raise DataError if ``to`` is somebody else's file, which would be overwritten."""
+    if to.exists() and not (read_header(to) or find_card(to).is_file()):
+        raise DataError(f"{to}: already exists, and is no export of Understudy; change --to")
 
 
 _Exported = tuple[Sequence[Chain], Mapping[str, Problem], CorpusCard, Sequence[Example]]
@@ -104,6 +111,7 @@ def export_corpus(
         raise DataError(f"{to}: the format {UNDERSTUDY!r}, and no other, is written to a .parquet file; change --to or --format")
     if any(to.resolve().is_relative_to(p.resolve()) for p in (source / "stages" if source.is_dir() else source, *problems)):
         raise DataError(f"{to}: is read, too, and would be overwritten; change --to")
+    _require_ours(to)
     if source.is_dir():
         chains, questions, base, examples = _read_run(Run(source), arm, what)
     else:

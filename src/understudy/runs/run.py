@@ -45,7 +45,9 @@ class Run:
         """Return the directory of a stage."""
         path = self.directory / "stages" / folder
         if not is_done(path):
-            raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
+            what = next((f"{place.what} of {place.arm!r}" for place in self.plan.places if place.folder == folder), path.name)
+            advice = "run it again, or run the study as it was before: what was done is kept"
+            raise DataError(f"{self.directory}: its last run is not finished ({what} are missing); {advice}")
         if path not in self._intact and (damage := find_damage(path, deep=False)):
             raise DataError(f"{damage}; run the study again to replace it")
         self._intact.add(path)

@@ -18,11 +18,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "problem", "query", "input", "prompt", "instruction", "text", "body", "sentence", "stem"),
     "answer": (
         *("answer", "gold", "label", "target", "answerkey", "answer_key", "final_answer", "correct_answer", "correct_option"),
-        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response"),
+        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response", "key"),
     ),
-    "choices": ("choices", "options", "endings", "candidates", "answer_choices"),
+    "choices": ("choices", "options", "opts", "endings", "candidates", "answer_choices"),
     "accepted": ("accepted", "aliases", "accepted_answers"),
-    "id": ("id", "qid", "question_id", "uid", "idx", "index", "problem_id"),
+    "id": ("id", "qid", "question_id", "uid", "idx", "index", "nr", "problem_id"),
     "context": ("context", "passage", "paragraph", "background", "facts"),
     "rationale": ("rationale", "explanation", "reasoning", "cot", "chain_of_thought", "chain", "solution"),
 }

@@ -138,7 +138,8 @@ def find_letter(raw: Any, options: Options, base: int | None, *, declared: bool)
         by_number = None if base is None else _pick_letter(int(stripped) - base, len(texts))
         if declared or by_text is None:
             if base is None:
-                raise ValueError("may count options from 0 or from 1; set task.answer_base to 0 or 1")
+                reason = "is a number, but the row has no options; name their field (choices), or set another kind"
+                raise ValueError("may count options from 0 or from 1; set task.answer_base to 0 or 1" if texts else reason)
             return by_number
         if by_number not in (None, by_text):
             raise ValueError(f"is the text of option {by_text} and the number of option {by_number}; set task.answer_base")

@@ -157,11 +157,7 @@ class _Training:
         context = min(student.context, find_context(config) or student.context)
         if options.join_turns and not self.seq2seq:
             encoded = batches.join_turns(encoded, context)
-        # A chain that is cut would teach never to end, and a question that is cut is another one.
-        self.examples = [e for e in encoded if (max(len(e.source), len(e.target)) if self.seq2seq else len(e)) <= context]
-        if not self.examples:
-            none_fits = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
-            raise UserError(f"{none_fits}; raise student.context")
+        self.examples = _select_fitting(encoded, context, seq2seq=self.seq2seq)
         end_token = self.tokenizer.eos_token_id if turn is None else turn.end
         self.record = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end_token)
         size, per_visit = options.batch_size, options.chains_per_visit
@@ -383,3 +379,14 @@ class _Training:
             seconds=round(notes.seconds, 2),
             notes=tuple(self.remarks),
         )
+
+
+def _select_fitting(encoded: Sequence[batches.EncodedExample], context: int, *, seq2seq: bool) -> list[batches.EncodedExample]:
+    """Select the examples that fit into the student's ``context``: a chain that is cut would teach never to end, and a question
+    that is cut is another one."""
+    sizes = [max(len(e.source), len(e.target)) if seq2seq else len(e) for e in encoded]
+    fitting = [example for example, size in zip(encoded, sizes, strict=True) if size <= context]
+    if not fitting:
+        none_fits = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
+        raise UserError(f"{none_fits}, and the shortest has {min(sizes, default=0)}; raise student.context")
+    return fitting

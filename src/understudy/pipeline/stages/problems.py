@@ -47,7 +47,7 @@ class ProblemsSummary(StageSummary):
         if not self.near:
             return "no held-out question is near one outside"
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in self.near_kinds.items())
-        first = f"; {', '.join(self.near_first)}{', ...' * (self.near > len(self.near_first))}" if self.near_first else ""
+        first = f"; {'; '.join(self.near_first)}{'; ...' * (self.near > len(self.near_first))}" if self.near_first else ""
         dropped = f"; {self.near_dropped:,} outside were dropped" if self.near_dropped else ""
         subject = f"{counted(self.near, 'held-out question')} {'is' if self.near == 1 else 'are'}"
         return f"{subject} near one outside ({kinds or 'by their words'}{first}){dropped}"
@@ -91,12 +91,16 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """Read the problems of all splits."""
         return list(read_rows(self.directory(context.run) / FILE, Problem))
 
+    @property
+    def _scored(self) -> tuple[str, ...]:
+        return ("train", *self.used, *self.held_out)
+
     def prepare(self) -> PreparedProblems:
         """Apply the overlap rule to the task's problems, and mark their exemplars: chosen ones are among the problems that are
         left, and given ones are never dropped.
 
         Raises DataError if two problems have one id, if questions overlap and the study does not drop them, or if a given exemplar
-        is also evaluated.
+        is also evaluated, and StudyError if a split is empty.
         """
         from_task = list(self.task.problems(seed=self.seed))
         check_ids(from_task)
@@ -110,6 +114,13 @@ class ProblemsStage(Stage[ProblemsSummary]):
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
         problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if file is None else problems
+        sizes = Counter(problem.split for problem in problems)
+        for split in self._scored:
+            if not sizes[split]:
+                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
+                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
+                raise StudyError(f"evaluation: {reason}; {advice}")
         return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)
 
     def run(self, context: Context) -> ProblemsSummary:
@@ -123,13 +134,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if (dropped or near) and all(problem.split != "train" for problem in problems):
             reason = "no training problem is left, because all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
-        sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
-        for split in scored:
-            if not sizes[split]:
-                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
-                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
-                raise StudyError(f"evaluation: {reason}; {advice}")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
@@ -143,14 +147,14 @@ class ProblemsStage(Stage[ProblemsSummary]):
             rows = f"{counted(len(bad_rows), 'row')} of questions; first: {'; '.join(bad_rows[:3])}"
             context.progress("problems", 0, 0, f"left out (skip_bad): {rows}")
         return ProblemsSummary(
-            sizes=dict(sizes),
+            sizes=dict(Counter(problem.split for problem in problems)),
             dropped=dropped,
             near=len(pairs),
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
             near_dropped=len(near),
             skipped=len(bad_rows),
-            without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
+            without_gold=tuple(s for s in self._scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
