@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers import compare, extract
+from understudy.core.answers import STATED, compare, extract
 from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
-_STATED = ("marker", "boxed", "hashes", "arrow", "label")
 _SUB_ANSWER = re.compile(r"[QA]\d|if\b", re.I)
 """The beginning of an answer to a sub-question, or to one case of several."""
 _OPENS = re.compile(r"(?!\d+[.):])[^\w-]*(-?\d[\d.,]*?)(?:\W{0,4}(?:$|(?:because|since|as)\b)|[,;] (?=[a-z]))", re.I)
@@ -25,8 +24,8 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
     for number, step in enumerate(steps[: len(steps) // 2], 1):
         extraction = extract(step, problem.kind, problem.choices, problem.question, problem.form)
-        opening = extraction.layer == "opening" and number == 1 and not _goes_through_options(problem, steps)
-        stated = not _SUB_ANSWER.match(step) and (extraction.layer in _STATED or opening)
+        only_opens = extraction.layer == "opening" and (number > 1 or _goes_through_options(problem, steps))
+        stated = extraction.layer in STATED and not only_opens and not _SUB_ANSWER.match(step)
         opens = _OPENS.match(step) if number == 1 and problem.kind == "number" else None
         value = opens[1] if opens else extraction.value if stated else None
         if value and compare(value, problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:

@@ -34,14 +34,12 @@ class Method(Protocol):
     An instance is a frozen dataclass. Its fields are the options, which are the keys of an arm's ``options`` table.
     """
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The student roles. Each role is trained to its own checkpoint."""
+    roles: tuple[str, ...]
+    """The student roles. Each role is trained to its own checkpoint."""
 
-    @property
-    def needs(self) -> Mapping[str, tuple[str, ...]]:
-        """role -> the roles that its examples ask, always with `Call.out_of_fold`. Those roles are trained first, once for each of
-        ``folds`` (an option that a method with needs must have), on the problems of the other folds."""
+    needs: Mapping[str, tuple[str, ...]]
+    """role -> the roles that its examples ask, always with `Call.out_of_fold`. Those roles are trained first, once for each of
+    ``folds`` (an option that a method with needs must have), on the problems of the other folds."""
 
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         """Get one chain from the teacher (role ``teacher``)."""
@@ -75,13 +73,11 @@ class NoStudent(OneStudent):
 class MethodWithParts(Protocol):
     """A method whose answers take several turns, so that gold can replace a part (error attribution)."""
 
-    @property
-    def parts(self) -> Mapping[str, str]:
-        """role that `solve` asks -> the trained role whose student plays it."""
+    parts: Mapping[str, str]
+    """role that `solve` asks -> the trained role whose student plays it."""
 
-    @property
-    def swaps(self) -> tuple[str, ...]:
-        """The parts that gold may replace. A part that would only state the gold answer is not among them."""
+    swaps: tuple[str, ...]
+    """The parts that gold may replace. A part that would only state the gold answer is not among them."""
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         """Return what the stored ``chain`` replies to ``call``, which asks at the step ``call.step``."""
@@ -99,9 +95,8 @@ class SelectiveMethod(Protocol):
 class MethodWithRationale(Protocol):
     """A method whose student writes a rationale before the answer, so that another rationale can replace it (faithfulness)."""
 
-    @property
-    def rationale_roles(self) -> tuple[str, ...]:
-        """The parts that write the rationale."""
+    rationale_roles: tuple[str, ...]
+    """The parts that write the rationale."""
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         """Return the rationale in ``solution``; None where it cannot be told from the answer."""
@@ -153,13 +148,11 @@ class LocalEngine(Protocol):
 class AsyncEngine(Protocol):
     """A model over a network, asked many requests at once."""
 
-    @property
-    def identity(self) -> str:
-        """The name of the model: half of the ledger key."""
+    identity: str
+    """The name of the model: half of the ledger key."""
 
-    @property
-    def concurrency(self) -> int:
-        """The maximum number of requests at once."""
+    concurrency: int
+    """The maximum number of requests at once."""
 
     @property
     def n(self) -> int:

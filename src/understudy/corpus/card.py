@@ -14,8 +14,6 @@ from understudy.core.values import Chain
 from understudy.corpus.secrets import clean_text, remove_secrets
 from understudy.corpus.store import read_header, write_json
 
-SHOWN = 10
-"""The maximum number of values of one sampling option that a card lists."""
 MANY = 1_000
 """The maximum number of values that it counts separately."""
 
@@ -81,7 +79,8 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
-    """Return sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
+    """Return sampling option -> value -> number of chains, from the ``sampling`` of the chains; for an option with more than ten
+    values only how many they are."""
     counts: dict[str, Counter[str]] = {}
     for chain in chains:
         for name, value in remove_secrets(chain.sampling).items():
@@ -91,7 +90,7 @@ def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
             if len(values := counts.setdefault(name, Counter())) < MANY or text[:80] in values:
                 values[text[:80]] += 1
     summaries = {name: f"{len(n)} {'or more ' * (len(n) == MANY)}different" for name, n in counts.items()}
-    return {name: dict(n.most_common()) if len(n) <= SHOWN else summaries[name] for name, n in counts.items()}
+    return {name: dict(n.most_common()) if len(n) <= 10 else summaries[name] for name, n in counts.items()}
 
 
 def find_card(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from understudy.core.answers import answer_key, normalise
+from understudy.core.answers import STATED, answer_key, normalise
 from understudy.core.asks import Reply, SamplePath, amend
 from understudy.core.errors import DataError, with_known
 from understudy.core.prompt_format import PromptFormat
@@ -30,23 +30,17 @@ from understudy.corpus.tables import collect_bad, read_objects
 RECORDED = "recorded"
 """The layer of an answer that came from its row and not from its text."""
 
-STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
-"""The layers of an answer that a text plainly states."""
-
 REPEATED = "equal to an earlier one"
 """A row with the problem, teacher and text of an earlier row. It is kept, on its own path."""
 NO_ANSWER = "without an answer"
 RECORDED_ONLY = "with the recorded answer"
 """The text does not plainly state the answer, so the chain takes the row's recorded one (layer ``recorded``)."""
 DIFFERS = "whose text states another answer than recorded"
-CHANGED = "changed since their export and read again"
 ANY = -2
 """The path of a chain whose row names none, until it gets one."""
-SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _METADATA_FIELDS = frozenset(f.name for f in dataclasses.fields(Chain)) - {"problem"}
 """The fields of a chain that an export may write next to its text."""
-_NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TEXT_FIELDS = ("text", "prompt", "teacher", "answer", "sampling", "metadata")
@@ -67,7 +61,7 @@ class Report:
     notes: Counter[str] = dataclasses.field(default_factory=Counter)
     """Counts of chains with something unusual, by what it is."""
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    """The first `SHOWN` of the lost rows, by reason: where each is, and what it asks."""
+    """The first three of the lost rows, by reason: where each is, and what it asks."""
     columns: dict[str, None] = dataclasses.field(default_factory=dict)
     """The fields of rows that no format reads; chains keep them under ``sampling.columns``."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -76,7 +70,7 @@ class Report:
     def lose(self, reason: str, location: str, text: str = "") -> None:
         """Count a row that gives no chain, and keep the first few to show."""
         self.lost[reason] += 1
-        if len(examples := self.examples.setdefault(reason, [])) < SHOWN:
+        if len(examples := self.examples.setdefault(reason, [])) < 3:
             examples.append(f"{location}: {text[:80]!r}" if text else location)
 
     def to_json(self) -> dict[str, Any]:
@@ -260,14 +254,14 @@ def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """Return the fields that an export of Understudy wrote next to the text. If the text has changed, drop those read from it."""
     notes = {name: value for name, value in record.metadata.items() if name in _METADATA_FIELDS}
     if notes and record.metadata["understudy"] != digest(record.text):
-        report.notes[CHANGED] += 1
+        report.notes["changed since their export and read again"] += 1
         notes = {name: value for name, value in notes.items() if name not in _OF_THE_TEXT}
     return notes
 
 
 def _validate(row: dict[str, Any]) -> Chain:
     """Return the chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
-    row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
+    row = {**row, **{name: json.loads(row[name]) for name in ("steps", "sampling") if isinstance(row[name], str)}}
     _CHAIN.validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
         raise ValueError(f"finish = {row['finish']!r}")

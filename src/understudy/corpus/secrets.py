@@ -10,13 +10,10 @@ _URL = re.compile(r"(\bhttps?://)(?:[^\s/@]+@)?([^\s?#]*)(?:[?#]\S*)?")
 HIDDEN = "(left out)"
 
 
-MAX_DEPTH = 30
-
-
 def remove_secrets(value: Any, depth: int = 0) -> Any:
     """Return ``value`` (as JSON) without fields that have the name of a secret, and with texts replaced that look like one. Values
     nested deeper than anybody nests by hand are replaced too."""
-    if depth > MAX_DEPTH:
+    if depth > 30:
         return HIDDEN
     if isinstance(value, Mapping):
         return {name: remove_secrets(item, depth + 1) for name, item in value.items() if not _NAMES.search(str(name))}

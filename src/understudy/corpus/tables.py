@@ -20,9 +20,6 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-_NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".pickle")
-
-
 def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) for every row of ``path``. The end of its name says how to read it, and blank lines are skipped.
 
@@ -33,7 +30,7 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
     """
     number = 0
     for file in list_files(path):
-        if file.suffix.lower() in _NOT_READ:
+        if file.suffix.lower() in (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".pickle"):
             raise DataError(f"{file}: {file.suffix} files are not supported; save it as one of {', '.join(DATA)}")
         try:
             for location, row in _READERS.get(file.suffix.lower(), _read_json_lines)(file, bad):

@@ -59,9 +59,7 @@ def holm(p: Sequence[float]) -> list[float]:
     """Apply Holm's correction (Holm 1979) to p-values; the order stays."""
     order = np.argsort(p, kind="stable")
     raised = np.minimum(1.0, np.asarray(p)[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(raised)
-    return [float(value) for value in corrected]
+    return [float(value) for value in np.maximum.accumulate(raised)[np.argsort(order)]]
 
 
 class SeedNoise(NamedTuple):

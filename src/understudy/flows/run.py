@@ -13,8 +13,6 @@ from understudy.flows.drive import WINDOW, adrive, drive
 
 HOPELESS = 20
 """The run ends if this many flows over a network fail before any succeeds: the endpoint cannot be asked."""
-GROUP = 1024
-"""Ended flows are passed on in groups of this size, so that the caller need not hold all of them."""
 
 
 def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
@@ -61,10 +59,10 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGener
 
 
 async def _take_group(stream: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
-    """Return the next ended flows; [] at the end."""
+    """Return the next ended flows, 1,024 at most, so that the caller need not hold all of them; [] at the end."""
     group: list[Done[T]] = []
     async for done in stream:
         group.append(done)
-        if len(group) == GROUP:
+        if len(group) == 1024:
             break
     return group

@@ -12,6 +12,7 @@ arm's ``select.keep = "correct"``.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from understudy.core.answers import STATED
 from understudy.core.asks import Call, Count, Flow, Reply, SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import ANSWER, PromptFormat, write_answer, write_question
@@ -19,10 +20,7 @@ from understudy.core.prompts import choose_subject, fill
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.subquestions import join_lines
 from understudy.core.thoughts import split_thought
-from understudy.core.values import Chain, Problem
-
-STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening", "abstained"})
-"""The layers of an answer that the reply plainly states, or says not to exist. With any other layer it is the given one."""
+from understudy.core.values import ABSTAINED, Chain, Problem
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ class Rationalise(NoStudent):
         start = split_thought(reply.text)[1]
         explanation = reply if start is None else replace(reply, text=reply.text[start:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, explanation, prompt=prompt), answer_conditioned=True)
-        # A rationale that ends in another answer argues for that one, so it keeps it, and selection drops it as wrong.
-        if chain.layer in STATED or start is None or not explanation.text.strip():
+        # A rationale that ends in another answer, or in none, argues for that, so it keeps it, and selection drops it as wrong. A
+        # chain whose answer is not plainly stated gets the given one.
+        if chain.layer in (*STATED, ABSTAINED) or start is None or not explanation.text.strip():
             return chain
         return replace(chain, rationale=explanation.text.strip(), answer=problem.answer, layer="given")

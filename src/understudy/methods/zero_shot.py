@@ -18,7 +18,6 @@ from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
 
-TRIGGER = "Let's think step by step."
 _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (Yes or No) is"}
 
 
@@ -60,7 +59,7 @@ class ZeroShot(NoStudent):
             prompt = _add_trigger(question, f"{trigger[0].upper()}{trigger[1:]}")
             reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens)
             return prompt, None, replace(reply, text=f"{trigger} {reply.text.strip()}")
-        prompt = _add_trigger(question, TRIGGER)
+        prompt = _add_trigger(question, "Let's think step by step.")
         # A rationale may have empty lines, so only the next question ends it.
         thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(question, str) else (), self.max_tokens)
         answer_prompt = _continue(prompt, thought.text, f"Therefore, {trigger}")

@@ -11,8 +11,6 @@ from understudy.sampling.ledger import Ledger
 
 RECENT = 60.0
 """Seconds over which a rate is taken."""
-WRITE_INTERVAL = 0.5
-"""Seconds between two writings of the file."""
 FILE = "sampling.json"
 """The file, next to the ledger."""
 ESTIMATE_MINIMUM = 20
@@ -52,7 +50,7 @@ class Account:
         self.unasked += done.unasked
         self.failed += done.value is None and not done.unasked
         self.bought += done.bought and not done.unasked
-        if time.monotonic() - self._last_write > WRITE_INTERVAL:
+        if time.monotonic() - self._last_write > 0.5:  # the file is written at most twice a second
             self._write()
 
     def _estimate(self) -> None:

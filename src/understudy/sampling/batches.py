@@ -29,14 +29,10 @@ Requests = Mapping[str, Request]
 
 MAX_LINES = 50_000
 """Most lines of one batch: OpenAI's limit."""
-MAX_BYTES = 200_000_000
-"""Most bytes of its file: OpenAI's limit."""
 MAX_WAITING = 2 * MAX_LINES
 """Requests that wait at once: while one full batch is read, the next is under way."""
 PATIENCE = 3600.0
 """Seconds after which the run ends if the server does not report the state of a batch. The batch itself continues."""
-_FULL = "token_limit_exceeded"
-"""The error of a batch when too much already waits for this account."""
 _NO_STREAM = {"stream": "", "stream_options": ""}
 
 
@@ -72,7 +68,7 @@ class BatchEngine:
     ledger: Ledger
     seed: int
     max_lines: int = MAX_LINES
-    max_bytes: int = MAX_BYTES
+    max_bytes: int = 200_000_000  # of its file: OpenAI's limit
 
     def __post_init__(self) -> None:
         self.identity = self.endpoint.identity
@@ -332,7 +328,7 @@ class BatchEngine:
         message = f"{job.url}: {job} failed: {shorten(errors)}"
         open_keys = job.keys & self._waiting.keys()
         self._end(job, message)
-        if _FULL in errors and len(job.lines) > 1:
+        if "token_limit_exceeded" in errors and len(job.lines) > 1:  # too much already waits for this account
             self._full = True
             if not self._jobs:
                 self.max_lines = len(job.lines) // 2

@@ -13,8 +13,6 @@ VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
 PATIENCE = 30.0
 """Seconds to wait for another program's lock."""
-BEFORE = "6b91b0b"
-"""The last commit that brings older ledgers up to this version."""
 
 
 def find_lock(path: Path) -> Path:
@@ -70,7 +68,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         if version > VERSION:
             raise DataError(f"{path}: written by a later Understudy ({detail}); update Understudy")
         if version < VERSION:
-            raise DataError(f"{path}: written by an earlier Understudy ({detail}); run `understudy sample` of commit {BEFORE} once")
+            # The last commit that brings older ledgers up to this version.
+            raise DataError(f"{path}: written by an earlier Understudy ({detail}); run `understudy sample` of commit 6b91b0b once")
         cleanup.pop_all()
     return connection
 

@@ -11,8 +11,6 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict, grouped
 Judge = Callable[[Problem, Chain], Verdict]
 """Gives the verdict on a chain."""
 
-USELESS = 0.9
-"""The share of the first replies above which sampling stops if they cannot become training examples."""
 ENOUGH = 10
 """Replies that are enough to judge the others by."""
 _EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: use format = { style = "messages" }. '
@@ -30,7 +28,7 @@ def first_look(
     ``drawn``: at a temperature, so that equal prompts may get different replies. ``rationales``: whether they are needed.
 
     It counts accuracy against gold, unparsed, cut off, refused, failed, without a rationale, and disagreement. Raises StudyError,
-    saying what to look at, if nearly all of at least `ENOUGH` are useless, EngineError if all failed.
+    saying what to look at, if over 90 % of at least `ENOUGH` are useless, EngineError if all failed.
     """
     if not chains:
         raise EngineError(f"the teacher wrote no chain at all; its first error: {failed[0]}")
@@ -46,7 +44,7 @@ def first_look(
     rare = {"only thought": thoughts, "abstained": counts[Outcome.ABSTAINED], "failed": len(failed), "without a rationale": bare}
     useless |= {name: count for name, count in rare.items() if count}
     report = f"first {n} replies: {agreement}" + ", ".join(f"{count} {name}" for name, count in useless.items())
-    if n >= ENOUGH and sum(useless.values()) > USELESS * n:
+    if n >= ENOUGH and sum(useless.values()) > 0.9 * n:
         first_error = f"The first error: {failed[0]} " if failed else ""
         raise StudyError(
             f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"

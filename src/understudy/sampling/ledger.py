@@ -28,10 +28,6 @@ from understudy.sampling.database import close_intents, find_lock, name_errors, 
 
 GROUP = 256
 """Most replies per commit."""
-RECENT = 1024
-"""Requests whose number is remembered: the paths of one problem follow each other."""
-AHEAD = 255
-"""Most replies that are read ahead with one."""
 WINDOW = 0.010
 """Most seconds from the first reply of a group to its commit."""
 
@@ -89,7 +85,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._ahead: dict[str, str] = {}
         self._ahead_count = 0
         self._open: dict[str, tuple[int, Spend]] = {}
-        self._number_request = lru_cache(RECENT)(self._write_request)
+        self._number_request = lru_cache(1024)(self._write_request)  # the paths of one problem follow each other
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._closed = False
@@ -120,12 +116,12 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def _select(self, key: str) -> str | None:
         """Read a committed reply. A caller that rereads many replies mostly does so in the same order. The longer it does, the more
-        of the following replies are read ahead."""
+        of the following replies are read ahead, up to 255."""
         with name_errors(self.path):
             row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
             if row is None:
                 return None
-            self._ahead_count = 0 if self._ahead else min(AHEAD, 2 * self._ahead_count + 1)
+            self._ahead_count = 0 if self._ahead else min(255, 2 * self._ahead_count + 1)
             following = "SELECT key, reply FROM replies WHERE rowid > ? ORDER BY rowid LIMIT ?"
             self._ahead = dict(self._reader.execute(following, (row[0], self._ahead_count)))
             return str(row[1])

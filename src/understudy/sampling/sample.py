@@ -17,9 +17,6 @@ from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Draw, Rounds, plan_rounds
 from understudy.sampling.first_look import Judge, first_look
 
-REPORT_INTERVAL = 0.05
-"""Least number of seconds between two progress messages."""
-
 
 class Sampling(NamedTuple):
     """Which chains to sample: ``samples`` for each of ``problems``, or as many in all, distributed by ``allocation``; with
@@ -88,7 +85,8 @@ def sample(sampling: Sampling, engine: Engine, account: Account, report: Progres
             first.append(done)
             if len(first) == sampling.first_look:
                 report("chains", 0, 0, _describe_first(sampling, first))
-        if (now := time.monotonic()) - last_report > REPORT_INTERVAL or account.done == account.total:
+        # At most 20 messages a second.
+        if (now := time.monotonic()) - last_report > 0.05 or account.done == account.total:
             report("chains", account.done, account.total, account.summary())
             last_report = now
 

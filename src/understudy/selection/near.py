@@ -13,8 +13,6 @@ import numpy as np
 from understudy.selection.choose import NEAR, compare_characters, find_words
 
 BANDS, ROWS = 6, 10
-_MOST = 100
-"""Most texts that one is compared with, so that the time stays linear if all follow one template."""
 _EQUAL = 0.7 * BANDS * ROWS
 """Near texts have more equal hashes than this: 0.9 of them or more on average. Counting these is quicker than comparing texts."""
 _FACTORS, _TERMS = np.random.default_rng(0).integers(1, 1 << 63, (2, BANDS * ROWS, 1), dtype=np.uint64) | np.uint64(1)
@@ -25,23 +23,20 @@ class NearTexts:
     signs."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a temporary file, deleted with the connection
+        self._database = sqlite3.connect("")  # a temporary file, which disappears with this object
         self._database.executescript(
             "pragma journal_mode = off; pragma cache_size = -200000; create table texts (id integer primary key, text, hashes);"
             "create table keys (key integer, id integer, primary key (key, id)) without rowid"
         )
-
-    def close(self) -> None:
-        """Delete the texts."""
-        self._database.close()
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return True; False if the same words, or a text that is nearly alike, are there already."""
         hashes, (text_key, *keys) = find_keys(text)
         if self._database.execute("select 1 from keys where key = ?", (text_key,)).fetchone():
             return False
-        query = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit ?"
-        for candidate, stored in self._database.execute(query, (*keys, _MOST)):
+        # The limit keeps the time linear if all texts follow one template.
+        query = "select distinct text, hashes from keys join texts using (id) where key in (?, ?, ?, ?, ?, ?) limit 100"
+        for candidate, stored in self._database.execute(query, keys):
             if np.sum(np.frombuffer(stored, np.uint32) == hashes) > _EQUAL and compare_characters((text, candidate))[0, 1] >= NEAR:
                 return False
         row = self._database.execute("insert into texts (text, hashes) values (?, ?)", (text, hashes.tobytes())).lastrowid

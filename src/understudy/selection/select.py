@@ -4,7 +4,6 @@ nothing."""
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, pairwise
@@ -129,28 +128,27 @@ def select(
     """
     from understudy.selection.near import NearTexts  # late: numpy
 
-    choose = options.chooser()
-    with closing(NearTexts()) as texts:
-        for problem, group in groupby(judged, lambda pair: pair[0].problem):
-            pairs = list(group)
-            if learned is not None and problem not in learned:
-                yield Selected(problem, [], Counter({_NOT_LEARNED: len(pairs)}))
-                continue
-            reasons = [(chain, _explain_drop(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
-            dropped = Counter(reason for _, reason in reasons if reason)
-            remaining = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
-            candidates = len(remaining)
-            if options.dedup == "across":
-                remaining = [chain for chain in remaining if texts.add(chain.text)]
-            elif options.dedup:
-                remaining = drop_copies(remaining, options.dedup)
-            dropped["duplicate"] += candidates - len(remaining)
-            if options.per_problem is not None and remaining:
-                k = options.per_problem if limits is None else limits[problem]
-                chosen = choose(remaining, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
-                dropped[f"more than {k} per problem"] += len(remaining) - len(chosen)
-                remaining = sorted(chosen, key=lambda chain: chain.path)
-            yield Selected(problem, remaining, dropped)
+    choose, texts = options.chooser(), NearTexts()
+    for problem, group in groupby(judged, lambda pair: pair[0].problem):
+        pairs = list(group)
+        if learned is not None and problem not in learned:
+            yield Selected(problem, [], Counter({_NOT_LEARNED: len(pairs)}))
+            continue
+        reasons = [(chain, _explain_drop(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
+        dropped = Counter(reason for _, reason in reasons if reason)
+        remaining = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
+        candidates = len(remaining)
+        if options.dedup == "across":
+            remaining = [chain for chain in remaining if texts.add(chain.text)]
+        elif options.dedup:
+            remaining = drop_copies(remaining, options.dedup)
+        dropped["duplicate"] += candidates - len(remaining)
+        if options.per_problem is not None and remaining:
+            k = options.per_problem if limits is None else limits[problem]
+            chosen = choose(remaining, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
+            dropped[f"more than {k} per problem"] += len(remaining) - len(chosen)
+            remaining = sorted(chosen, key=lambda chain: chain.path)
+        yield Selected(problem, remaining, dropped)
 
 
 def _explain_drop(chain: Chain, outcome: Outcome, options: Selection) -> str:

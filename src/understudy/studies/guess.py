@@ -31,10 +31,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _OPTION = re.compile(r"(?P<prefix>(?:option|choice|opt|op|ending|alternative|sol)[_ ]?|)(?P<label>[a-h]|[0-9])", re.I)
 """The name of a field that holds one option: option_a, choice1, opa, ending0, or A alone."""
 
-ROWS_READ = 500
-MIN_FIT = 0.95
-"""The share of rows that must fit a guess."""
-
 
 class Guess(NamedTuple):
     """What a file seems to hold. ``fields``: ours -> theirs, even if the names are equal. ``layout``: how its rows are read.
@@ -52,7 +48,7 @@ def guess(path: Path) -> Guess:
     """Guess what ``path`` holds. Raises DataError if it cannot be read or no question is recognised."""
     sources = _find_sources(path)
     first = next(iter(sources.values()))
-    rows = list(islice(read_objects(first), ROWS_READ))
+    rows = list(islice(read_objects(first), 500))
     if not rows:
         raise DataError(f"{first}: has no rows")
     fields = _guess_fields([row for _, row in rows])
@@ -104,7 +100,7 @@ def _find_options(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _guess_layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
-    """Find the most specific kind of answer that enough rows fit, else text, and the share that fits: None without answers."""
+    """Find the most specific kind of answer that 95 % of the rows fit, else text, and the share that fits: None without answers."""
     mapped = {field: column for field, column in fields.items() if field != column}
     default = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
@@ -112,7 +108,7 @@ def _guess_layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tu
     if "choices" not in fields:
         numbers = Layout("number", mapped), Layout("number", mapped, decimal="comma")
         for layout in (Layout("option", mapped, choices_in="question"), Layout("yes_no", mapped), *numbers, Layout("date", mapped)):
-            if (share := measure_fit(rows, layout)) >= MIN_FIT:
+            if (share := measure_fit(rows, layout)) >= 0.95:
                 return layout, share
     return default, measure_fit(rows, default)
 

@@ -21,7 +21,6 @@ from understudy.studies.sweeps import expand_sweeps
 
 HEAD = ("name", "seed", "seeds", "overlap", "near_limit", "checks", "relabels", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
-_TABLES = ("study", "task", *_OPTIONS, "arms")
 MAX_NAME = 120
 """The most bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
 _TEACHER = [key for key in list_keys(Teacher) if key != "engine_options"]
@@ -84,7 +83,7 @@ def _refuse_nul(value: Any, location: str) -> None:
 
 
 def _build(tables: Mapping[str, Any]) -> Study:
-    refuse_unknown(tables, _TABLES, "unknown table")
+    refuse_unknown(tables, ("study", "task", *_OPTIONS, "arms"), "unknown table")
     for location in ("study", "task"):
         if not isinstance(table := tables.get(location, {}), Mapping):
             raise StudyError(f"{location}: must be a table of options, not {table!r}")

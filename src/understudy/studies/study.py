@@ -112,15 +112,12 @@ class Study:
         return build(kind, options, "task")
 
 
-Model = Literal["trained", "untrained", "teacher", "gold"]
-
-
 def map_parts(method: Any) -> Mapping[str, str]:
     """Map each role that the method's `solve` asks to the role whose student plays it. Methods that train nothing ask one."""
     return method.parts if isinstance(method, MethodWithParts) else {role: role for role in method.roles or ("student",)}
 
 
-def map_models(arm: Arm, method: Any) -> dict[str, Model]:
+def map_models(arm: Arm, method: Any) -> dict[str, Literal["trained", "untrained", "teacher", "gold"]]:
     """Say who plays each part, by what the arm sets for the part, for the role whose student plays it, or for all."""
     return {
         part: arm.role(part).model or arm.role(role).model or arm.model  # its own setting counts first

@@ -24,8 +24,6 @@ _MINIMUM = 4
 """A template with fewer words that are neither names nor numbers ("is X in X") says nothing."""
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
 """A word, or a number with its marks: "1,000" is one word, like "900"."""
-LONG = 8
-"""A sentence with fewer words may occur in many questions."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """Control characters that are not blanks."""
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -145,7 +143,8 @@ def _list_near_keys(problem: Problem, held_out: bool) -> Iterator[tuple[str, Has
         sentence_words = tuple(_WORD.findall(sentence))
         if WHOLE <= len(sentence_words) < GRAM:
             yield MORE, (not held_out, *sentence_words, "", *rest)
-        if len(sentence_words) >= LONG and 2 * len(sentence_words) > len(question):
+        # A sentence with fewer words may occur in many questions.
+        if len(sentence_words) >= 8 and 2 * len(sentence_words) > len(question):
             yield SENTENCE, sentence_words
 
 

@@ -24,15 +24,12 @@ class _Symbolic(PublishedSet):
     test: AtLeastOne = 150
     """The number of test questions, drawn by seed. The rest is train."""
 
-    file: ClassVar[str]
+    prefix: ClassVar[str]
     kind: ClassVar[AnswerKind]
 
-    @property
-    def prefix(self) -> str:
-        return self.file.replace("_", "-")
-
     def layouts(self) -> list[FilePatterns]:
-        return [{ALL: [f"{self.file}.json", f"{self.file}/{self.file}.json"]}]
+        file = self.prefix.replace("-", "_")
+        return [{ALL: [f"{file}.json", f"{file}/{file}.json"]}]
 
     def problem(self, row: PublishedRow) -> Problem:
         return Problem("", row.text("question"), self.kind, row.gold(row.text("answer"), "answer", self.kind))
@@ -42,7 +39,7 @@ class _Symbolic(PublishedSet):
 class CoinFlip(_Symbolic):
     """Coin flip: whether a coin is still heads up after four people. Answers of kind ``yes_no``."""
 
-    file = "coin_flip"
+    prefix = "coin-flip"
     kind = "yes_no"
 
 
@@ -50,5 +47,5 @@ class CoinFlip(_Symbolic):
 class LastLetters(_Symbolic):
     """Last letters: the last letters of four names, joined. Answers of kind ``text``."""
 
-    file = "last_letters"
+    prefix = "last-letters"
     kind = "text"

@@ -9,9 +9,9 @@ under `VERSION`, which changes whenever a reply may be read differently.
 
 from understudy.core.answers.compare import compare, normalise
 from understudy.core.answers.expression import numbers_used
-from understudy.core.answers.layers import FoundAnswer, extract
+from understudy.core.answers.layers import STATED, FoundAnswer, extract
 from understudy.core.answers.spans import answer_key
 
 VERSION = "answers-7"
 
-__all__ = ["VERSION", "FoundAnswer", "answer_key", "compare", "extract", "normalise", "numbers_used"]
+__all__ = ["STATED", "VERSION", "FoundAnswer", "answer_key", "compare", "extract", "normalise", "numbers_used"]

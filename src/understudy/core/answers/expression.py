@@ -22,7 +22,6 @@ _SIGN = re.compile("([<>≤≥])")
 _TURNED = str.maketrans("<>≤≥", "><≥≤")
 _NAMED = re.compile("^[A-Za-z] ?= ?")
 """y = 2x + 3"""
-_AROUND = " .:=$*_`"
 _GOLD = re.compile(r"(?P<value>[^A-Za-z]{1,80})\sfrom\s(?P<numbers>[0-9.,/ ]{1,200})")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
@@ -34,7 +33,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
     if gold and (value := evaluate(gold["value"])) is not None:
         return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")
     line = span.lstrip().partition("\n")[0]
-    text = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(_AROUND))
+    text = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(" .:=$*_`"))
     if _LETTER.search(text) and text.replace(" ", "").lower() != "n/a" and evaluate(text) is None and _find_values(text):
         return Reading(" ".join(text.split()))
     if ALGEBRA.search(line):

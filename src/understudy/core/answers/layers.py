@@ -20,6 +20,9 @@ from understudy.core.answers.markers import Marker, find_markers
 from understudy.core.answers.spans import ABSTAINS, NOTHING, SPAN, Reading
 from understudy.core.values import ABSTAINED, AnswerKind
 
+STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
+"""The layers of an answer that a text plainly states."""
+
 
 class FoundAnswer(NamedTuple):
     """The result of `extract`.

@@ -194,7 +194,6 @@ _TOKEN = re.compile(
 )
 _OPERATORS = frozenset("<>=^+/-±¬|!~") | frozenset(map(chr, range(0x2190, 0x2300)))
 _RAISED = re.compile("⁻?[⁰¹²³⁴-⁹]+")
-_ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
@@ -202,7 +201,7 @@ def split_words(text: str) -> list[str]:
     there are only articles."""
     simple = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
     words = [word.strip() for word in _TOKEN.findall(unicodedata.normalize("NFKC", simple).casefold())]
-    return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
+    return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in {"a", "an", "the"}]) or words
 
 
 def to_canonical(text: str) -> str:

@@ -16,8 +16,6 @@ UNDERSTUDY = "understudy"
 
 FORMATS: Mapping[str, FileFormat] = {f.name: f for f in (JSONL, PROMPT_COMPLETION, MESSAGES, SHAREGPT, ALPACA, THINK, BATCH)}
 NAMES = (UNDERSTUDY, *FORMATS)
-LOOKED_AT = 20
-"""The number of first rows that decide the format of a file."""
 
 
 def map_names(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]:
@@ -32,12 +30,12 @@ def check_name(name: str) -> None:
 
 
 def recognise_format(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:
-    """Return the format called ``name``, or, if ``name`` is "", the format of the first rows of ``path``.
+    """Return the format called ``name``, or, if ``name`` is "", the format of the first 20 rows of ``path``.
 
     ``skip_bad`` leaves out damaged lines. Raises DataError if the rows do not fit the named format, or fit no known format, or
     several.
     """
-    rows: list[Row] = [row for _, row in islice(read_objects(path, [] if skip_bad else None), LOOKED_AT)]
+    rows: list[Row] = [row for _, row in islice(read_objects(path, [] if skip_bad else None), 20)]
     if not rows:
         raise DataError(f"{path}: the file has no rows")
 

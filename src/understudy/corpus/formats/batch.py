@@ -15,7 +15,7 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.core.thoughts import add_thought
 from understudy.core.values import OPENAI_FINISHES, Chain, Problem, object_in
-from understudy.corpus.formats.chat import NO_TEXT, find_last_exchange, join_parts, read_turns
+from understudy.corpus.formats.chat import NO_TEXT, join_parts, read_last_exchange, read_turns
 from understudy.corpus.formats.record import BatchRequest, FileFormat, LostRow, Read, Record, Row, read_finish, read_hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
@@ -40,8 +40,8 @@ def _read_request(body: Row, name: str, location: str) -> Read:
     turns = read_turns(body.get("messages"), location)
     if isinstance(turns, LostRow):  # then only the custom_id can find its problem
         return BatchRequest(location, name, "", "", **facts)
-    question, _, prompt, _ = find_last_exchange([*turns, ("assistant", "")], location)
-    return BatchRequest(location, name, question, prompt, **facts)
+    exchange = read_last_exchange([*turns, ("assistant", "")], location)
+    return BatchRequest(location, name, exchange["question"], exchange["prompt"], **facts)
 
 
 def _read_answers(row: Row, names: Mapping[str, str], location: str) -> Iterator[Read]:

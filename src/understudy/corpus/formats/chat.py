@@ -21,7 +21,6 @@ _SHAREGPT = {"system": "system", "human": "user", "user": "user"}
 _SHAREGPT |= dict.fromkeys(("gpt", "assistant", "chatgpt", "model"), "assistant")
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
 NO_TEXT = LostRow("with parts that are not text")
-EARLIER = "with earlier turns, of which the last was read"
 
 
 class TurnFields(NamedTuple):
@@ -51,8 +50,9 @@ def join_parts(content: Any, location: str) -> str | None:
     return "".join(part["text"] for part in content)
 
 
-def find_last_exchange(turns: list[tuple[str, str]], location: str) -> tuple[str, str, str, str]:
-    """Return (question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError if a turn is missing."""
+def read_last_exchange(turns: list[tuple[str, str]], location: str) -> dict[str, Any]:
+    """Return the question, reply (``text``), prompt and note of a conversation of (role, text) turns, as arguments of a `Record`.
+    Raises DataError if a turn is missing."""
     replies = [index for index, (role, _) in enumerate(turns) if role == "assistant"]
     last = max(replies, default=0)
     questions = [index for index, (role, _) in enumerate(turns[:last]) if role == "user"]
@@ -60,7 +60,8 @@ def find_last_exchange(turns: list[tuple[str, str]], location: str) -> tuple[str
         raise DataError(f"{location}: the conversation has no reply to a user (its turns: {', '.join(role for role, _ in turns)})")
     earlier = turns[:last]
     prompt = earlier[0][1] if len(earlier) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in earlier)
-    return turns[questions[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(questions) > 1 else ""
+    note = "with earlier turns, of which the last was read" if len(replies) > 1 or len(questions) > 1 else ""
+    return {"question": turns[questions[-1]][1], "text": turns[last][1], "prompt": prompt, "note": note}
 
 
 def read_turns(turns: Any, location: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | LostRow:
@@ -101,8 +102,7 @@ def _make_format(name: str, layout: TurnFields, written_roles: Mapping[str, str]
         if isinstance(turns, LostRow):
             yield turns
             return
-        question, text, prompt, note = find_last_exchange(turns, location)
-        yield Record(text=text, question=question, prompt=prompt, note=note, **read_hints(row, names, location))
+        yield Record(**read_last_exchange(turns, location), **read_hints(row, names, location))
 
     def pair(prompt: Prompt, completion: str) -> Row:
         prompt_messages = (Message("user", prompt),) if isinstance(prompt, str) else prompt

@@ -27,7 +27,7 @@ from understudy.core.errors import DataError
 from understudy.core.prompt_format import ANSWER, PromptFormat, show_prompt, write_answer, write_question
 from understudy.core.thoughts import add_thought, has_tags, split_thought
 from understudy.core.values import Chain, Problem, digest
-from understudy.corpus.formats.chat import OPENAI, find_last_exchange, read_turns
+from understudy.corpus.formats.chat import OPENAI, read_last_exchange, read_turns
 from understudy.corpus.formats.record import FIELDS, FileFormat, LostRow, Read, Record, Row, read_hints, read_plain, read_text
 
 PROMPT, COMPLETION = OPENAI._replace(field="prompt"), OPENAI._replace(field="completion")
@@ -75,8 +75,7 @@ def _read_pair(row: Row, names: Mapping[str, str], location: str) -> Iterator[Re
     if isinstance(prompts, LostRow) or isinstance(replies, LostRow):
         yield next(turns for turns in (prompts, replies) if isinstance(turns, LostRow))
         return
-    question, text, prompt, note = find_last_exchange([*prompts, *replies], location)
-    yield Record(text=text, question=question, prompt=prompt, note=note, **read_hints(row, names, location))
+    yield Record(**read_last_exchange([*prompts, *replies], location), **read_hints(row, names, location))
 
 
 def _write_alpaca(prompt: Prompt, completion: str) -> Row:

@@ -26,7 +26,6 @@ NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June
 THINGS = ("coins", "cards", "shells", "books", "stamps", "pears", "keys", "cups")
 GAINS = ("finds", "wins", "gets", "buys")
 LOSSES = ("loses", "sells", "drops", "gives")
-AMBIGUOUS = "gives"
 LARGEST = 20
 """Nobody ever has more things than this (one more in a changed problem), or fewer than 0. Every amount is below 10."""
 
@@ -113,7 +112,7 @@ class Diary:
         """
         name, start, thing, entries = _read_question(question)
         style = rng.choice(list(_STYLES))
-        gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
+        gains = (*GAINS, "gives") if rng.random() < misread else GAINS
         total = start
         sentences = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
         entries.sort(key=lambda e: e.day)

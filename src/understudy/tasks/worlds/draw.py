@@ -14,8 +14,6 @@ from understudy.core.worlds import World
 
 Size = Annotated[int, Field(ge=0)]
 """The number of problems in a split."""
-TRIES = 2000
-"""After this many draws of known questions in a row, the world almost surely has no more new ones."""
 
 Draw = Callable[[random.Random, int, int], Problem]
 """(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the split,
@@ -36,7 +34,8 @@ def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence
         rng = random.Random(f"{name}\x1f{seed}\x1f{split}")
         for i in range(n):
             length, turn = lengths[i % len(lengths)], i // len(lengths)
-            problem = next((p for _ in range(TRIES) if _make_key(p := draw(rng, length, turn)) not in seen), None)
+            # After 2,000 draws of known questions in a row, the world almost surely has no more new ones.
+            problem = next((p for _ in range(2000) if _make_key(p := draw(rng, length, turn)) not in seen), None)
             if problem is None:
                 raise StudyError(f"task: {split} = {n}: after {i} problems {name} has no new ones of {length} steps; ask for fewer")
             seen.add(_make_key(problem))

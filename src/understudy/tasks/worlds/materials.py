@@ -60,12 +60,9 @@ USES = {
 SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(PROPERTIES), 4: list(USES)}
 """The subjects of questions, by the number of steps that they take."""
 OPTIONS = 3
-NEGATED = 0.4
-"""The share of questions with a "not"."""
 
 _QUESTION = re.compile(r"Which of these (?:is|can)( not)? ([a-z ]+)\?\n")
 _OPTION = re.compile(r"^\([a-z]\) a ([a-z]+)$", re.M)
-_STYLES = ("list", "and", "short")
 _CONCLUSIONS = ("So it is a {}.", "That leaves a {}.", "It must be a {}.")
 
 
@@ -92,7 +89,7 @@ class Materials:
         ``slip`` is the chance that a fact is wrong. ``misread`` is the chance that this solution does not see a "not".
         """
         subject, negated, things = _read_question(question)
-        style = rng.choice(_STYLES)
+        style = rng.choice(("list", "and", "short"))
         negated = negated and rng.random() >= misread
         adjective = USES.get(subject, subject if subject in PROPERTIES else "")
         sentences: list[WordedStep] = []
@@ -115,7 +112,7 @@ class Materials:
 
 
 def _draw_problem(rng: random.Random, steps: int, turn: int) -> Problem:
-    subject, negated = rng.choice(SUBJECTS[steps]), rng.random() < NEGATED
+    subject, negated = rng.choice(SUBJECTS[steps]), rng.random() < 0.4  # the share of questions with a "not"
     fitting = [thing for thing in MADE_OF if _fits(thing, subject) != negated]
     unfitting = [thing for thing in MADE_OF if thing not in fitting]
     position = turn % OPTIONS

@@ -33,8 +33,6 @@ SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
 """The numbers of things on the left and on the right, by the number of steps that they take. A side without things is a weight."""
 CLOSE = 3
 """The sides differ by 1 to this much."""
-PAIRED = 0.25
-"""The chance that a thing with a weight of at most 5 occurs twice."""
 
 Term = tuple[int, str]
 """How many (1 or 2) of which thing; (n, "") is a weight of n."""
@@ -93,7 +91,8 @@ def _draw_problem(rng: random.Random, steps: int, turn: int) -> Problem:
     while True:
         counts = rng.choice(SIDES[steps])
         things = rng.sample(list(WEIGHT), sum(counts))
-        terms = [(2 if WEIGHT[thing] <= 5 and rng.random() < PAIRED else 1, thing) for thing in things]
+        # A quarter of the things with a weight of at most 5 occur twice.
+        terms = [(2 if WEIGHT[thing] <= 5 and rng.random() < 0.25 else 1, thing) for thing in things]
         left, right = terms[: counts[0]], terms[counts[0] :]
         weight = _sum_weights(left)
         if not right:
