@@ -289,7 +289,7 @@ def test_students_of_one_name_and_directories_without_a_student_are_refused(stud
 
 def test_a_method_that_draws_for_itself_keeps_the_calculator_of_its_student():
     student = ServedStudent("s", None, Decode(calculator=True))
-    body = SimpleNamespace(max_tokens=None, stops=(), seed=7)
+    body = SimpleNamespace(max_tokens=None, stop=(), seed=7)
     calls = [Call("student", "a"), Call("student", "b", decoding=Decoding(0.7))]
     asked = next(student.amend((call for call in [calls]), body))
     assert [call.decoding for call in asked] == [Decoding(calculator=True), Decoding(0.7, seed=7, calculator=True)]

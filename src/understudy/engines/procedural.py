@@ -1,7 +1,5 @@
 """The teacher of a procedural world: it writes varied chains offline and errs at a known rate."""
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from pydantic import Field
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import EngineOptions, Source
+from understudy.core.protocols import EngineOptions, LocalEngine, Source
 from understudy.core.values import digest
 from understudy.core.worlds import World
 from understudy.engines.each import serve_each
@@ -35,7 +33,7 @@ class Procedural(EngineOptions):
             reason = f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural"
             raise ValueError(f"{reason} teacher; use recorded chains, an endpoint or a transformers model")
 
-    def open(self, *, task: Any, seed: int) -> ProceduralEngine:
+    def open(self, *, task: Any, seed: int) -> LocalEngine:
         """Open the engine of the world ``task``."""
         return ProceduralEngine(task, slip=self.slip, misread=self.misread, seed=seed)
 

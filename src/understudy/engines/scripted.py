@@ -12,8 +12,6 @@ from understudy.core.protocols import Source
 from understudy.engines.each import serve_each
 from understudy.engines.stops import find_stop
 
-Script = Mapping[str, str] | Callable[[Request], str | Reply]
-
 
 class ScriptedEngine:
     """Plays any role, local or over a "network" (`serve`, `replies`). ``asked`` lists every request it got, in order.
@@ -25,7 +23,7 @@ class ScriptedEngine:
 
     concurrency, n = 64, 1
 
-    def __init__(self, script: Script, *, identity: str = "scripted") -> None:
+    def __init__(self, script: Mapping[str, str] | Callable[[Request], str | Reply], *, identity: str = "scripted") -> None:
         self.script = script
         self.identity = identity
         self.asked: list[Request] = []

@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -82,10 +83,9 @@ def hash_code(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
 
 def find_version(library: str) -> str:
     """Return the version of an installed library; "" if it is not installed, so that earlier stages can be planned and run."""
-    try:
+    with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    return ""
 
 
 class FileDigests(dict[str, str]):
@@ -107,15 +107,14 @@ def digest_files(paths: Iterable[Path], option: str) -> FileDigests:
     return digests
 
 
-@functools.cache
-def _digest_once(path: Path, _node: int, _changed: int) -> str:
-    """Digest a file that decides stages: all students of a plan may start from the same gigabytes."""
-    return _digest_file(path)
-
-
-def _digest_file(path: Path) -> str:
+def _digest_file(path: Path, *_version: int) -> str:
+    """Digest a file; ``_version`` tells `_digest_once` one content of the file from another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+
+
+_digest_once = functools.cache(_digest_file)
+"""For the files that decide stages: all students of a plan may start from the same gigabytes."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -178,10 +177,9 @@ def read_manifest(directory: Path) -> Manifest:
 def find_manifest(directory: Path) -> Manifest | None:
     """Read the manifest of a stage; None if the stage is not finished, not a stage, or made by an earlier Understudy (nothing of
     today was made from such a one)."""
-    try:
+    with suppress(DataError):
         return read_manifest(directory)
-    except DataError:
-        return None
+    return None
 
 
 def read_summary(directory: Path, kind: type[T]) -> T:

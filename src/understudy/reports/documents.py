@@ -2,7 +2,6 @@
 all text from outside escaped.
 """
 
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
@@ -35,12 +34,9 @@ def render_page(data: ReportData) -> str:
 
 
 def open_template(name: str) -> Template:
-    """Open a template of this room. A page (``.html``) escapes what is put into it and has our style sheet; a text escapes with the
-    filter ``md``."""
+    """Open a template of this room. A page (``.html``) escapes what is put into it; a text escapes with the filter ``md``."""
     loader = PackageLoader("understudy.reports", "")
     layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), undefined=StrictUndefined, **layout)
     environment.filters["md"] = _escape
-    style = files("understudy.reports") / "style.css"
-    environment.globals["style"] = Markup(style.read_text(encoding="utf-8"))  # noqa: S704 - a file of ours
     return environment.get_template(name)

@@ -75,9 +75,10 @@ def _make_axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _measure_gaps(scores: Sequence[ArmSummary] | Sequence[Group]) -> list[list[float]]:
-    """Return how far the intervals reach below and above the accuracies, in percent."""
-    return [[max(0.0, 100 * (s.accuracy - s.low)) for s in scores], [max(0.0, 100 * (s.high - s.accuracy)) for s in scores]]
+def _draw_line(axes: Any, x: Sequence[float], scores: Sequence[ArmSummary] | Sequence[Group], label: str, **style: Any) -> None:
+    """Draw accuracies, in percent, with their intervals."""
+    gaps = [[max(0.0, 100 * (s.accuracy - s.low)) for s in scores], [max(0.0, 100 * (s.high - s.accuracy)) for s in scores]]
+    axes.errorbar(x, [100 * s.accuracy for s in scores], yerr=gaps, label=_clean(label), ms=4, elinewidth=1, **style)
 
 
 def _number_axis(axis: Any) -> None:
@@ -146,9 +147,8 @@ def _draw_sweeps(data: ReportData) -> Iterator[Picture]:
         for i, line in enumerate(lines):
             offset = (i - (len(lines) - 1) / 2) * 0.06  # so that intervals do not hide each other
             curve = sorted(((positions[p.value] + offset, by_arm[p.arm]) for p in points if p.of == line), key=lambda pair: pair[0])
-            gaps = _measure_gaps([s for _, s in curve])
-            style = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
-            axes.errorbar([x for x, _ in curve], [100 * s.accuracy for _, s in curve], yerr=gaps, label=_clean(line), **style)
+            style = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ls": ":" if words else "-"}
+            _draw_line(axes, [x for x, _ in curve], [s for _, s in curve], line, **style)
         names = [str(value).rpartition("/")[2] if words else f"{value:g}" for value in values]
         axes.set_xticks(range(len(values)), [_clean(name) for name in names], rotation=20 if words else 0)
         axes.set(xlabel=_clean(key), ylabel="accuracy, %", ylim=(0, 103))
@@ -177,8 +177,7 @@ def _draw_values(data: ReportData, all_groups: Sequence[Group]) -> Figure:
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
         # With many arms, colours repeat: dashes and squares tell the arms apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
-        style = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
-        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=_measure_gaps(groups), label=_clean(arm), **style)
+        _draw_line(axes, x, groups, arm, color=colours[arm], marker=mark, ls=line, lw=1.6)
     if (first_new := next((i for i, v in enumerate(values) if v not in trained), None)) is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")

@@ -16,9 +16,8 @@ STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "d
 
 def show(data: ReportData, console: Console) -> None:
     """Print ``data`` to ``console``."""
-    console.print(Text(f"\n{printable(data.title)}", style="bold"))
-    for sentence in (data.supported, data.not_supported):
-        console.print(Text(printable(sentence)))
+    _print_lines([f"\n{data.title}"], "bold", console)
+    _print_lines([data.supported, data.not_supported], "", console)
     splits = tables.list_splits(data)
     selected = [tables.tabulate_accuracy(data, split) for split in splits]
     selected += [tables.tabulate_comparisons(data, split) for split in splits]
@@ -26,18 +25,15 @@ def show(data: ReportData, console: Console) -> None:
     selected.append(tables.tabulate_faithfulness(data.faithfulness))
     show_tables(selected if splits else [tables.tabulate_judged(data.judged)], console)
     console.print()
-    for note in (*data.notes, data.made_on):
-        console.print(Text(printable(note), style="dim"))
+    _print_lines([*data.notes, data.made_on], "dim", console)
 
 
 def show_comparison(compared: RunComparison, console: Console) -> None:
     """Print which arm is the best of several runs, and what the data support."""
     show_tables(tables.tabulate_runs(compared), console)
     console.print()
-    for note in compared.notes:
-        console.print(Text(printable(note), style="dim"))
-    for sentence in (compared.supported, compared.not_supported):
-        console.print(Text(printable(sentence), style="bold"))
+    _print_lines(compared.notes, "dim", console)
+    _print_lines([compared.supported, compared.not_supported], "bold", console)
 
 
 def show_tables(selected: Iterable[Table], console: Console) -> None:
@@ -53,8 +49,13 @@ def show_tables(selected: Iterable[Table], console: Console) -> None:
             rendered.width = least if least > console.width else None  # too wide, but no number is cut
             console.print()
             console.print(rendered, crop=False)
-            for line in filter(None, (" ".join(filter(None, (table.about, table.note))), hidden)):
-                console.print(Text(printable(line), style="dim"))  # wrapped to the screen, even below a wider table
+            about = " ".join(filter(None, (table.about, table.note)))
+            _print_lines(filter(None, (about, hidden)), "dim", console)  # wrapped to the screen, even below a wider table
+
+
+def _print_lines(lines: Iterable[str], style: str, console: Console) -> None:
+    for line in lines:
+        console.print(Text(printable(line), style=style))
 
 
 def _render(table: Table, indices: Sequence[int]) -> rich_table.Table:

@@ -45,11 +45,6 @@ class AnyBody:
     stream: bool = False
     stream_options: Mapping[str, bool] = field(default_factory=dict)
 
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings, without empty ones."""
-        return tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop))
-
 
 @dataclass(frozen=True, kw_only=True)
 class ChatBody(AnyBody):

@@ -54,7 +54,7 @@ class ServedStudent:
             seed = self.seed(body) if decoding.temperature else decoding.seed
             decoding = replace(decoding, calculator=decoding.calculator or usual.calculator, seed=seed)
             limit = min(call.max_tokens, body.max_tokens or call.max_tokens)
-            stop = (*call.stop, *body.stops)
+            stop = (*call.stop, *filter(None, [body.stop] if isinstance(body.stop, str) else body.stop))
             return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=limit, stop=stop, hear=hear or call.hear)
 
         resume: Any = flow.send

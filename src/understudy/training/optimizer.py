@@ -18,9 +18,8 @@ class Muon(torch.optim.Muon):
     slow on processors without units for it. Small matrices of one size are orthogonalised together."""
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Change the parameters by their gradients."""
-        assert closure is None, "the loss is already computed"
         for group in self.param_groups:
             by_size = grouped((tuple(sorted(p.shape)), p) for p in group["params"] if p.grad is not None)
             for (rows, columns), parameters in by_size.items():

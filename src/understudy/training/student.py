@@ -42,14 +42,15 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
                 narrow_frozen(model)
         return model, tokenizer
     tokenizer = train_words(vocabulary, min_count=options.min_count)
-    config = (_configure_llama if options.family == "llama" else _configure_t5)(options, tokenizer)
+    tokens = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = (_configure_llama if options.family == "llama" else _configure_t5)(options, tokens)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     return maker.from_config(config, attn_implementation="eager", dtype=torch.float32), tokenizer
 
 
-def _configure_llama(options: StudentOptions, tokenizer: Any) -> Any:
+def _configure_llama(options: StudentOptions, tokens: dict[str, int]) -> Any:
     return LlamaConfig(
-        vocab_size=len(tokenizer),
+        **tokens,
         hidden_size=options.hidden,
         intermediate_size=options.inner,
         num_hidden_layers=options.layers,
@@ -58,14 +59,12 @@ def _configure_llama(options: StudentOptions, tokenizer: Any) -> Any:
         rope_parameters={"rope_type": "default", "rope_theta": options.rope_theta},
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
 
 
-def _configure_t5(options: StudentOptions, tokenizer: Any) -> Any:
+def _configure_t5(options: StudentOptions, tokens: dict[str, int]) -> Any:
     return T5Config(
-        vocab_size=len(tokenizer),
+        **tokens,
         d_model=options.hidden,
         d_kv=options.hidden // options.heads,
         d_ff=options.inner,
@@ -73,9 +72,7 @@ def _configure_t5(options: StudentOptions, tokenizer: Any) -> Any:
         num_heads=options.heads,
         feed_forward_proj="gated-gelu",
         dropout_rate=0.0,
-        decoder_start_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=tokens["pad_token_id"],
     )
 
 

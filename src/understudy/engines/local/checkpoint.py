@@ -23,8 +23,6 @@ PATTERNS = (
     *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", ADAPTER, "tokenizer*", "vocab.*"),
     *("special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model", "chat_template*"),
 )
-TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model")
-_TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SMOLLM2 = "smollm2-135m-instruct"
 PROVEN = frozenset({"gpt2", "opt", "llama", "qwen2", "qwen3", "t5"})
@@ -214,7 +212,7 @@ def _check_adapter(directory: Path, base: Path) -> None:
 
 
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
-    if not any(list(directory.glob(pattern)) for pattern in TOKENIZERS):
+    if not any(list(directory.glob(pattern)) for pattern in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model")):
         raise CheckpointError(f"{directory}: no tokenizer; save it in this directory (tokenizer.save_pretrained)")
     has_words = (directory / "tokenizer.json").is_file() or (directory / "vocab.json").is_file()
     pieces = [] if has_words else list(directory.glob("*.model"))
@@ -262,7 +260,7 @@ def _list_kinds() -> frozenset[str]:
     path = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py" if spec and spec.origin else None
     if path is None or not path.is_file():
         return frozenset()
-    tables = re.findall(rf"^(?:{'|'.join(_TABLES)})\b[^\n]*=(.*?)^\)", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"(?ms)^MODEL_FOR_(?:SEQ_TO_SEQ_)?CAUSAL_LM_MAPPING_NAMES\b[^\n]*=(.*?)^\)", path.read_text("utf-8"))
     return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
 
 

@@ -65,21 +65,16 @@ def has_fast_bfloat16() -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-_WITHOUT_AMX = (
-    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"),
-    *("AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"),
-)
-"""Values of ONEDNN_MAX_CPU_ISA with which torch's matrix library does not use AMX (oneDNN's page "CPU Dispatcher Control")."""
-
-
 def settle_precision(precision: Precision | Literal["auto"], device: SettledDevice = "cpu", root: Path = Path("/")) -> Precision:
     """Resolve ``precision`` for this machine's ``device``; only "auto" depends on them."""
     if precision != "auto":
         return precision
     if device != "cpu":
         return "bfloat16" if device == "cuda" and has_fast_bfloat16() else "float32"
+    # With the name of a lesser instruction set, torch's matrix library does not use AMX (oneDNN's page "CPU Dispatcher Control").
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    return "bfloat16" if "amx_bf16" in _read_cpu_flags(root) and limit not in _WITHOUT_AMX else "float32"
+    is_limited = limit.startswith(("SSE", "AVX")) and "AMX" not in limit
+    return "bfloat16" if "amx_bf16" in _read_cpu_flags(root) and not is_limited else "float32"
 
 
 def _read_cpu_flags(root: Path) -> list[str]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 BLOCK = 256
 CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache; on a GPU 64 times as many
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class NotFiniteError(ArithmeticError):
@@ -23,7 +22,7 @@ class NotFiniteError(ArithmeticError):
 def uniform(noise: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return a number in [0, 1) per row: splitmix64 (Steele, Lea, Flood 2014) of the row's stream at ``position``."""
     with np.errstate(over="ignore"):
-        z = noise + _GOLDEN * (position.astype(np.uint64) + np.uint64(1))
+        z = noise + np.uint64(0x9E3779B97F4A7C15) * (position.astype(np.uint64) + np.uint64(1))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))

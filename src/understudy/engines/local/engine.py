@@ -36,8 +36,7 @@ from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
 
 ROWS = 256  # more rows were no faster on a CPU
-CACHE_BYTES = 2**30  # of keys and values; the default number of rows follows from this and COLUMNS
-COLUMNS = 256
+COLUMNS = 256  # the default number of rows is how many have room with so many
 
 
 class TransformersEngine:
@@ -74,6 +73,10 @@ class TransformersEngine:
     def identity(self) -> str:
         """The hash of config, weights, tokenizer files and precision."""
         return hash_files(self.directory, self.dtype)
+
+    def load(self) -> None:
+        """Load the weights now, not at the first request."""
+        self._prompts  # noqa: B018 - it is loaded when it is looked at
 
     @torch.inference_mode()
     def serve(self, source: Source) -> None:
@@ -132,31 +135,39 @@ class TransformersEngine:
             try:
                 (searches if request.decoding.beams > 1 else rows).append(self._make_row(ticket, request))
             except EngineError as error:
-                source.fail(ticket, error)
+                source.fail(ticket, type(error)(f"{self.directory}: {describe_request(request)}: {error}"))
         if searches:
             self._search(source, searches)
         return rows
 
     def _make_row(self, ticket: int, request: Request) -> DecodingRow:
+        """Make the row of a request. Raises EngineError if it cannot be answered."""
         ask, decoding = request.ask, request.decoding
         compatible = decoding.beams == 1 or decoding == Decoding(beams=decoding.beams)
         in_range = ask.max_tokens >= 1 and 0 <= decoding.temperature < math.inf and 0 < decoding.top_p <= 1 <= decoding.beams
         if not (compatible and in_range):
             raise EngineError(
-                f"{describe_request(request)}: max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
+                f"max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
                 "temperature 0 or more, top_p above 0 and at most 1; beam search needs temperature 0, top_p 1, no calculator"
             )
-        prompt = self._encode_request(request)
-        beginning = encode_text(self.tokenizer, request.begun)
+        prompt, beginning = self.encode(ask.prompt), encode_text(self.tokenizer, request.begun)
+        if not prompt:
+            raise EngineError("the prompt has no tokens; it needs at least one")
+        columns = 1 if self.config.is_encoder_decoder else len(prompt)  # the decoder's positions that the prompt takes
+        room = math.inf if self.context is None else self.context - columns
+        if room <= 0:
+            raise TooLongError(
+                f"the prompt has {len(prompt)} tokens, the model's context only {self.context}, which leaves no room for a reply; "
+                "shorten the prompt (fewer exemplars?) or use another model"
+            )
+        if room <= len(beginning):
+            raise TooLongError("the reply's given beginning fills the context")
         stop, special = self.stops.split(ask.stop)
-        limit = ask.max_tokens + len(beginning)
-        if beginning and self.context is not None and self._count_columns(prompt) + len(beginning) >= self.context:
-            raise TooLongError(f"{self.directory}: {describe_request(request)}: the reply's given beginning fills the context")
         return DecodingRow(
             ticket=ticket,
             request=request,
             prompt=prompt,
-            limit=limit if self.context is None else min(limit, self.context - self._count_columns(prompt)),
+            limit=int(min(ask.max_tokens + len(beginning), room)),
             stop=stop,
             ends=self._ends | special,
             noise=request.noise(self.seed) if decoding.temperature else 0,
@@ -169,25 +180,6 @@ class TransformersEngine:
             if row.finish is None or not all(map(math.isfinite, row.logprobs)):
                 raise not_finite(self._network.name, row.request, index=len(list(takewhile(math.isfinite, row.logprobs))))
             source.give(row.ticket, row.reply(self.stops))
-
-    def _encode_request(self, request: Request) -> Tokens:
-        """Return the prompt's tokens. Raises EngineError if there are none, or if the context has no room for a reply."""
-        try:
-            prompt = self.encode(request.ask.prompt)
-        except EngineError as error:
-            raise EngineError(f"{self.directory}: {describe_request(request)}: {error}") from error
-        if not prompt:
-            raise EngineError(f"{self.directory}: {describe_request(request)}: the prompt has no tokens; it needs at least one")
-        if self.context is not None and self._count_columns(prompt) >= self.context:
-            raise TooLongError(
-                f"{self.directory}: {describe_request(request)}: the prompt has {len(prompt)} tokens, the model's context only "
-                f"{self.context}, which leaves no room for a reply; shorten the prompt (fewer exemplars?) or use another model"
-            )
-        return prompt
-
-    def _count_columns(self, prompt: Tokens) -> int:
-        """Count the decoder positions that the prompt takes."""
-        return 1 if self.config.is_encoder_decoder else len(prompt)
 
     def _encode_prompt(self, prompt: Prompt) -> Tokens:
         """Return the tokens of ``prompt`` as `serve` reads it."""
@@ -204,7 +196,7 @@ class TransformersEngine:
         layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
         item_size = loading.DTYPES[self.dtype].itemsize
         row: int = 2 * layers * heads * head_size * COLUMNS * item_size
-        cache = CACHE_BYTES
+        cache = 2**30  # bytes of keys and values
         if self.device == "cuda":
             cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(count_weights(self.directory).values()) * item_size))
         return max(1, min(limit, cache // row))

@@ -127,7 +127,7 @@ class DecodingLoop:
                 self.live += [row for row, _ in staying]
         for row in rows:
             if row.finish:
-                self._give(row)
+                self.source.give(row.ticket, row.reply(self.stops))
 
     def _draw(self, rows: Sequence[DecodingRow], logits_BV: torch.Tensor) -> None:
         """Draw the next token of every row from the logits after its last token."""
@@ -152,10 +152,7 @@ class DecodingLoop:
         self.rows.keep(order)
         self.live = [previous[index] for index in order]
         for index in sorted(finished):
-            self._give(previous[index])
-
-    def _give(self, row: DecodingRow) -> None:
-        self.source.give(row.ticket, row.reply(self.stops))
+            self.source.give(previous[index].ticket, previous[index].reply(self.stops))
 
 
 def not_finite(name: str, request: Request, *, index: int) -> EngineError:

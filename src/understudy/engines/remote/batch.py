@@ -24,8 +24,6 @@ TAG = "understudy"
 """The key in a batch's ``metadata`` that holds our own name for it."""
 TIMEOUT = 3600.0
 """Seconds that the transfer of a file may take."""
-_PAGE = 100
-"""Batches on one page of the list: the protocol's limit."""
 
 
 class UnlistedError(AccountError):
@@ -63,7 +61,7 @@ class BatchApi:
         cursor: dict[str, str] = {}
         while True:
             try:
-                page = await self._call("GET", f"batches?{urlencode({'limit': _PAGE, **cursor})}")
+                page = await self._call("GET", f"batches?{urlencode({'limit': 100, **cursor})}")  # the protocol's most
             except DeniedError as error:
                 raise UnlistedError(f"it is not known whether it was made: {error}") from error
             batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]

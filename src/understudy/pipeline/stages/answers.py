@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.asks import Decoding
@@ -35,13 +35,6 @@ from understudy.tasks.splits import name_exemplars
 FILE = "solutions.parquet"
 Workings = Mapping[str, tuple[Problem, Chain]]
 """problem id -> the problem and the chain that its data set has for it"""
-
-
-class Player(Protocol):
-    """Who plays a part of a method."""
-
-    def open(self, stage: AnswersStage, context: Context, ledger: Ledger, workings: Workings, /) -> Engine:
-        """Open the engine that plays it, ready to be asked."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,10 @@ class ProbePlayer(TrainedPlayer):
         written = read_rows(self.own.directory(context.run) / FILE, Solution)
         pairs = ((s, stage.method.rationale_of(problems[s.problem], s)) for s in written)
         return {s.problem: (text, s.answer) for s, text in pairs if text is not None}
+
+
+Player = TrainedPlayer | UntrainedPlayer | TeacherPlayer | GoldPlayer | ProbePlayer
+"""Who plays a part of a method; ``open`` gives the engine that plays it, ready to be asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +189,7 @@ class AnswersStage(Stage[AnswersSummary]):
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
             for engine in engines.values():
-                getattr(engine, "load", lambda: None)()  # before the clock starts, so that it times only answers
+                getattr(engine, "load", lambda: None)()  # weights, which count for no answer's time
             started = time.perf_counter()
             answers = answer(
                 asked,

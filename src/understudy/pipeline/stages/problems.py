@@ -114,6 +114,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
         problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if file is None else problems
+        if (on_held_out or on_dev or near) and all(problem.split != "train" for problem in problems):
+            reason = "no training problem is left, because all are equal to a held-out one or near it"
+            raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
         sizes = Counter(problem.split for problem in problems)
         for split in self._scored:
             if not sizes[split]:
@@ -131,9 +134,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
             pairs, _ = find_near(problems, held_out=self.held_out)
         if not near:
             self._check_near(problems, pairs)
-        if (dropped or near) and all(problem.split != "train" for problem in problems):
-            reason = "no training problem is left, because all are equal to a held-out one or near it"
-            raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
