@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checkpoints import make
+from here import perform, stages_of
 from safetensors.torch import load_file, save_file
 
 from understudy.cli.run import dry_run
@@ -208,3 +209,20 @@ def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path
     assert "{'max_tokens': 64}; now they are {'max_tokens': 32}" in remark_on_start(tmp_path, "scotd", {"max_tokens": 32})
     (tmp_path / "understudy.json").write_text("[]")
     assert "card cannot be read" in remark_on_start(tmp_path, "scotd", {})
+
+
+def test_the_time_of_answers_begins_when_the_weights_are_there(root, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def look(_problems, _method, engines, **_options):
+        raise Asked([("_prompts" in vars(engine)) for engine in engines.values()])
+
+    monkeypatch.setattr("understudy.pipeline.stages.answers.answer", look)
+    (root / "s.toml").write_text(STUDY + 'model = "untrained"')
+    made = plan(root, "task.train=2", "task.dev=2", "task.test=2")
+    perform(made.problems, root / "run")
+    (stage,) = stages_of(made, "a", "answers").values()
+    with pytest.raises(Asked) as asked:
+        perform(stage, root / "run")
+    assert asked.value.args == ([True],)
