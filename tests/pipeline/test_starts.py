@@ -212,17 +212,17 @@ def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path
 
 
 def test_the_time_of_answers_begins_when_the_weights_are_there(root, monkeypatch):
-    class Asked(Exception):
+    class AskedError(Exception):
         pass
 
     def look(_problems, _method, engines, **_options):
-        raise Asked([("_prompts" in vars(engine)) for engine in engines.values()])
+        raise AskedError([("_prompts" in vars(engine)) for engine in engines.values()])
 
     monkeypatch.setattr("understudy.pipeline.stages.answers.answer", look)
     (root / "s.toml").write_text(STUDY + 'model = "untrained"')
     made = plan(root, "task.train=2", "task.dev=2", "task.test=2")
     perform(made.problems, root / "run")
     (stage,) = stages_of(made, "a", "answers").values()
-    with pytest.raises(Asked) as asked:
+    with pytest.raises(AskedError) as asked:
         perform(stage, root / "run")
     assert asked.value.args == ([True],)
