@@ -267,7 +267,7 @@ def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
 def test_an_engine_that_judges_no_pair_is_an_error(judge):
     ran, _, judged = judge(lambda *_: completion("I cannot say."))
     assert ran.code != 0
-    assert "none of 6 pairs was judged: no reply names a choice, or all were cut off" in ran.err
+    assert "none of 6 pairs was judged: no reply ends with a line that names a choice" in ran.err
     assert not judged
 
 

@@ -208,7 +208,7 @@ def test_a_run_without_students_shows_its_chains(tiny, tmp_path):
     entry = next(entry for entry in alone.entries.values() if entry.rows)
     assert (len(alone.chains(entry)), list(alone.examples(entry)), entry.answers) == (3, [], ())
     shutil.rmtree(next((tmp_path / "runs" / "demo" / "stages").glob("verdicts-*")))
-    with pytest.raises(DataError, match="is not done"):
+    with pytest.raises(DataError, match="is not finished"):
         QuestionIndex(Run(tmp_path / "runs" / "demo"))
 
 

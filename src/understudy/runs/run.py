@@ -45,9 +45,10 @@ class Run:
         """Return the directory of a stage."""
         path = self.directory / "stages" / folder
         if not is_done(path):
-            what = next((f"{place.what} of {place.arm!r}" for place in self.plan.places if place.folder == folder), path.name)
+            kind = folder.partition("-")[0]
+            lacks = next((f"{kind} of {place.arm!r}" for place in self.plan.places if place.folder == folder), kind)
             advice = "run it again, or run the study as it was before: what was done is kept"
-            raise DataError(f"{self.directory}: its last run is not finished ({what} are missing); {advice}")
+            raise DataError(f"{self.directory}: its last run is not finished (it has no {lacks}); {advice}")
         if path not in self._intact and (damage := find_damage(path, deep=False)):
             raise DataError(f"{damage}; run the study again to replace it")
         self._intact.add(path)
