@@ -176,7 +176,7 @@ CASES = {
             "c.jsonl": lines(CHAINS[:1]),
         },
         {},
-        "no chain belongs to the 4 problems .1 rows, 1 of other splits than 'train'",
+        "no chain belongs to the 4 problems .1 rows, 1 of questions outside the split 'train'",
     ),
     "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN"),
     "unknown finish": ({"c.jsonl": lines([CHAINS[0] | {"finish": "bored"}])}, {}, "c.jsonl, line 1: field 'finish'"),

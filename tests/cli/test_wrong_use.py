@@ -68,15 +68,6 @@ def test_a_wrong_study_is_one_message_and_exit_code_2(tmp_path, text, options, s
     assert "Traceback" not in ran.err
 
 
-def test_a_study_that_takes_over_the_directory_of_another_says_so(tmp_path):
-    for name in ("a.toml", "copy.toml"):
-        (tmp_path / name).write_text(STUDY)
-    small = ("--set", "task.train=4", "--set", "task.test=4", "--set", "task.dev=4")
-    for name, says in (("a.toml", False), ("a.toml", False), ("copy.toml", True)):
-        ran = understudy("sample", name, *small, cwd=tmp_path)
-        assert (ran.code, "runs/s has the results of 'a.toml'" in " ".join(ran.out.split())) == (0, says), ran.out + ran.err
-
-
 def test_wrong_usage_is_exit_code_2_and_names_the_nearest_verb(tmp_path):
     ran = understudy("smaple", cwd=tmp_path)
     assert (ran.code, "did you mean 'sample'?" in ran.err) == (2, True)

@@ -658,16 +658,17 @@ def test_a_request_larger_than_what_a_minute_allows_fails_alone():
     assert isinstance(large, EngineError) and "Request too large" in str(large)
 
 
-@pytest.mark.parametrize(("answered", "patience"), [(0, 600.0), (3, 0.0)], ids=["never answered", "no longer answers"])
-def test_a_server_that_only_fails_ends_the_run(monkeypatch, answered, patience):
-    monkeypatch.setattr(endpoint, "PATIENCE", patience)
-
-    async def run(url):
-        async with open_endpoint(url, retries=0) as engine:
+@pytest.mark.parametrize("answered", [0, 3])
+def test_a_server_that_cannot_be_reached_ends_the_run_and_one_that_fails_does_not(answered):
+    async def run(server):
+        async with open_endpoint(server.url, retries=0) as engine:
             asks = [Request(Call("teacher", f"Q{i}"), Decoding(1.0), 0) for i in range(answered + endpoint.GONE)]
-            return [(await asyncio.gather(engine.replies([one]), return_exceptions=True))[0] for one in asks]
+            ended = [await asyncio.gather(engine.replies([one]), return_exceptions=True) for one in asks]
+            server.__exit__()
+            return ended, [await asyncio.gather(engine.replies([one]), return_exceptions=True) for one in asks]
 
-    with Server(lambda _p, _b, n: completion(" 5") if n <= answered else web.Response(status=502)) as server:
-        *before, last = asyncio.run(run(server.url))
-    assert isinstance(last, AccountError) and "run the same command again" in str(last)
-    assert not any(isinstance(one, AccountError) for one in before), "a few prompts may be at fault"
+    server = Server(lambda _p, _b, n: completion(" 5") if n <= answered else web.Response(status=502)).__enter__()
+    failing, broken = asyncio.run(run(server))
+    assert not any(isinstance(one, AccountError) for (one,) in failing), "a few prompts may be at fault, the only ones left"
+    ended = [str(one) for (one,) in broken if isinstance(one, AccountError)]
+    assert ended and "times in a row" in ended[0] and "run the same command again" in ended[0]

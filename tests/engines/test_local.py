@@ -1,24 +1,35 @@
 """The local engine against plain `transformers`: the same tokens and log-probabilities, in any batch, for every family."""
 
 import dataclasses
+import gc
 import json
 import random
 import shutil
+import weakref
 from itertools import pairwise
 
 import pytest
 import torch
 from checkpoints import FAMILIES, make
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BloomConfig, Gemma4TextConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BartConfig,
+    BloomConfig,
+    Gemma2Config,
+    Gemma4TextConfig,
+)
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
-from understudy.engines.local import prompts
+from understudy.engines.local import prompts, rows
 from understudy.engines.local.beams import score
 from understudy.engines.local.checkpoint import read_context
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
+from understudy.engines.local.load import choose_attention
 from understudy.training.options import StudentOptions
 from understudy.training.student import make_student
 
@@ -624,3 +635,31 @@ def test_an_encoder_decoder_without_a_first_token_says_so(tmp_path):
     )
     with pytest.raises(CheckpointError, match="no decoder_start_token_id; set it"):
         serve(TransformersEngine(tmp_path / "t5"), [call("x")])
+
+
+def test_what_was_served_and_the_engine_itself_are_gone_without_the_collector(checkpoint, monkeypatch):
+    made, keep = [], rows.Rows.__init__
+
+    def note(self, **options):
+        keep(self, **options)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(rows.Rows, "__init__", note)
+    engine = TransformersEngine(checkpoint("llama"))
+    gc.collect()
+    gc.disable()
+    try:
+        serve(engine, [call("Q: one?\nA:")])
+        assert made and all(one() is None for one in made), "keys and values of a GPU would wait, too"
+        model = weakref.ref(engine._network.model)
+        del engine
+        assert model() is None
+    finally:
+        gc.enable()
+
+
+def test_a_family_without_sdpa_keeps_its_attention_on_a_gpu():
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model = AutoModelForCausalLM.from_config(Gemma2Config(**sizes, head_dim=8, vocab_size=16), attn_implementation="eager")
+    choose_attention(model, "mps")
+    assert model.config._attn_implementation == "eager"

@@ -76,13 +76,14 @@ def test_a_student_waits_for_all_that_it_reads_and_is_stale_where_any_of_it_is_m
 
 
 def test_what_is_no_stage_among_the_stages_is_left_alone(tmp_path, plan):
-    (tmp_path / "stages" / "chains-0").mkdir(parents=True)
+    (tmp_path / "stages" / "chains-012345abcdef").mkdir(parents=True)
     (tmp_path / "stages" / ".DS_Store").write_text("a file of another program")
     (tmp_path / "stages" / "my-notes").mkdir()
+    (tmp_path / "stages" / "chains-backup").mkdir()
     save_plan(plan(), tmp_path)
     assert [(held.kind, held.complete) for held in list_holdings(tmp_path)] == [("chains", False)]
-    assert [held.key for held in collect_garbage(tmp_path)] == ["0"]
-    assert {path.name for path in (tmp_path / "stages").iterdir()} == {".DS_Store", "my-notes"}
+    assert [held.key for held in collect_garbage(tmp_path)] == ["012345abcdef"]
+    assert {path.name for path in (tmp_path / "stages").iterdir()} == {".DS_Store", "my-notes", "chains-backup"}
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,9 @@ def test_on_a_gpu_attention_scores_are_not_kept_and_all_examples_go_at_once():
     shape = plan_shape(student, vocabulary=1000)
     there, here = (estimate(shape, replace(options, device=device), source=500, target=500) for device in ("cuda", "cpu"))
     assert there.activations < here.activations
+    sharing = replace(shape, keys=shape.width // 2)
+    of = {device: estimate(sharing, replace(options, device=device), source=500, target=500) for device in ("cuda", "cpu")}
+    assert of["cuda"].activations == of["cpu"].activations, "in float32 torch has no fused attention for heads that share keys"
     encoder = replace(shape, encoder=2)
     assert len({estimate(encoder, replace(options, device=d), source=50, target=50).activations for d in ("cuda", "cpu")}) == 1
     at_once = [settle_micro_batch(here, replace(options, device=device), examples=32, free=None) for device in ("cuda", "cpu")]
@@ -356,6 +359,7 @@ def test_free_memory_is_the_least_of_the_system_and_of_every_limit_above_this_pr
 
 def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken():
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("Invalid buffer size: 12.00 GiB")), "Metal's"
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"))
     assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))

@@ -169,7 +169,7 @@ def _describe_status(state: Status) -> dict[str, object]:
         rows["requests"] = f"{state.requests:,} sent"
         rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_list(counts)}"
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
-        rows["money"] = state.money or "unknown: teacher.price was not set"
+        rows["money"] = state.money or "0, or teacher.price is not set"
     for batch in state.batches:
         requests = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
         rows[f"batch {batch.id or '(being created)'}"] = f"{requests} at {batch.url}"

@@ -8,7 +8,6 @@ import sys
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from understudy.cli.arguments import add_location, add_study, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
-from understudy.core.errors import DataError, counted
+from understudy.core.errors import counted
 from understudy.core.values import grouped
 from understudy.pipeline import preview
-from understudy.pipeline.plan import Plan, make_plan, read_plan
+from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.pipeline.stages.student import StudentStage
@@ -67,7 +66,6 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
         dry_run(study, directory, until, console)
         return DONE
     console.print(Text.assemble((study.title or study.name, "bold"), f"  ->  {directory}"))
-    warn_of_another(study, directory, console)
     live = Live(console)
     with live.progress:
         try:
@@ -83,15 +81,6 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
     for line in failures:
         say(f"understudy {verb}: {line}", file=sys.stderr)
     return WITH_ERRORS if failures else DONE
-
-
-def warn_of_another(study: Study, directory: Path, console: Console) -> None:
-    """Say so if another study ran last in ``directory``."""
-    with suppress(DataError):  # nothing has run there
-        last = read_plan(directory).study
-        if (last.name, Path(last.file).name) != (study.name, Path(study.file).name):
-            held = f"{directory} has the results of {last.file or last.name!r}"
-            console.print(Text(f"{held}: their report is replaced, and `understudy gc` would remove them", style="yellow"))
 
 
 def list_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:

@@ -135,7 +135,7 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
         judgements.write_judgements(file, imported)
     if options.arms:
         pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, n=options.n or 300)
-        say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
+        say(f"{len(pairs):,} questions that the arms answer with different texts; judgements go to {file}", sys.stderr)
         if options.by:
             code = _judge_pairs(run, pairs, options.by, file)
         else:

@@ -209,9 +209,8 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> str:
     memory = estimate(shape, options, source=source, target=target)
     remaining = None if (free := measure_free(settle_device(options.device))) is None else free - memory.weights
     examples = max(1, settle_micro_batch(memory, options, examples=options.batch_size * options.chains_per_visit, free=remaining))
-    total = memory.total(examples)
-    lacks = f" (only {format_size(free)} free)" if free is not None and total > free else ""
-    return f"{format_size(total)}{lacks} at {context} tokens, {examples} at once"
+    lacks = f" (only {format_size(free)} free)" if free is not None and memory.total(examples) > free else ""
+    return f"{format_size(memory.total(examples))}{lacks} at {context} tokens, {examples} at once"
 
 
 def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -16,10 +16,20 @@ from understudy.core.plugins import load
 from understudy.core.processes import count_cores, hold
 from understudy.corpus.store import write_text
 from understudy.engines.local.device import list_gpus
-from understudy.pipeline.cache import Manifest, find_damage, find_manifest, is_done, remove, remove_dependents, write_manifest
+from understudy.pipeline.cache import (
+    Manifest,
+    digest_files,
+    find_damage,
+    find_manifest,
+    is_done,
+    remove,
+    remove_dependents,
+    write_manifest,
+)
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
+from understudy.pipeline.stages.answers import FILE as SOLUTIONS
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary, require_fields
 from understudy.pipeline.stages.student import StudentStage
@@ -55,27 +65,26 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     with hold_run(directory), _save_plan(plan, directory):
         judged = until == "chains" and is_done(plan.verdicts.directory(directory))  # results need verdicts on new chains, too
         stages, chains = plan.list_until("verdicts" if judged else until), plan.chains
-        again = False
+        damaged: set[str] = set()
         for stage in stages:
             if is_done(folder := stage.directory(directory)) and (damage := find_damage(folder, deep=True)):
                 watcher.damaged(f"{damage}; {stage.kind} {stage.label} is made again")
-                if stage == chains and find_manifest(folder) is not None:
-                    again = True  # its manifest says what the rest was made from: `finish_stage` compares it with the new chains
-                else:
-                    remove(folder)
-            elif stage.kind == "answers" and is_done(folder) and not stage.done(directory):
-                remove_dependents(directory, stage.key)  # answers after altered rationales
-        if is_done(chains.directory(directory)) and (again or not chains.done(directory)):
+                damaged.add(stage.key)
+                if stage.kind not in ("chains", "answers") or find_manifest(folder) is None:
+                    remove(folder)  # the manifests of these say what others were made from: `finish_stage` looks at them
+        first: list[Stage[Any]] = []
+        if is_done(chains.directory(directory)) and (chains.key in damaged or not chains.done(directory)):
             # Ask for the missing chains first: if any come, everything that was made from the old chains must be made again.
-            first: list[Stage[Any]] = [stage for stage in (plan.problems, chains) if stage == chains or not stage.done(directory)]
+            first = [stage for stage in (plan.problems, chains) if stage == chains or not stage.done(directory)]
             _perform(plan, directory, watcher, workers, first, cached=len(stages) - len(first))
-        finished = [chains.key] if is_done(chains.directory(directory)) else []
-        todo = [stage for stage in stages if stage.key not in finished and not stage.done(directory)]
+        todo = [stage for stage in stages if stage not in first and (stage.key in damaged or not stage.done(directory))]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
             if fields := study.evaluation.fields:
                 require_fields([p for p in plan.problems.read(Context(directory)) if p.split in study.evaluation.splits], fields)
         _perform(plan, directory, watcher, workers, todo, cached=len(stages) - len(todo))
+        if removed := [stage for stage in stages if not is_done(stage.directory(directory))]:  # made from answers that changed
+            _perform(plan, directory, watcher, workers, removed, cached=len(stages) - len(removed))
     return plan
 
 
@@ -150,9 +159,10 @@ def _get_result(stage: Stage[Any], future: Future[tuple[StageSummary, float]]) -
 
 
 def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:
-    """Mark ``stage`` as done in the directory ``run``. If it was done before with other chains, remove what was made from those."""
+    """Mark ``stage`` as done in the directory ``run``. If it was done before with other chains or answers, remove what was made
+    from those."""
     folder = stage.directory(run)
-    if isinstance(summary, ChainsSummary) and is_done(folder) and stage.read_summary(run).corpus != summary.corpus:
+    if (before := find_manifest(folder)) is not None and _has_changed(before, summary, folder):
         remove_dependents(run, stage.key)
     manifest = Manifest(
         kind=stage.kind,
@@ -164,6 +174,14 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
         summary=asdict(summary),
     )
     write_manifest(folder, manifest)
+
+
+def _has_changed(before: Manifest, summary: StageSummary, folder: Path) -> bool:
+    """Whether a stage that asks a teacher got other chains or answers than ``before``."""
+    if isinstance(summary, ChainsSummary):
+        return before.summary.get("corpus") != summary.corpus
+    answers = folder / SOLUTIONS
+    return answers.is_file() and digest_files([answers], "")[str(answers)] != before.files.get(SOLUTIONS)
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:

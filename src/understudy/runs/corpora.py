@@ -77,7 +77,7 @@ def import_corpus(
 
 def _require_ours(to: Path) -> None:
     """Raise DataError if ``to`` is somebody else's file, which would be overwritten."""
-    if to.exists() and not (read_header(to) or find_card(to).is_file()):
+    if to.is_file() and to.stat().st_size and not (read_header(to) or find_card(to).is_file()):
         raise DataError(f"{to}: already exists, and is no export of Understudy; change --to")
 
 

@@ -1,5 +1,6 @@
 """List what a run directory holds and what of it the run's study still needs, and remove the rest."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def list_holdings(run: Path) -> list[Holding]:
     needed, stored = set(read_plan(run).stages), []
     for path in (run / "stages").iterdir():
         kind, _, key = path.name.partition("-")
-        if kind not in KINDS or not path.is_dir():
+        if kind not in KINDS or not re.fullmatch("[0-9a-f]{12}", key) or not path.is_dir():
             continue
         complete, manifest = is_done(path), find_manifest(path)
         label, made, seconds = "(made by an earlier Understudy)" if complete else "", "", 0.0

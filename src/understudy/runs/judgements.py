@@ -82,8 +82,6 @@ def make_pairs(run: Run, arms: tuple[str, str], split: str = "", *, both_right: 
         if (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
         and _get_text(first, name) != _get_text(second, name)
     ]
-    if not pairs:
-        raise UserError(f"{run.directory}: nothing to judge: both arms wrote the same texts, or no question has what is asked for")
     return sorted(pairs, key=lambda pair: digest([run.study.seed, pair.problem.id]))[:n]
 
 

@@ -18,7 +18,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "problem", "query", "input", "prompt", "instruction", "text", "body", "sentence", "stem"),
     "answer": (
         *("answer", "gold", "label", "target", "answerkey", "answer_key", "final_answer", "correct_answer", "correct_option"),
-        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response", "key"),
+        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response"),
     ),
     "choices": ("choices", "options", "opts", "endings", "candidates", "answer_choices"),
     "accepted": ("accepted", "aliases", "accepted_answers"),
@@ -76,7 +76,8 @@ def _guess_fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
     for field, names in NAMES.items():
         column = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
         is_text = column is not None and all(isinstance(row.get(column) or "", str) for row in rows)
-        if column is not None and (is_text or field not in ("question", "context")):
+        repeats = field == "id" and len({str(row.get(column or "")) for row in rows}) < len(rows)
+        if column is not None and not repeats and (is_text or field not in ("question", "context")):
             fields[field] = column
     if "body" in filled and fields.get("question") == filled.get("question"):
         fields["question"] = f"{{{filled['body']}}} {{{filled['question']}}}"  # SVAMP and ASDiv have story and question apart

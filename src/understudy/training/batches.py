@@ -1,7 +1,8 @@
 """From examples to batches: tokens with a loss weight each, and an order that is a pure function of (seed, step)."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -34,6 +35,14 @@ class EncodedExample:
     def __len__(self) -> int:
         """Tokens that are read and learned."""
         return len(self.source) + len(self.target)
+
+
+def digest_examples(examples: Iterable[EncodedExample], *, words: int) -> str:
+    """Digest what a student learns, with the number of ``words`` in its vocabulary."""
+    content = hashlib.blake2b(str(words).encode(), digest_size=16)
+    for example in examples:
+        content.update(repr(example).encode())
+    return content.hexdigest()
 
 
 def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn | None = None) -> EncodedExample:

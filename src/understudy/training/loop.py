@@ -20,7 +20,7 @@ from understudy.core.plugins import load
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find, find_added
 from understudy.core.tokens import Turn, encode_text, find_turn
-from understudy.core.values import Example, digest
+from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import find_context, find_end_tokens
 from understudy.engines.local.memory import is_out_of_memory, trim_memory
@@ -127,8 +127,8 @@ class _Job:
 
 def _train_other_rank(job: _Job, ranks: Ranks) -> None:
     """Train as another process than the first."""
-    for path, content in job.plugins.items():
-        load(Path(path), digest=content)
+    for path, digest in job.plugins.items():
+        load(Path(path), digest=digest)
     _Training(job, ranks, None).run(silent)
 
 
@@ -174,7 +174,7 @@ class _Training:
             matrices=sum(p.numel() for p in list_matrices(self.model)),
             narrow=sum(p.numel() for p in parameters if p.dtype == torch.bfloat16),
         )
-        learned = digest([len(self.tokenizer), [digest(vars(example)) for example in self.examples]])
+        learned = batches.digest_examples(self.examples, words=len(self.tokenizer))
         saved = load_state(self.out / "state", self.model, learned)
         self.notes = _Notes(learned) if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
         self.wrapped_model = ranks.prepare(self.model, device)

@@ -96,7 +96,9 @@ class Estimate(NamedTuple):
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _ACTIVATIONS[options.precision]
-    per_score = 0 if options.device == "cuda" and not shape.encoder else per_score  # SDPA keeps none there, except for T5's bias
+    # SDPA keeps no scores there, except for T5's bias and, in float32, for heads that share keys.
+    is_fused = options.precision == "bfloat16" or shape.keys == shape.width
+    per_score = 0 if options.device == "cuda" and is_fused and not shape.encoder else per_score
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
     def layer_bytes(n: int, tokens: int, scores: int, width_factor: float = 1.0) -> float:

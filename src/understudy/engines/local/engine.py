@@ -15,7 +15,7 @@ Beam search is the exception: `generate` does it (`beams`).
 """
 
 import math
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import torch
 from understudy.core.asks import Decoding, Prompt, Request
 from understudy.core.errors import EngineError, TooLongError
 from understudy.core.protocols import Source
-from understudy.core.tokens import encode_messages, encode_source, encode_text
+from understudy.core.tokens import Tokenizer, encode_messages, encode_source, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import check_checkpoint, count_weights, hash_files
@@ -67,7 +67,7 @@ class TransformersEngine:
         self.batch_size = batch_size if batch_size and device != "cuda" else self._fit_rows(batch_size or ROWS)
         self.context = loading.find_context(self.config)
         self.stops = StopStrings(self.tokenizer)
-        self.encode = lru_cache(maxsize=4096)(self._encode_prompt)
+        self.encode = lru_cache(maxsize=4096)(partial(_encode_prompt, self.tokenizer, self.config.is_encoder_decoder))
 
     @cached_property
     def identity(self) -> str:
@@ -181,12 +181,6 @@ class TransformersEngine:
                 raise not_finite(self._network.name, row.request, index=len(list(takewhile(math.isfinite, row.logprobs))))
             source.give(row.ticket, row.reply(self.stops))
 
-    def _encode_prompt(self, prompt: Prompt) -> Tokens:
-        """Return the tokens of ``prompt`` as `serve` reads it."""
-        if isinstance(prompt, str):
-            return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
-        return tuple(encode_messages(self.tokenizer, prompt))
-
     def _fit_rows(self, limit: int) -> int:
         """Count the rows of COLUMNS columns, ``limit`` at most, whose keys and values fit into the memory for them."""
         text = self.config.get_text_config(decoder=True)
@@ -198,5 +192,13 @@ class TransformersEngine:
         row: int = 2 * layers * heads * head_size * COLUMNS * item_size
         cache = 2**30  # bytes of keys and values
         if self.device == "cuda":
+            trim_memory()  # what an earlier engine left
             cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(count_weights(self.directory).values()) * item_size))
         return max(1, min(limit, cache // row))
+
+
+def _encode_prompt(tokenizer: Tokenizer, seq2seq: bool, prompt: Prompt) -> Tokens:
+    """Return the tokens of ``prompt`` as `serve` reads it. Not a method: a cache of one would keep the engine, and its weights."""
+    if isinstance(prompt, str):
+        return tuple(encode_source(tokenizer, prompt, seq2seq=seq2seq))
+    return tuple(encode_messages(tokenizer, prompt))

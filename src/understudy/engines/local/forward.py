@@ -91,10 +91,10 @@ class Network:
         cache = self._copy_starts(starts, lengths - remaining, width - remaining)
         for first in range(width - remaining, width, PIECE):
             stop = min(first + PIECE, width)
-            future = column[:stop] > column[first:stop, None]
+            hidden = padded_UC[:, None, None, :stop] | (column[:stop] > column[first:stop, None])
             logits = self.model(
                 input_ids=ids_UC[:, first:stop],
-                attention_mask=build_mask(padded_UC[:, None, None, :stop] | future, self.dtype).to(self.device),
+                attention_mask=build_mask(hidden.to(self.device), self.dtype),
                 position_ids=positions_UC[:, first:stop],
                 past_key_values=cache,
                 use_cache=True,

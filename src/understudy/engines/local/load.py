@@ -96,7 +96,7 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
 
 def choose_attention(model: Any, device: str) -> None:
     """Make ``model`` use the attention that suits ``device``."""
-    if device != "cpu":
+    if device != "cpu" and model._supports_sdpa:
         model.set_attn_implementation("sdpa")
     elif model.config.model_type in FAMILIES and model.config.num_key_value_heads < model.config.num_attention_heads:
         model.set_attn_implementation(GROUPED)

@@ -3,17 +3,18 @@
 import ctypes
 import gc
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc", "could not create a primitive")
-"""The last is oneDNN's, when the address space is used up."""
+_NO_MEMORY = "can't allocate memory|out of memory|STATUS_ALLOC_FAILED|bad_alloc|Invalid buffer size|could not create a primitive"
+"""The last but one is Apple's, the last oneDNN's, when the address space is used up."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether ``error`` says that memory ran out: Python's, or torch's, which on a CPU is a plain RuntimeError."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(_NO_MEMORY, str(error)) is not None)
 
 
 def measure_resident() -> int:

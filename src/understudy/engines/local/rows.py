@@ -17,6 +17,7 @@ Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import proxy
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
@@ -60,7 +61,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped her
 
     def __init__(self, window: "Rows") -> None:
         super().__init__()
-        self.window = window
+        self.window: Rows = proxy(window)  # else the buffers would stay until the collector looks for cycles
         self.pair: tuple[torch.Tensor, ...] = ()
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
@@ -137,7 +138,7 @@ class Rows:
         self._make_room(left=0, right=columns, rows=self.n, template=())
         column = torch.arange(self.lo, self.hi + columns)
         later = column > torch.arange(self.hi, self.hi + columns)[:, None]
-        return build_mask((column < self.starts[:, None])[:, None, None, :] | later, self.dtype).to(self.device)
+        return build_mask(((column < self.starts[:, None])[:, None, None, :] | later).to(self.device), self.dtype)
 
     def advance(self, columns: int) -> None:
         """Count the columns that the model has just written."""
@@ -147,7 +148,7 @@ class Rows:
     def source_mask(self) -> torch.Tensor:
         """Return the additive mask of the sources, [R, 1, 1, S]."""
         hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
-        return build_mask(hidden[:, None, None, :], self.dtype).to(self.device)
+        return build_mask(hidden[:, None, None, :].to(self.device), self.dtype)
 
     def _make_room(self, *, left: int, right: int, rows: int, template: Sequence[Pair]) -> None:
         """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they

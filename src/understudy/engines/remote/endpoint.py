@@ -213,8 +213,8 @@ class EndpointEngine:
         if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
-            if all(a.faults >= GONE and (a.note_refusal(0.0) > PATIENCE or not a.has_answered) for a in self.addresses):
-                raise AccountError(f"{url}: {error}; {address.faults:,} failures and no answer. {RESUME_HINT}") from error
+            if not error.sent and all(a.faults >= GONE for a in self.addresses):
+                raise AccountError(f"{url}: {error}, {address.faults:,} times in a row. {RESUME_HINT}") from error
             raise kind(f"{url}: {error} ({tries})") from error
         # If there are other addresses, ask them first, at once.
         return min(error.wait, PATIENCE) or self.compute_backoff(history.tries - 1) if history.tries >= len(self.addresses) else 0.0

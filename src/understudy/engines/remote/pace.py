@@ -23,7 +23,7 @@ DEAD = 3
 REST = 15.0
 """Seconds for which it is left alone; then one request tries whether it is back."""
 GONE = 100
-"""Faults in a row after which it may be given up: so many are not the fault of a few prompts."""
+"""Faults in a row after which it is given up, if it cannot be reached."""
 
 
 class Pace:
@@ -132,7 +132,6 @@ class Address:
 
     def note_fault(self) -> None:
         self.faults += 1
-        self.note_refusal(0.0)
         if self.faults >= DEAD:
             self.rests_until = _now() + REST
 

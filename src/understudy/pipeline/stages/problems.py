@@ -91,10 +91,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """Read the problems of all splits."""
         return list(read_rows(self.directory(context.run) / FILE, Problem))
 
-    @property
-    def _scored(self) -> tuple[str, ...]:
-        return ("train", *self.used, *self.held_out)
-
     def prepare(self) -> PreparedProblems:
         """Apply the overlap rule to the task's problems, and mark their exemplars: chosen ones are among the problems that are
         left, and given ones are never dropped.
@@ -118,7 +114,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             reason = "no training problem is left, because all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
         sizes = Counter(problem.split for problem in problems)
-        for split in self._scored:
+        for split in ("train", *self.used, *self.held_out):
             if not sizes[split]:
                 hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
                 advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
@@ -135,6 +131,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if not near:
             self._check_near(problems, pairs)
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
+        scored = ("train", *self.used, *self.held_out)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
@@ -154,7 +151,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
             near_dropped=len(near),
             skipped=len(bad_rows),
-            without_gold=tuple(s for s in self._scored if all(p.answer is None for p in problems if p.split == s)),
+            without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
