@@ -71,7 +71,7 @@ def test_a_person_is_shown_where_to_look_first():
     assert measure(chains).look == (
         "2 of 5 chains are unparsed",
         "2 of 5 chains are without a rationale",
-        "1 gold that every chain contradicts: a (all say '7', gold '1')",
+        "1 gold answers that every chain contradicts: a (all say '7', gold '1')",
         "1 problem without a right chain: b",
         "1 problem whose chains have no answer: b",
         "1 problem whose chains have no rationale: b",
@@ -101,7 +101,7 @@ def test_a_share_of_chains_that_teach_nothing_is_named_from_a_twentieth_on():
     assert measure([]).look == ()
     assert measure(more).look == ("3 of 42 chains are unparsed",)
     assert measure([chain("a", i, "3") for i in range(40)]).look == (
-        "1 gold that every chain contradicts: a (all say '3', gold '1')",
+        "1 gold answers that every chain contradicts: a (all say '3', gold '1')",
     )
 
 

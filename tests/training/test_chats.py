@@ -204,7 +204,7 @@ def test_a_chat_student_learns_by_heart_ends_its_turn_and_is_asked_with_the_toke
     tokenizer = loading.load_tokenizer(trained.checkpoint)
     turn = find_turn(tokenizer, examples()[0].messages)
     row = encode(examples()[0], tokenizer, seq2seq=False, turn=turn)
-    assert engine._encode_prompt(CHAT.write_prompt(PROBLEMS[0])) == row.source
+    assert engine.encode(CHAT.write_prompt(PROBLEMS[0])) == row.source
     assert row.target[-1] == turn.end
     bears = collate([row], [1.0], pad=0, start=None)
     assert bears.targets[0][bears.weights[0] != 0].tolist() == list(row.target)

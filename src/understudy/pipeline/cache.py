@@ -107,13 +107,13 @@ def digest_files(paths: Iterable[Path], option: str) -> FileDigests:
     return digests
 
 
-def _digest_file(path: Path, *_version: int) -> str:
+def digest_file(path: Path, *_version: int) -> str:
     """Digest a file; ``_version`` tells `_digest_once` one content of the file from another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
 
 
-_digest_once = functools.cache(_digest_file)
+_digest_once = functools.cache(digest_file)
 """For the files that decide stages: all students of a plan may start from the same gigabytes."""
 
 
@@ -141,7 +141,7 @@ def is_done(directory: Path) -> bool:
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Mark the stage in ``directory`` as done, adding to ``manifest`` the digests of the stage's files and its own."""
     paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    manifest = replace(manifest, files={str(path.relative_to(directory)): _digest_file(path) for path in paths})
+    manifest = replace(manifest, files={str(path.relative_to(directory)): digest_file(path) for path in paths})
     write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: digest(asdict(manifest))})))
 
 
@@ -159,7 +159,7 @@ def find_damage(directory: Path, *, deep: bool) -> str:
         path = directory / name
         if not path.is_file():
             return f"{path}: is missing"
-        if (deep or path.parent == directory) and _digest_file(path) != content:
+        if (deep or path.parent == directory) and digest_file(path) != content:
             return f"{path}: is damaged: its bytes are not those that were written"
     return ""
 

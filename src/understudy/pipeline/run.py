@@ -16,16 +16,8 @@ from understudy.core.plugins import load
 from understudy.core.processes import count_cores, hold
 from understudy.corpus.store import write_text
 from understudy.engines.local.device import list_gpus
-from understudy.pipeline.cache import (
-    Manifest,
-    digest_files,
-    find_damage,
-    find_manifest,
-    is_done,
-    remove,
-    remove_dependents,
-    write_manifest,
-)
+from understudy.pipeline import cache
+from understudy.pipeline.cache import Manifest, find_damage, find_manifest, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
@@ -180,8 +172,7 @@ def _has_changed(before: Manifest, summary: StageSummary, folder: Path) -> bool:
     """Whether a stage that asks a teacher got other chains or answers than ``before``."""
     if isinstance(summary, ChainsSummary):
         return before.summary.get("corpus") != summary.corpus
-    answers = folder / SOLUTIONS
-    return answers.is_file() and digest_files([answers], "")[str(answers)] != before.files.get(SOLUTIONS)
+    return SOLUTIONS in before.files and cache.digest_file(folder / SOLUTIONS) != before.files[SOLUTIONS]
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:

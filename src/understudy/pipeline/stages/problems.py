@@ -96,7 +96,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         left, and given ones are never dropped.
 
         Raises DataError if two problems have one id, if questions overlap and the study does not drop them, or if a given exemplar
-        is also evaluated, and StudyError if a split is empty.
+        is also evaluated.
         """
         from_task = list(self.task.problems(seed=self.seed))
         check_ids(from_task)
@@ -110,16 +110,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
         _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
         problems = choose_exemplars(problems, self.exemplars.n, seed=self.seed) if file is None else problems
-        if (on_held_out or on_dev or near) and all(problem.split != "train" for problem in problems):
-            reason = "no training problem is left, because all are equal to a held-out one or near it"
-            raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
-        sizes = Counter(problem.split for problem in problems)
-        for split in ("train", *self.used, *self.held_out):
-            if not sizes[split]:
-                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
-                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
-                raise StudyError(f"evaluation: {reason}; {advice}")
         return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)
 
     def run(self, context: Context) -> ProblemsSummary:
@@ -130,8 +120,17 @@ class ProblemsStage(Stage[ProblemsSummary]):
             pairs, _ = find_near(problems, held_out=self.held_out)
         if not near:
             self._check_near(problems, pairs)
+        if (dropped or near) and all(problem.split != "train" for problem in problems):
+            reason = "no training problem is left, because all are equal to a held-out one or near it"
+            raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
+        sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
+        for split in scored:
+            if not sizes[split]:
+                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
+                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
+                raise StudyError(f"evaluation: {reason}; {advice}")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
-        scored = ("train", *self.used, *self.held_out)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
@@ -144,7 +143,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             rows = f"{counted(len(bad_rows), 'row')} of questions; first: {'; '.join(bad_rows[:3])}"
             context.progress("problems", 0, 0, f"left out (skip_bad): {rows}")
         return ProblemsSummary(
-            sizes=dict(Counter(problem.split for problem in problems)),
+            sizes=dict(sizes),
             dropped=dropped,
             near=len(pairs),
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
