@@ -8,9 +8,10 @@ from loopback import Server, completion
 from understudy.core.errors import StudyError
 from understudy.core.values import Verdict
 from understudy.corpus.store import read_rows
+from understudy.pipeline.cache import Manifest, write_manifest
 from understudy.pipeline.executor import perform
-from understudy.pipeline.run import run_study
-from understudy.pipeline.stage import Context
+from understudy.pipeline.run import finish_stage, run_study
+from understudy.pipeline.stage import Context, StageSummary
 from understudy.studies.load import load_study
 
 
@@ -64,3 +65,19 @@ def test_a_file_that_changed_since_the_study_was_planned_is_not_read_as_what_it_
     with pytest.raises(StudyError, match=r"test\.jsonl: has changed since the study was planned; run it again"):
         perform(plan.problems, lab.where / "run")
     perform(lab.plan().problems, lab.where / "run")
+
+
+def test_what_was_made_from_answers_is_removed_only_where_they_changed(lab):
+    run = lab.where / "run"
+    (answers,) = {stage for stage in lab.plan().stages.values() if stage.kind == "answers"}
+    made, probe = answers.directory(run), run / "stages" / "answers-probe"
+    for folder in (made, probe):
+        folder.mkdir(parents=True)
+    (made / "solutions.parquet").write_bytes(b"half of them")
+    finish_stage(answers, StageSummary(), 0.0, run)
+    write_manifest(probe, Manifest("answers", "p", "", 0.0, needs=(answers.key,), inputs={}, summary={}))
+    finish_stage(answers, StageSummary(errors=3), 0.0, run)
+    assert probe.is_dir(), "the same answers, with other errors"
+    (made / "solutions.parquet").write_bytes(b"all of them")
+    finish_stage(answers, StageSummary(), 0.0, run)
+    assert made.is_dir() and not probe.exists()

@@ -281,7 +281,8 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
     if status in _ACCOUNT_HINTS:
         return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
     is_overloaded = status in (503, 529) and re.search("overloaded|over capacity|high demand", text, re.I)
-    if is_overloaded or (status == 429 and not re.search("request too large", text, re.I)):  # for ever above OpenAI's limit
+    # OpenAI's "Request too large": this one needs more tokens than a minute allows, so waiting does not help.
+    if is_overloaded or (status == 429 and not re.search("request too large", text, re.I)):
         return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
         return LoadingError(reason, wait or 2.0, sent=False)
