@@ -496,9 +496,11 @@ def test_a_choice_is_written_down_and_another_sites_is_not(run):
     (pair, *_) = judging.pairs
     with serving(judging.app("127.0.0.1")) as url:
         assert all(arm not in get(url)[1] for arm in ARMS)
-        body = urlencode({"question": pair.problem.id, "choice": "left"}).encode()
+        body = urlencode({"shown": f"{pair.texts} ana", "choice": "left"}).encode()
         assert get(f"{url}/judge", body, Origin="http://evil.example")[0] == 400
-        assert get(f"{url}/judge", urlencode({"question": "q", "choice": "left"}).encode())[0] == 400
+        assert get(f"{url}/judge", urlencode({"shown": f"{pair.texts} bob", "choice": "left"}).encode())[0] == 400, (
+            "a page of an earlier rater"
+        )
         assert not judging.file.exists()
         status, page, _ = get(f"{url}/judge", body, Origin=url)
         assert (status, "1 of" in page) == (200, True)

@@ -381,6 +381,18 @@ def test_a_file_whose_name_is_not_in_utf_8_is_read_like_any_other(tmp_path):
     assert len(chains) == 1
 
 
+def test_a_csv_with_a_blank_after_every_comma_is_read(tmp_path):
+    (tmp_path / "c.csv").write_text(f'question, text, path\n"{ASKED}", "{SAID}", 2\n')
+    (chain,), _ = import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
+    assert (chain.text, chain.path) == (SAID, 2)
+
+
+def test_a_rows_own_metadata_stay_under_its_columns(tmp_path):
+    (tmp_path / "c.jsonl").write_text(json.dumps({"question": ASKED, "text": SAID, "metadata": {"source": "x"}}))
+    (chain,), _ = import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
+    assert chain.sampling["columns"] == {"metadata": {"source": "x"}}
+
+
 def test_numbers_in_the_cells_of_a_table_are_read_and_words_are_not(tmp_path):
     head = "question,text,path,tokens,logprob\n"
     (tmp_path / "c.csv").write_text(f'{head}"{ASKED}","{SAID}",2,7,-0.5\n"{ASKED}","{SAID}",,,\n')

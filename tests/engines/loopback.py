@@ -16,7 +16,8 @@ def plain(_path, body, _n):
     chance = random.Random(body["seed"])
     text = " ".join(chance.choice("0123456789") for _ in range(12))
     text = text.partition(body["stop"][0])[0] if "stop" in body else text
-    return {"choices": [{"text": text, "message": {"content": text}, "finish_reason": "stop", "logprobs": {}}]} | USAGE
+    choice = {"text": text, "message": {"content": text}, "finish_reason": "stop", "logprobs": {"token_logprobs": []}}
+    return {"choices": [choice]} | USAGE
 
 
 def of_a_probe(body):

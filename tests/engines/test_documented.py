@@ -46,6 +46,10 @@ def refused(message, status=400, **more):
     return web.json_response({"error": {"message": message, **more}}, status=status)
 
 
+def minimax(code, message):
+    return web.json_response({"choices": None, "base_resp": {"status_code": code, "status_msg": message}})
+
+
 def stream(*deltas, content_type="text/event-stream"):
     chunks = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
@@ -438,6 +442,9 @@ def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refu
         (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
         (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
         (lambda: refused("Your balance is too low", 200), "no credit left"),
+        (lambda: minimax(1008, "insufficient balance"), "no credit left"),
+        (lambda: minimax(2049, "invalid api key"), "key right"),
+        (lambda: refused("insufficient balance (1008)", 500), "no credit left"),
     ],
     ids=[
         "Anthropic",
@@ -453,6 +460,9 @@ def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refu
         "Gemini",
         "Gemini, invalid",
         "under a 200",
+        "MiniMax",
+        "MiniMax, key",
+        "MiniMax, 500",
     ],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
@@ -468,12 +478,24 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         lambda: refused("Input may contain inappropriate content", code="DataInspectionFailed"),
         lambda: refused("Input may contain sensitive information", code="SensitiveContentDetected"),
         lambda: refused("no", code="1301"),
+        lambda: minimax(1026, "input new_sensitive"),
         lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
         lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
     ],
-    ids=["DeepSeek", "DashScope", "DashScope's other", "Volcengine", "Zhipu", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
+    ids=[
+        "DeepSeek",
+        "DashScope",
+        "DashScope's other",
+        "Volcengine",
+        "Zhipu",
+        "MiniMax",
+        "OpenAI",
+        "Azure",
+        "Azure, inside",
+        "OpenRouter",
+    ],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
     (reply,), _, server = ask(lambda *_: answer())
@@ -616,9 +638,14 @@ def test_of_two_addresses_one_that_asks_for_a_day_holds_up_no_request(monkeypatc
         assert [answer.replies[0].text for answer in asyncio.run(run())] == [" 5"] * 40
 
 
-def test_a_limit_of_a_key_by_the_minute_is_waited_for():
-    answers = iter([refused("API key limit exceeded: 60 requests per minute", 429), completion(" 5")])
-    replies, *_ = ask(lambda *_: next(answers))
+@pytest.mark.parametrize(
+    "limit",
+    [lambda: refused("API key limit exceeded: 60 requests per minute", 429), lambda: minimax(1002, "rate limit")],
+    ids=["under a 429", "under a 200"],
+)
+def test_a_limit_of_a_key_by_the_minute_is_waited_for(limit):
+    answers = iter([limit(), completion(" 5")])
+    replies, *_ = ask(lambda *_: next(answers), retries=0)
     assert replies[0].text == " 5"
 
 

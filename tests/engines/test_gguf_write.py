@@ -4,6 +4,7 @@ llama.cpp's Python binding is compiled when it is installed (ten minutes), so `m
 """
 
 import json
+import re
 import unicodedata
 
 import pytest
@@ -104,8 +105,15 @@ def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path
     call = next(method.solve(Problem("q", question, "number"), SamplePath("q", 0, 3), StudyPool()))
     template = told.partition('TEMPLATE """')[2].partition('"""')[0]
     assert template.replace("{{ .Prompt }}", question) == call.prompt
-    assert [json.loads(line.removeprefix("PARAMETER stop ")) for line in told.splitlines() if " stop " in line] == list(call.stop)
-    for line in ("FROM ./student.gguf", "PARAMETER temperature 0", "PARAMETER num_predict 24", "PARAMETER num_ctx 128"):
+    assert re.findall(r'(?s)PARAMETER stop """(.*?)"""', told) == list(call.stop), "Ollama reads no escapes"
+    for line in (
+        "FROM ./student.gguf",
+        "PARAMETER temperature 0",
+        "PARAMETER top_p 1",
+        "PARAMETER top_k 0",
+        "PARAMETER num_predict 24",
+        "PARAMETER num_ctx 128",
+    ):
         assert line in told.splitlines()
     card = (tmp_path / "out" / "README.md").read_text()
     assert "`scotd`" in card and "licence: MIT" in card and "terms: none" in card
@@ -132,11 +140,18 @@ def test_what_a_file_cannot_say_is_refused_and_told_what_serves_it(tmp_path):
     with pytest.raises(CheckpointError, match=r"'opt' are not written as GGUF \(only gpt2, llama, qwen2, qwen3\)"):
         write_gguf(make("opt", tmp_path / "opt"), tmp_path / "o.gguf")
     scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
-    for key, value, said in (("use_sliding_window", True, "use_sliding_window = true"), ("rope_parameters", scaled, "'linear'")):
+    for key, value, said in (("use_sliding_window", True, "use_sliding_window = True"), ("rope_parameters", scaled, "'linear'")):
         made = make("qwen2", tmp_path / key, tokenizer=tokenizer_for("qwen2"))
         (made / "config.json").write_text(json.dumps(json.loads((made / "config.json").read_text()) | {key: value}))
-        with pytest.raises(CheckpointError, match=rf"not written as GGUF \(rope_type = .*{said}\).*understudy serve"):
+        with pytest.raises(CheckpointError, match=rf"not written as GGUF \(.*{said}\).*understudy serve"):
             write_gguf(made, tmp_path / "q.gguf")
+    usual = {"gpt2": {"activation_function": "relu", "scale_attn_weights": False}, "llama": {"hidden_act": "gelu"}}
+    for family, options in usual.items():
+        for key, value in options.items():
+            made = make(family, tmp_path / key, tokenizer=tokenizer_for(family))
+            (made / "config.json").write_text(json.dumps(json.loads((made / "config.json").read_text()) | {key: value}))
+            with pytest.raises(CheckpointError, match=f"not written as GGUF \\({key} = {value!r}\\)"):
+                write_gguf(made, tmp_path / "g.gguf")
     two = student(words, tmp_path, method="sci_cot", options={})
     with pytest.raises(UserError, match=r"answers in turns with others .* understudy serve"):
         export_student(two, tmp_path / "out")

@@ -198,7 +198,10 @@ def test_what_decides_the_reply_is_never_left_out():
         ask(lambda *_: web.json_response(said, status=400), stop=("\n\n",))
 
 
-@pytest.mark.parametrize("answer", [completion("ok"), web.Response(status=400, text="logprobs: not here")])
+WITHOUT = {"choices": [{"text": "ok", "finish_reason": "stop", "logprobs": {"content": None}}]}
+
+
+@pytest.mark.parametrize("answer", [completion("ok"), WITHOUT, web.Response(status=400, text="logprobs: not here")])
 def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
     with pytest.raises(StudyError, match=r"teacher\.logprobs = true"):
         ask(lambda *_: answer, logprobs=True)

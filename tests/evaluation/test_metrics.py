@@ -49,6 +49,7 @@ def test_counts_add_up_to_n(outcomes):
 def test_the_vote_counts_equal_texts_in_other_forms_as_one_answer_in_the_form_that_came_first():
     won = vote([solution("Lima"), solution("the River Nile"), solution("river Nile")])
     assert (won.answer, dict(won.weights)) == ("the River Nile", {"Lima": 1, "the River Nile": 2})
+    assert vote([solution("7"), solution("(1, 2)"), solution("$(1,2)$")]).answer == "(1, 2)"
 
 
 def test_a_vote_in_which_nobody_has_an_answer_is_abstained_where_one_says_so():
@@ -143,3 +144,21 @@ def test_what_guessing_and_a_constant_answer_get():
     assert chance_rate([PROBLEM]) == 0.0
     answers = [Problem(str(i), "?", "yes_no", "yes" if i < 3 else "no") for i in range(5)]
     assert majority_rate(answers) == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize(
+    ("golds", "rate"),
+    [
+        (["Paris", "paris", "the Paris", "London", "London", "Rome"], 1 / 2),
+        (["0.333", "0.333", "1/3", "1/3", "1/3", "5"], 5 / 6),
+        (["Rome", "NYC", "The Big Apple", "New York"], 3 / 4),
+    ],
+    ids=["forms of a text", "forms of a number", "accepted"],
+)
+def test_the_best_constant_answer_is_the_best_in_whatever_form_and_order_it_is_written(golds, rate):
+    kind = "text" if golds[0].isalpha() else "number"
+    accepted = ("New York",)
+    problems = [
+        Problem(str(i), "?", kind, gold, accepted if gold in ("NYC", "The Big Apple") else ()) for i, gold in enumerate(golds)
+    ]
+    assert majority_rate(problems) == majority_rate(problems[::-1]) == pytest.approx(rate)

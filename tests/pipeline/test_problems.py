@@ -61,7 +61,9 @@ def test_a_task_of_a_plug_in_that_repeats_an_id_across_splits_is_refused(tmp_pat
             return [Problem("1", "How many?", "number", "2", split=split) for split in ("train", "dev", "test")]
 
     stage = dataclasses.replace(overlapping(tmp_path, QUESTIONS, "error"), task=Repeats())
-    with pytest.raises(DataError, match="1 id given more than once, first '1'; give each problem its own id"):
+    with pytest.raises(
+        DataError, match=r"1 id given more than once, first '1'; give each problem its own, e\.g\. task\.fields\.id"
+    ):
         stage.prepare()
 
 

@@ -43,9 +43,9 @@ class Served:
     def get(self, path, key=""):
         return self._send(urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {key}"}))
 
-    def post(self, path, body, key=""):
+    def post(self, path, body, key="", **more):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}", **more}
         return self._send(urllib.request.Request(self.url + path, data, headers))
 
     def chat(self, model, question, **more):

@@ -88,6 +88,13 @@ def test_where_they_do_not_the_teacher_answers_and_the_votes_stay(cascade):
     assert both["usage"]["prompt_tokens"] == alone["usage"]["prompt_tokens"] + 3
 
 
+def test_a_stream_never_mixes_the_students_reasoning_with_the_teachers_answer(cascade):
+    served, _ = cascade(agreement=1.01)
+    body = {"model": "knows-vote1-cascade", "messages": [{"role": "user", "content": KNOWN}], "stream": True}
+    status, text = served.post("/v1/chat/completions", body)
+    assert (status, "Bob has 6." in text, "She has 4" in text) == (200, True, False)
+
+
 def test_the_share_of_votes_that_is_good_enough_is_the_server_s_and_the_number_the_model_s(cascade):
     served, asked = cascade(agreement=0.01)
     assert served.chat("three-vote5-cascade", KNOWN)["choices"][0]["understudy"]["votes"] == {"4": 5}

@@ -8,8 +8,8 @@ import torch
 from served import KNOWN, SAYS, make_student, serving
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from understudy.core.asks import Call, Decoding
-from understudy.core.errors import CheckpointError, StudyError
+from understudy.core.asks import Call, Decoding, SamplePath
+from understudy.core.errors import CheckpointError, EngineError, StudyError
 from understudy.runs.ask import ask_student
 from understudy.serving.students import ServedStudent, open_students
 from understudy.studies.options import Decode
@@ -57,6 +57,8 @@ def test_the_votes_of_a_chat_are_those_of_the_same_paths(students, server):
     assert [each["index"] for each in drawn] == list(range(6))
     assert len({each["understudy"]["text"] for each in drawn}) > 1
     assert server.chat("one", QUESTION, n=6, temperature=0.7, seed=1)["choices"] != drawn
+    (single,) = server.chat("one-vote1", QUESTION)["choices"]
+    assert single["understudy"]["text"] == drawn[0]["understudy"]["text"], "one vote is drawn, too"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +251,7 @@ TEXT = {"model": "one", "prompt": "Bob"}
         ("completions", TEXT | {"logprobs": 1, "echo": True, "max_tokens": 2}, 400, "max_tokens 0 or 1"),
         ("completions", TEXT | {"logprobs": 1, "echo": True, "max_tokens": 0, "prompt": [[1, 9999]]}, 422, "each from 0 to"),
         ("completions", TEXT | {"logprobs": 1, "echo": True, "max_tokens": 0, "prompt": "Bob " * 200}, 400, "context only 128"),
+        ("completions", TEXT | {"prompt": ["a"] * 100, "n": 21}, 400, "100 texts times n = 21 are more than 2,048"),
         ("nothing", {}, 404, "Not Found"),
     ],
 )
@@ -277,6 +280,31 @@ def test_a_key_is_asked_for_where_the_server_has_one(students):
             assert served.get("/v1/models", key)[0] == status
             assert served.post("/v1/chat/completions", ASK, key)[0] == status
         assert served.get("/health")[0] == 200
+
+
+def test_a_page_of_another_site_gets_nothing_from_a_server_without_a_key(students):
+    for key, status in (("", 403), ("a key", 200)):
+        with serving(students / "one", key=key) as served:
+            for origin in ("https://evil.example", "null"):
+                assert served.post("/v1/chat/completions", ASK, key, Origin=origin)[0] == status
+            assert served.post("/v1/chat/completions", ASK, key, Origin="http://localhost:3000")[0] == 200
+
+
+def test_where_the_model_fails_everybody_who_waits_is_told_at_once(students):
+    def fail(source):
+        source.take(1)
+        raise RuntimeError("no memory")
+
+    with serving(students / "one", timeout=60) as served:
+        served.service.engines["one/student"].serve = fail
+        futures = [served.service.board.submit(SamplePath("q", i), ask_once()) for i in range(40)]
+        for future in futures:
+            with pytest.raises(EngineError, match="the model failed"):
+                future.result(30)
+
+
+def ask_once():
+    return (yield Call("one/student", "Bob"))
 
 
 def test_students_of_one_name_and_directories_without_a_student_are_refused(students, tmp_path):

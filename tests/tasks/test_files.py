@@ -6,6 +6,8 @@ import pytest
 from saved import make_saved, save
 
 from understudy.core.errors import DataError
+from understudy.core.subquestions import list_subquestions, make_gold_chain
+from understudy.core.values import Problem, Step
 from understudy.studies.schema import build
 from understudy.tasks.files import Files
 from understudy.tasks.overlap import find_near
@@ -245,6 +247,44 @@ def test_further_splits_may_be_of_another_kind_with_fields_of_their_own(tmp_path
     assert tmp_path / "moods.jsonl" in task.files()
     with pytest.raises(ValueError, match="others: test is already a split of the task"):
         build(Files, options | {"others": {"test": other}}, "task")
+
+
+def test_a_further_split_counts_and_finds_options_as_the_main_file_does(tmp_path):
+    rows = [{"id": f"{i}", "question": f"{i}?", "choices": ["a", "b", "c"], "answer": i % 3} for i in range(6)]
+    write(tmp_path / "q.jsonl", rows)
+    write(tmp_path / "more.jsonl", [rows[1] | {"id": "more"}])
+    options = {"kind": "option", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}, "answer_base": 0}
+    task = build(Files, options | {"others": {"more": {"file": "more.jsonl"}}}, "task")
+    assert {p.id: p.answer for p in task.problems(seed=0)} == dict(zip("012345", "ABCABC", strict=True)) | {"more": "B"}
+    write(tmp_path / "q.jsonl", [{"id": f"{i}", "question": f"{i}? (A) sun (B) moon", "answer": "B"} for i in range(6)])
+    write(tmp_path / "more.jsonl", [{"id": "more", "question": "More? (A) sun (B) moon", "answer": "A"}])
+    options |= {"answer_base": None, "choices_in": "question"}
+    task = build(Files, options | {"others": {"more": {"file": "more.jsonl"}}}, "task")
+    assert {p.choices for p in task.problems(seed=0)} == {("sun", "moon")}
+
+
+def test_nulls_among_answers_are_none_and_what_no_field_should_be_is_refused(tmp_path):
+    def read(kind="text", **row):
+        (problem,) = read_problems(write(tmp_path / "q.jsonl", [{"question": "Which?", **row}]), Layout(kind))
+        return problem
+
+    assert read(answer=[None]).golds == ()
+    assert read(answer=["Paris", None], accepted=["Lutetia", None]).golds == ("Paris", "Lutetia")
+    with pytest.raises(DataError, match=r"line 1: field 'answer' marks every option with 0 or 1"):
+        read("option", choices=["red", "green"], answer=[0, 1])
+    with pytest.raises(DataError, match=r"line 1: field 'rationale' must be a non-empty text, not \['So', 'it is'\]"):
+        read(answer="Paris", rationale=["So", "it is"])
+
+
+@pytest.mark.parametrize("value", ["How many?", ["How many?"], [{"question": "How many?", "answer": 3}, {}], {"question": "a"}])
+def test_sub_questions_in_another_shape_are_none(value):
+    problem = Problem("q", "?", "number", "3", meta={"subquestions": value, "rationale": "It is 3."})
+    assert (list_subquestions(problem), make_gold_chain(problem).steps) == ([], ())
+
+
+def test_the_answers_of_sub_questions_may_be_numbers():
+    problem = Problem("q", "?", "number", "3", meta={"subquestions": [{"question": "How many?", "answer": 3}]})
+    assert make_gold_chain(problem).steps == (Step("3", "How many?"),)
 
 
 def test_a_damaged_line_is_left_out_and_told_with_its_number_where_that_is_asked_for(tmp_path):

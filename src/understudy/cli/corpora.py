@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import FieldNames, add_json, add_questions
+from understudy.cli.arguments import FieldNames, add_json, add_plugins, add_questions
 from understudy.cli.table import show_facts
 from understudy.core.errors import UserError
 
@@ -45,6 +45,7 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--what", choices=("chains", "examples"), default="chains", help="examples: what the student is taught")
     parser.add_argument("--bare", action="store_true", help="write rows without metadata; what they lose is counted")
     parser.add_argument("--no-terms", action="store_true", help="export even if the terms or the licence are not known")
+    add_plugins(parser, "the method of the arm or of the student")
     add_json(parser, "print the report as JSON")
     options = vars(parser.parse_args(argv))
     as_json = options.pop("json")

@@ -131,11 +131,18 @@ def _iterate_sentences(line: str) -> Iterator[str]:
     yield line[start:].strip()
 
 
+def list_subquestions(problem: Problem) -> list[dict[str, object]]:
+    """List the sub-questions that the data have for ``problem``: objects with a ``question`` and perhaps an ``answer``. Empty if
+    the data's field of that name is something else."""
+    pairs = problem.meta.get("subquestions")
+    return pairs if isinstance(pairs, list) and all(isinstance(p, dict) and p.get("question") for p in pairs) else []
+
+
 def make_gold_chain(problem: Problem) -> Chain | None:
     """Return the data set's own chain for ``problem``: its human rationale, and its sub-questions if all have answers. None if the
     problem has neither, or no gold answer."""
-    pairs = problem.meta.get("subquestions") or []
-    steps = tuple(Step(join_lines(p["answer"]), join_lines(p["question"])) for p in pairs if p.get("answer") and p.get("question"))
+    pairs = list_subquestions(problem)
+    steps = tuple(Step(join_lines(str(p["answer"])), join_lines(str(p["question"]))) for p in pairs if p.get("answer"))
     rationale = str(problem.meta.get("rationale") or " ".join(step.text for step in steps))
     if problem.answer is None or not rationale:
         return None

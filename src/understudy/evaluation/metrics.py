@@ -15,6 +15,7 @@ from statistics import fmean
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
+from understudy.core.answers import answer_key
 from understudy.core.asks import T
 from understudy.core.protocols import Check
 from understudy.core.values import ABSTAINED, Outcome, Problem, Solution
@@ -146,7 +147,12 @@ def chance_rate(problems: Sequence[Problem]) -> float:
 
 
 def majority_rate(problems: Sequence[Problem], check: Check = same_answer) -> float:
-    """Compute the accuracy of the best constant answer by ``check``: the most frequent gold answer of these same problems, as a
-    reply that consists of nothing else."""
-    constant = Counter(p.answer for p in problems if p.answer is not None).most_common(1)[0][0]
-    return fmean(judge_solution(p, Solution(p.id, 0, constant, constant, "constant"), check) is Outcome.CORRECT for p in problems)
+    """Compute the accuracy of the best constant answer by ``check``: of the most frequent gold answers of these same problems,
+    each as a reply that consists of nothing else."""
+    written = {answer_key(gold): gold for p in problems for gold in p.golds}
+    common = Counter(answer_key(gold) for p in problems for gold in p.golds).most_common(5)
+    return max(_rate_constant(written[key], problems, check) for key, _ in common)
+
+
+def _rate_constant(answer: str, problems: Sequence[Problem], check: Check) -> float:
+    return fmean(judge_solution(p, Solution(p.id, 0, answer, answer, "constant"), check) is Outcome.CORRECT for p in problems)

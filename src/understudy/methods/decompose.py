@@ -69,7 +69,7 @@ class Decompose(NoStudent):
         return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
     def _sample_answers(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
-        questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
+        questions = [join_lines(str(pair["question"])) for pair in subquestions.list_subquestions(problem)]
         if not questions:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); use "decompose"')
         prompt = self._prompt("answer", problem, pool, {"questions": number_lines("Q", questions)})

@@ -5,8 +5,8 @@
     A1: She has 4 + 3 = 7.                       by the solver, which also writes the answer after the last "A:"
     A: So the answer is: 7
 
-The sources are the paper's text and second-hand notes, because its repository is empty. docs/methods.md says which of the two each
-option comes from. The teacher's side is `methods.decompose`.
+The sources are the paper's abstract and second-hand notes, because its repository is empty. docs/methods.md says which of the two
+each option comes from. The teacher's side is `methods.decompose`.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence

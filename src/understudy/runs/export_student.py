@@ -1,7 +1,6 @@
 """Export a student to other runtimes, with a model card: as a GGUF file for llama.cpp, LM Studio and Ollama (with Ollama's
 Modelfile), or as a directory for CTranslate2."""
 
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,8 +46,7 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
     assert isinstance(call, Call), "one call for one student"
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
     end = find_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
-    stops = [json.dumps(stop, ensure_ascii=False) for stop in call.stop]
-    values: dict[str, Any] = {"name": student.name, "card": card, "call": call, "how": card.decode.decoding, "stops": stops}
+    values: dict[str, Any] = {"name": student.resolve().name, "card": card, "call": call, "how": card.decode.decoding}
     values |= {"format": format, "prompt": prompt.replace(_QUESTION, "your question"), "model": MODEL}
     to.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:

@@ -145,11 +145,12 @@ def mark_late(run: Run, pairs: Iterable[data.Comparison]) -> Iterator[data.Compa
 
 
 def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[data.Comparison]:
-    """Test ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
+    """Test ``pairs`` of ``arms`` that have problems in common on ``split``, with p corrected over all of them."""
     tests = []
+    common = {pair: list_common([answers for arm in pair for answers in arms[arm].scored]) for pair in pairs}
+    pairs = [pair for pair in pairs if common[pair]]
     for other, arm in pairs:
-        scored = arms[arm].scored, arms[other].scored
-        names = list_common([answers for seeds in scored for answers in seeds])
+        scored, names = (arms[arm].scored, arms[other].scored), common[other, arm]
         first_SN, second_SN = (statistics.correctness([answers.outcomes for answers in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
         tests.append((statistics.compare(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs)), len(names)))

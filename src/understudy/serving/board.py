@@ -67,7 +67,7 @@ class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
         return self._waiting.popleft()
 
     def _work(self) -> None:
-        while self._woken.wait():
+        while self._waiting or self._woken.wait():
             self._woken.clear()
             self._under_way = self._joining = self._waited = 0
             try:

@@ -64,7 +64,7 @@ class ChatBody(AnyBody):
             raise ApiError(400, f"messages have the roles {roles}: {hint}", "messages")
         content = self.messages[0].get("content")
         if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-            content = "".join(str(part.get("text", "")) for part in content)
+            content = "".join(str(part.get("text") or "") for part in content)
         if not isinstance(content, str) or not content.strip():
             raise ApiError(422, f"messages[0].content = {content!r}: must be text, the question", "messages")
         return content
@@ -91,6 +91,8 @@ class CompletionBody(AnyBody):
         texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
         if not all(texts):
             raise ApiError(422, "prompt: must have at least one character", "prompt")
+        if len(texts) * self.n > 2048:  # OpenAI's limit
+            raise ApiError(400, f"prompt: {len(texts):,} texts times n = {self.n} are more than 2,048", "prompt")
         if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
             reason = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
             raise ApiError(400, reason, "prompt")

@@ -49,12 +49,13 @@ class Judging:
     async def _judge(self, request: Request) -> Response:
         """Record a choice."""
         form = await read_form(request)
-        question, choice = form.get("question", ""), form.get("choice", "")
-        pair = next((pair for pair in self.pairs if pair.problem.id == question), None)
+        shown, choice = form.get("shown", ""), form.get("choice", "")  # a page may be open since before a restart
+        pair = next((pair for pair in self.pairs if f"{pair.texts} {self.rater}" == shown), None)
         if pair is None or choice not in ("left", "right", "tie"):
             return PlainTextResponse("no such question or choice", 400)
         left, right = pair.sides(self.rater)
         first, second = pair.answers
         arm = {"left": left, "right": right, "tie": ""}[choice]
-        write_judgements(self.file, [Judgement(question, (first, second), self.rater, arm, left, pair.texts, pair.both_right)])
+        judgement = Judgement(pair.problem.id, (first, second), self.rater, arm, left, pair.texts, pair.both_right)
+        write_judgements(self.file, [judgement])
         return RedirectResponse("/", 303)

@@ -1,6 +1,7 @@
 """An OpenAI-compatible server of students: chat and completions over HTTP, answered on one board (docs/serving.md)."""
 
 import asyncio
+import re
 import secrets
 import sys
 import time
@@ -10,6 +11,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.applications import Starlette
@@ -30,6 +32,7 @@ from understudy.serving.replies import JsonObject, make_choice, make_text_choice
 from understudy.serving.stream import Stream
 from understudy.serving.students import ServedStudent, find_student
 from understudy.serving.teacher import ServedTeacher
+from understudy.serving.view import LOOPBACK
 
 B = TypeVar("B", bound=AnyBody)
 Answering = Callable[[HttpRequest, B, Stream | None], Coroutine[Any, Any, JsonObject]]
@@ -96,8 +99,9 @@ class Service:
         problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices, form=student.bundle.card.form)
         votes, method = student.decode.votes, student.bundle.method
         paths = [SamplePath(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
-        # With several votes or turns, it is not known yet which will be the answer.
-        read = partial(write_partial, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
+        # With several votes or turns, or a teacher, it is not known yet which will be the answer.
+        streams = votes == 1 == len(student.bundle.engines) and not student.cascades
+        read = partial(write_partial, problem, body.reasoning_format) if streams else None
         flows = []
         for path in paths:
             hear = stream.listen(path.index, read) if stream and read else None
@@ -158,7 +162,9 @@ class Service:
         return JSONResponse({"status": "ok", "requests": len(self.under_way)})
 
     def _check_key(self, request: HttpRequest) -> None:
-        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not self.options.key and urlsplit(request.headers.get("origin", "//localhost")).hostname not in LOOPBACK:
+            raise ApiError(403, "sent by another site's page; start the server with a key (--key-env) to allow it")
+        key = re.sub("(?i)^bearer ", "", request.headers.get("authorization", ""))
         if self.options.key and not secrets.compare_digest(key.encode("latin-1"), self.options.key.encode()):
             raise ApiError(401, "send the server's key: Authorization: Bearer KEY", code="invalid_api_key")
 

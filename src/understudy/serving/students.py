@@ -96,6 +96,6 @@ def find_student(students: Mapping[str, ServedStudent], name: str, *, teacher: b
         raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
     student = students[match[1]]
     votes = int(match[2] or 0) or (student.decode.votes if student.decode.votes > 1 else DEFAULT_VOTES)
-    temperature = student.decode.temperature or None  # a greedy arm may have 0 for its one chain
+    temperature = student.decode.decoding.temperature or 0.7  # as the votes of an arm
     decode = replace(student.decode, votes=votes, beams=1, temperature=temperature)
     return replace(student, decode=decode, cascades=bool(match[3]))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
@@ -14,18 +15,7 @@ from understudy.corpus.directories import find_splits, match_splits
 from understudy.corpus.tables import Row, read_objects
 from understudy.tasks.rows import Layout, measure_fit
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "question": ("question", "problem", "query", "input", "prompt", "instruction", "text", "body", "sentence", "stem"),
-    "answer": (
-        *("answer", "gold", "label", "target", "answerkey", "answer_key", "final_answer", "correct_answer", "correct_option"),
-        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response"),
-    ),
-    "choices": ("choices", "options", "opts", "endings", "candidates", "answer_choices"),
-    "accepted": ("accepted", "aliases", "accepted_answers"),
-    "id": ("id", "qid", "question_id", "uid", "idx", "index", "nr", "problem_id"),
-    "context": ("context", "passage", "paragraph", "background", "facts"),
-    "rationale": ("rationale", "explanation", "reasoning", "cot", "chain_of_thought", "chain", "solution"),
-}
+NAMES: Mapping[str, Sequence[str]] = tomllib.loads((files("understudy.studies") / "field_names.toml").read_text("utf-8"))
 """Our field -> what data sets call it, the most common name first."""
 
 _OPTION = re.compile(r"(?P<prefix>(?:option|choice|opt|op|ending|alternative|sol)[_ ]?|)(?P<label>[a-h]|[0-9])", re.I)
@@ -131,7 +121,7 @@ def write_study(path: Path, guessed: Guess, *, target: Path, relative: str) -> s
     example = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
     exemplars = example if "rationale" in guessed.fields else ""
     template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
-    names = {"file": path.name, "study": target, "name": json.dumps(name), "path": json.dumps(relative)}
+    names = {"file": path.name, "study": target, "name": json.dumps(name), "path": json.dumps(relative, ensure_ascii=False)}
     return template.substitute(names, said=comment, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
 
 

@@ -175,12 +175,15 @@ def _make_problem(row: Row, layout: Layout, location: str, style: _Style, questi
     accepted = parse_list(row.get(layout.name("accepted")) or ())
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{location}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
-    answers = [("answer", raw) for raw in _list_answers(row, layout, location)] + [("accepted", raw) for raw in accepted]
+    answers = [("answer", raw) for raw in _list_answers(row, layout, location)]
+    answers += [("accepted", raw) for raw in accepted if raw is not None]
+    if layout.kind == "option" and len(answers) == len(options.texts) and {str(raw) for _, raw in answers} == {"0", "1"}:
+        raise DataError(f"{location}: field {layout.name('answer')!r} marks every option with 0 or 1; name the right one instead")
     golds = list(dict.fromkeys(_read_answer(raw, our_field, layout, location, options, style=style) for our_field, raw in answers))
     # ``meta`` leaves out the fields that are read as they are, but keeps the fields of templates.
     columns = [layout.fields.get(our_field, our_field) for our_field in FIELDS]
     taken = {name for column in columns for name in ([column] if isinstance(column, str) else column)}
-    rationale = _get(row, layout, "rationale", location)
+    rationale = _get(row, layout, "rationale", location) and _read_text(row, layout, "rationale", location)
     name = _get(row, layout, "id", location)
     return Problem(
         id=write_identifier(name) if name is not None else "/".join(location.split("/")[-style.id_parts :]),
@@ -226,7 +229,7 @@ def _list_answers(row: Row, layout: Layout, location: str) -> list[Any]:
     raw = _get(row, layout, "answer", location)
     values = parse_list(raw)
     if isinstance(raw, list):
-        return raw
+        return [value for value in raw if value is not None]
     if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
         return values
     return [] if raw in (None, "") else [raw]

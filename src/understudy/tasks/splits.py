@@ -145,4 +145,5 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
 def check_ids(problems: Sequence[Problem]) -> None:
     """Raise DataError if two problems have the same id."""
     if repeated := [name for name, n in Counter(p.id for p in problems).items() if n > 1]:
-        raise DataError(f"{counted(len(repeated), 'id')} given more than once, first {repeated[0]!r}; give each problem its own id")
+        advice = 'give each problem its own, e.g. task.fields.id = "{id} {question}"'
+        raise DataError(f"{counted(len(repeated), 'id')} given more than once, first {repeated[0]!r}; {advice}")

@@ -35,6 +35,12 @@ COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
         ("Some steps.\n#### 1,234", "1234", "hashes"),
         ("\\boxed{3\\quad4}", "3", "boxed"),
         ("First this --> 12", "12", "arrow"),
+        ("She has 3 apples. Answer: 21st", "21", "marker"),
+        ("He finished 9 in all. The answer is the 6th place.", "6", "marker"),
+        ("4 places behind.\n#### 6th place.", "6", "hashes"),
+        ("Answer: 48 (April) + 24 (May) = 72", "72", "marker"),
+        ("La respuesta es 42 manzanas, pues 3 de 5.", "42", "marker"),
+        ("最终答案：42。检查：40 + 2", "42", "marker"),
         ("They have 3 + 4 = <<3+4=7>>7 bolts.\nA: 7", "7", "label"),
         ("<think>The answer is 3.</think>The answer is 4.", "4", "marker"),
         ("So 37 + 10 = 47 apples are left.", "47", "conclusion"),
@@ -224,11 +230,31 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         ("<final_answer>B</final_answer>", "B", "boxed"),
         ("[ANSWER]B[/ANSWER]", "B", "boxed"),
         ('{"final_answer": "B"}', "B", "marker"),
+        ("The answer is \\(B\\).", "B", "marker"),
+        ("The most logical answer is B.", "B", "marker"),
+        ("The answer is definitely B.", "B", "last_sentence"),
+        ("A is seen. Therefore, B is correct.", "B", "conclusion"),
+        ("A is seen. I pick B.", "B", "last_sentence"),
+        ("A ist zu sehen. Die richtige Antwort ist B.", "B", "marker"),
+        ("La respuesta correcta es B, porque A se ve.", "B", "marker"),
+        ("La bonne réponse est : **B**", "B", "marker"),
+        ("Правильный ответ: (B)", "B", "marker"),
+        ("A看得见。所以，答案是：B。", "B", "marker"),
+        ("因此，不选A，应选B。", "B", "marker"),
+        ("正解はBです。", "B", "marker"),
+        ("정답: B", "B", "marker"),
     ],
 )
 def test_options(text, value, layer):
     found = extract(text, "option", SHOW)
     assert (found.value, found.layer) == (value, layer)
+
+
+def test_a_bare_number_names_the_option_that_begins_with_it():
+    lengths = ("3 km", "1 km", "2 km", "2.5 km")
+    for said, value in (("The answer is 2.", "C"), ("#### 2", "C"), ("The answer is (2).", "B")):
+        assert extract(f"5 - 3 = 2. {said}", "option", lengths).value == value
+    assert normalise("2", "option", lengths) == "B", "a gold answer is a label"
 
 
 @pytest.mark.parametrize(
@@ -241,6 +267,11 @@ def test_options(text, value, layer):
         "C) a dog is wrong.",
         "C) a dog: this cannot be right.",
         "The options are:\nA. show\nB. hide\nC. a dog",
+        "Die Antwort ist nicht A.",
+        "La respuesta no es A.",
+        "答案不是A。",
+        "不选A，因为A看得见。",
+        "我们不应选B。",
     ],
 )
 def test_an_option_that_is_listed_or_denied_is_no_answer(text):
@@ -257,6 +288,8 @@ def test_an_option_that_is_listed_or_denied_is_no_answer(text):
         "The answer is A when it is wet. Otherwise, the answer is B.",
         "The answer is B or maybe C.",
         "Answer: (A) show (C) a dog",
+        "Die Antwort ist A oder B.",
+        "答案是A或B。",
     ],
 )
 def test_several_answers_are_none(text):
@@ -508,6 +541,9 @@ HOSTILE = [
     "-" * 50_000,
     "so " * 20_000,
     "#### " * 9_000,
+    "a-" * 20_000 + " antwort",
+    "die antwort " * 4_000,
+    "答案" * 20_000,
 ]
 
 

@@ -20,15 +20,19 @@ _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
     r"(?:(?!\b(?:because|since|as|while|whereas|but|not|is|than|unlike|over|instead)\b)[^.;\n()]){0,60}?"
-    r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:maybe |possibly |perhaps )?(?:option |choice )?"
-    r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
+    r"(?:,|/|\b(?:or|and|oder|und|ou|et|[oyeи]|или)\b|[&或和]|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?"
+    r"(?:maybe |possibly |perhaps )?(?:option |choice )?(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ 。]|$))"
 )
-_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$")
+_MENTION = re.compile(
+    r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$"
+    r"|(?:\b(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Cc]hoose|[Ss]elect|[Pp]ick|is)|,),? (?:definitely |obviously |certainly )?"
+    r"([A-Z])(?=[.!]?$|,? is (?:the )?(?:correct|right|best|answer)\b)"
+)
 
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     """Read the option that ``span`` states. With ``strict`` the span must begin with the label or text."""
-    span = unwrap(span[:SPAN])
+    span = re.sub(r"\\[()]", "", unwrap(span[:SPAN]))
     if _LIST.match(span):
         return NOTHING  # "Possible answers:" over all options
     match = _LABEL.match(span)
@@ -39,6 +43,10 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     label = next(group for group in match.groups() if group)
     if by_text and (label.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
+    if match["small"] and label.isdigit() and not strict:  # "The answer is 2", of "3 km", "2 km"
+        named = [i for i, choice in enumerate(choices) if re.match(rf"\W?{label}\b(?![.,/][0-9])", choice)]
+        if named:
+            return merge([Reading(_write_letter(i)) for i in named])
     letter = _find_letter(label, choices)
     return by_text if letter is None else merge([Reading(letter), *_find_joined(span, match.end(), choices)])
 
@@ -140,4 +148,4 @@ def _is_word(span: str, position: int) -> bool:
     return next_word is not None and next_word[1] not in _AFTER_LABEL
 
 
-_AFTER_LABEL = "because since as when if unless is and or which for due based".split()
+_AFTER_LABEL = "because since as when if unless is and or which for due based oder und ist weil ou et car o y es porque".split()

@@ -22,6 +22,11 @@ _SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteL
 """The steps of a tokenizer.json's pre-tokenizer -> llama.cpp's name for them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """Qwen's pattern. llama.cpp's is equal, differently written. It does not compose characters (NFC), as Qwen's tokenizer does."""
+_USUAL: dict[str, Any] = {
+    **dict.fromkeys(("attention_bias", "mlp_bias", "use_sliding_window", "scale_attn_by_inverse_layer_idx"), False),
+    **{"scale_attn_weights": True, "rope_type": "default", "hidden_act": "silu", "activation_function": "gelu_new"},
+}
+"""Options of a config.json that llama.cpp takes for granted."""
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
 """GPT-2's weights that transformers keeps transposed."""
 
@@ -39,10 +44,11 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
         raise CheckpointError(f"{student}: {reason}; {ADVICE}")
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     split = _name_split(student, spec)
+    _check_options(student, config)
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
     gpt2 = config.model_type == "gpt2"
     writer = GGUFWriter(path, config.model_type)
-    writer.add_name(student.name)
+    writer.add_name(student.resolve().name)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -51,7 +57,6 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     if gpt2:
         writer.add_layer_norm_eps(config.layer_norm_epsilon)
     else:
-        _check_options(student, config)
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -84,7 +89,8 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
     name = " ".join(str(step.get("type")) for step in steps)
     expected = ({"Regex": _QWEN2}, "Isolated", {"type": "NFC"}) if name.startswith("Split") else (None, None, None)
     supported = (steps[0].get("pattern"), steps[0].get("behavior"), spec.get("normalizer")) == expected
-    supported = supported and not any(step.get("add_prefix_space") for step in steps)
+    usual = {"add_prefix_space": False, "individual_digits": True, "use_regex": not name.startswith("Split")}
+    supported = supported and all(step.get(key, value) == value for step in steps for key, value in usual.items())
     if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not supported:
         raise CheckpointError(
             f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ADVICE}. "
@@ -94,11 +100,9 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
 
 
 def _check_options(student: Path, config: Any) -> None:
-    rope = config.rope_parameters.get("rope_type", "default")
-    unsupported = [name for name in ("attention_bias", "mlp_bias", "use_sliding_window") if getattr(config, name, False)]
-    if rope != "default" or unsupported:
-        options = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in unsupported)])
-        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({options}); {ADVICE}")
+    values = {**config.to_dict(), **(getattr(config, "rope_parameters", None) or {})}
+    if unusual := [f"{name} = {values[name]!r}" for name, usual in _USUAL.items() if values.get(name, usual) != usual]:
+        raise CheckpointError(f"{student}: these options are not written as GGUF ({', '.join(unusual)}); {ADVICE}")
 
 
 def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:

@@ -108,7 +108,7 @@ def make_refusal(answer: str) -> Reply:
 def gives_logprobs(answer: Mapping[str, Any]) -> bool:
     """Tell whether the first choice has log-probabilities, even of tokens that are cut off here."""
     choice = answer["choices"][0]
-    return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
+    return isinstance(choice, dict) and any(isinstance(value, list) for value in object_in(choice, "logprobs").values())
 
 
 def _read_text(value: Any) -> str | None:

@@ -45,10 +45,10 @@ log-probabilities, the server's own draw decides, and replies are cut at stop st
 
 FILTERED = frozenset(
     {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "invalid_prompt"}
-    | {"data_inspection_failed", "DataInspectionFailed", "Content Exists Risk", "SensitiveContentDetected", "1301"}
+    | {"data_inspection_failed", "DataInspectionFailed", "Content Exists Risk", "SensitiveContentDetected", "1301", "1026", "1027"}
 )
 """Servers' names for the error when a content filter refuses a prompt (HTTP 400; OpenAI, Azure, DashScope, DeepSeek, Volcengine,
-Zhipu)."""
+Zhipu, MiniMax)."""
 _KEY_HINT = "check that this key may use this model (teacher.key_env)"
 _FIREWALL_HINT = "the answer is a web page, so perhaps a firewall or a proxy refuses and not the API"
 

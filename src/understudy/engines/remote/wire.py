@@ -57,8 +57,10 @@ _PER_MINUTE = re.compile(r"(?i)allocated quota exceeded|(aliyun|alibabacloud|qwe
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """Servers' names for an unknown key."""
 _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
-_ACCOUNT_STATUSES = {400, 403, 412, 429}
+_ACCOUNT_STATUSES = {400, 403, 412, 429, 500}
 """Further statuses with which a server may refuse an account or a key."""
+_MINIMAX = {1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 2013: 400, 2049: 401}
+"""MiniMax's codes -> the HTTP statuses that mean the same (https://platform.minimax.io/docs/api-reference/errorcode.md)."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
 RESUME_HINT = "What came is kept: run the same command again to continue"
 _ACCOUNT_HINTS = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
@@ -240,10 +242,9 @@ def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]
     """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
     if isinstance(answer, dict) and answer.get("choices") and isinstance(answer["choices"], list):
         return answer
-    if isinstance(answer, dict) and "error" in answer and not answer.get("choices"):
-        # Gateways send the errors of the servers behind them under a 200.
-        error = answer["error"]
-        status = _find_status(error.get("code") if isinstance(error, dict) else None, str(error))
+    if isinstance(answer, dict) and (error := answer.get("error") or answer.get("base_resp")):
+        # Gateways send the errors of the servers behind them under a 200; so does MiniMax, in base_resp.
+        status = _find_status(error.get("code", error.get("status_code")) if isinstance(error, dict) else None, str(error))
         raise classify(url, status, text, read_wait(headers), sent_status=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if text.lstrip().startswith("<") and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
@@ -256,7 +257,8 @@ def _find_status(code: Any, text: str) -> int:
     if _NO_PATH.search(text):
         return 404
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
-    return code if type(code) is int and 400 <= code < 600 else 500
+    code = _MINIMAX.get(code, code) if type(code) is int else None
+    return code if code and 400 <= code < 600 else 500
 
 
 def shorten(text: str) -> str:
@@ -307,14 +309,14 @@ def _read_names(text: str) -> set[str]:
     """Read the names that a server gives the error which it sent, and its message."""
     answer = parse(text)
     answer = answer[0] if isinstance(answer, list) and answer else answer  # Gemini's come in a list
-    error = answer.get("error") if isinstance(answer, dict) else None
+    error = answer.get("error") or answer.get("base_resp") if isinstance(answer, dict) else None
     tables = [answer, error]
     if isinstance(error, dict):
         details = error.get("details")
         tables += [error.get("innererror"), error.get("metadata"), *(details if isinstance(details, list) else [])]
         if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
-    keys = ("code", "type", "reason", "message", "param", "detail", "raw")
+    keys = ("code", "type", "reason", "message", "param", "detail", "raw", "status_code", "status_msg")
     values = [table.get(key) for table in tables if isinstance(table, dict) for key in keys]
     return {str(value) for value in values if value} | ({error} if isinstance(error, str) else set())
 

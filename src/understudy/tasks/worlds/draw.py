@@ -1,8 +1,10 @@
 """Draw the problems of a procedural world: new questions for every split, each with its exact solution."""
 
 import random
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,6 +20,11 @@ Size = Annotated[int, Field(ge=0)]
 Draw = Callable[[random.Random, int, int], Problem]
 """(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the split,
 so that a world can alternate its answers."""
+
+
+def read_words(world: str) -> list[Any]:
+    """Read the tables of words that ``world`` is made of, in the order of its TOML file."""
+    return list(tomllib.loads((files("understudy.tasks.worlds") / f"{world}.toml").read_text("utf-8")).values())
 
 
 def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence[int], longer: Sequence[int] = ()) -> list[Problem]:

@@ -21,42 +21,11 @@ from dataclasses import dataclass
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
-from understudy.tasks.worlds.draw import Size, draw_splits
+from understudy.tasks.worlds.draw import Size, draw_splits, read_words
 
-THINGS = {
-    "iron": "key nail anchor chain stove",
-    "steel": "spoon needle saw bolt bridge",
-    "copper": "wire kettle pipe penny cable",
-    "glass": "bottle window lens jar mirror",
-    "wood": "ladder door table fence canoe",
-    "paper": "map ticket letter poster book",
-    "rubber": "tyre hose boot glove balloon",
-    "wool": "scarf sock blanket sweater rug",
-    "clay": "brick vase tile pot mug",
-    "plastic": "comb bucket ruler toy bag",
-}
+THINGS, PROPERTIES, USES = read_words("materials")
 MADE_OF = {thing: material for material, things in THINGS.items() for thing in things.split()}
-PROPERTIES = {
-    "magnetic": "iron steel",
-    "conductive": "iron steel copper",
-    "heavy": "iron steel copper clay",
-    "flammable": "wood paper wool plastic",
-    "fragile": "glass clay paper",
-    "waterproof": "glass rubber plastic copper",
-    "buoyant": "wood rubber plastic paper",
-    "soft": "rubber wool paper",
-}
 FACTS = {(material, adjective): material in materials.split() for adjective, materials in PROPERTIES.items() for material in THINGS}
-USES = {
-    "be pulled by a magnet": "magnetic",
-    "carry a current": "conductive",
-    "hold down a tent": "heavy",
-    "catch fire": "flammable",
-    "break in a fall": "fragile",
-    "stay out in the rain": "waterproof",
-    "float on a pond": "buoyant",
-    "be squeezed": "soft",
-}
 SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(PROPERTIES), 4: list(USES)}
 """The subjects of questions, by the number of steps that they take."""
 OPTIONS = 3

@@ -14,19 +14,9 @@ from dataclasses import dataclass
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
-from understudy.tasks.worlds.draw import Size, draw_splits
+from understudy.tasks.worlds.draw import Size, draw_splits, read_words
 
-THINGS = (
-    "lamp hen kite vase mug",
-    "cat stool kettle duck basket",
-    "dog chair guitar hare suitcase",
-    "goat bicycle drum lamb crate",
-    "seal table ladder ram barrel",
-    "pig stove mirror swing cello",
-    "deer bench fridge tent safe",
-    "bear piano statue canoe tiger",
-    "horse boat sofa bull wagon",
-)
+(THINGS,) = read_words("scales")
 WEIGHT = {thing: weight for weight, things in enumerate(THINGS, 1) for thing in things.split()}
 """The weights in one unit, from 1 to 9."""
 SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
