@@ -385,12 +385,9 @@ def test_a_csv_with_a_blank_after_every_comma_is_read(tmp_path):
     (tmp_path / "c.csv").write_text(f'question, text, path\n"{ASKED}", "{SAID}", 2\n')
     (chain,), _ = import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
     assert (chain.text, chain.path) == (SAID, 2)
-
-
-def test_a_rows_own_metadata_stay_under_its_columns(tmp_path):
-    (tmp_path / "c.jsonl").write_text(json.dumps({"question": ASKED, "text": SAID, "metadata": {"source": "x"}}))
-    (chain,), _ = import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
-    assert chain.sampling["columns"] == {"metadata": {"source": "x"}}
+    (tmp_path / "c.csv").write_text(f'question,text\n"{ASKED}", {SAID}\n')
+    (chain,), _ = import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
+    assert chain.text == f" {SAID}", "a blank that the head does not have belongs to the text"
 
 
 def test_numbers_in_the_cells_of_a_table_are_read_and_words_are_not(tmp_path):

@@ -72,7 +72,7 @@ def test_a_beam_ends_at_its_stop_string_as_generate_ends_it(tmp_path, family):
     engine, tokenizer, seen = TransformersEngine(directory), plain(directory)[1], 0
     for prompt, whole in zip(PROMPTS[::2], serve(engine, [call(p, decoding=BEAMS) for p in PROMPTS[::2]]), strict=True):
         stops = [(whole.text[at : at + n],) for at in (0, 4, 9) for n in (1, 2) if whole.text[at:]]
-        stops.append(tuple(sorted(set(whole.text[1:] + TEXTS[0]))))
+        stops.append(tuple(sorted(set("".join(TEXTS) + whole.text))))
         replies = serve(engine, [call(prompt, decoding=BEAMS, stop=stop) for stop in stops])
         begun = 1 if family == "t5" else len(encode_source(tokenizer, prompt, seq2seq=False))
         for stop, reply in zip(stops, replies, strict=True):

@@ -252,6 +252,7 @@ TEXT = {"model": "one", "prompt": "Bob"}
         ("completions", TEXT | {"logprobs": 1, "echo": True, "max_tokens": 0, "prompt": [[1, 9999]]}, 422, "each from 0 to"),
         ("completions", TEXT | {"logprobs": 1, "echo": True, "max_tokens": 0, "prompt": "Bob " * 200}, 400, "context only 128"),
         ("completions", TEXT | {"prompt": ["a"] * 100, "n": 21}, 400, "100 texts times n = 21 are more than 2,048"),
+        ("chat/completions", b'{"model": "one", "messages": [' + b"[" * 300 + b"]" * 300 + b"]}", 422, "the body cannot be read"),
         ("nothing", {}, 404, "Not Found"),
     ],
 )

@@ -271,9 +271,11 @@ def test_nulls_among_answers_are_none_and_what_no_field_should_be_is_refused(tmp
     assert read(answer=[None]).golds == ()
     assert read(answer=["Paris", None], accepted=["Lutetia", None]).golds == ("Paris", "Lutetia")
     with pytest.raises(DataError, match=r"line 1: field 'answer' marks every option with 0 or 1"):
-        read("option", choices=["red", "green"], answer=[0, 1])
-    with pytest.raises(DataError, match=r"line 1: field 'rationale' must be a non-empty text, not \['So', 'it is'\]"):
-        read(answer="Paris", rationale=["So", "it is"])
+        read("option", choices=["red", "green", "blue"], answer=[0, 1, 0])
+    assert "rationale" not in read(answer="Paris", rationale=["So", "it is"]).meta
+    write(tmp_path / "q.jsonl", [{"question": "Which?", "answer": "Paris", "steps": ["So", "it is"]}])
+    with pytest.raises(DataError, match=r"line 1: field 'steps' must be a non-empty text, not \['So', 'it is'\]"):
+        list(read_problems(tmp_path / "q.jsonl", Layout("text", {"rationale": "steps"})))
 
 
 @pytest.mark.parametrize("value", ["How many?", ["How many?"], [{"question": "How many?", "answer": 3}, {}], {"question": "a"}])

@@ -20,11 +20,18 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from understudy.core.asks import Message
+from understudy.core.asks import Message, Prompt
 from understudy.core.errors import EngineError
 
 Tokenizer = Any
 """A tokenizer of `transformers`, which has no types of its own."""
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: Prompt, *, seq2seq: bool) -> tuple[int, ...]:
+    """Return the tokens of a prompt, raw or messages."""
+    if isinstance(prompt, str):
+        return tuple(encode_source(tokenizer, prompt, seq2seq=seq2seq))
+    return tuple(encode_messages(tokenizer, prompt))
 
 
 def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int]:

@@ -167,7 +167,7 @@ def _read_rows(
     names = map_names(layout, fields)
     if not layout.mapped and (unused := [key for key in ("question", "text", "reasoning") if key in fields]):
         raise DataError(f"{path}: fields: {unused[0]} cannot be mapped in the format {layout.name!r}, which has {layout.needs}")
-    read_fields = {*names.values(), *layout.reads, *TEACHERS, "id", "sampling", "finish_reason"}
+    read_fields = {*names.values(), *layout.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
     for location, row in read_objects(path, bad):
         report.rows += 1
         reads: list[Read] = collect_bad(bad, list, layout.read(row, names, location)) or []

@@ -114,7 +114,7 @@ def _read_csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
         header = re.sub('"[^"]*"', "", lines.readline())
         lines.seek(0)
         separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)  # ";" where decimals have commas
-        reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=f"{separator} " in header, strict=True)
         try:
             names = reader.fieldnames or ()
             if repeated := [name for i, name in enumerate(names) if name and name in names[:i]]:

@@ -147,10 +147,10 @@ def chance_rate(problems: Sequence[Problem]) -> float:
 
 
 def majority_rate(problems: Sequence[Problem], check: Check = same_answer) -> float:
-    """Compute the accuracy of the best constant answer by ``check``: of the most frequent gold answers of these same problems,
-    each as a reply that consists of nothing else."""
+    """Compute the accuracy of the best constant answer by ``check``: of the three most frequent gold answers of these
+    problems, each as a reply that consists of nothing else."""
     written = {answer_key(gold): gold for p in problems for gold in p.golds}
-    common = Counter(answer_key(gold) for p in problems for gold in p.golds).most_common(5)
+    common = Counter(answer_key(gold) for p in problems for gold in p.golds).most_common(3)
     return max(_rate_constant(written[key], problems, check) for key, _ in common)
 
 

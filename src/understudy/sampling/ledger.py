@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -67,20 +67,20 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.path, self.price, self.budget = path, price, budget
         self.refused = NOTHING
         self.at_end = ExitStack()
-        with ExitStack() as lock:
+        with ExitStack() as opened:
             if not readonly:
                 activity = "is writing to its ledger; wait for it, or use another run directory"
-                lock.enter_context(hold(find_lock(self.path), activity))
-            self._connection = open_database(self.path, readonly=readonly)
+                opened.enter_context(hold(find_lock(self.path), activity))
+            self._connection = opened.enter_context(closing(open_database(self.path, readonly=readonly)))
             # A connection of its own, so that reading does not wait for a commit.
-            self._reader = open_database(self.path, readonly=True)
+            self._reader = opened.enter_context(closing(open_database(self.path, readonly=True)))
             with name_errors(self.path):
                 if not readonly:
                     close_intents(self._connection, time.time())
                 self.settled, self._reserved = self._sum_spent(), NOTHING
                 (self._number,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()
                 (self._last_request,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
-            self._lock = lock.pop_all()
+            self._opened = opened.pop_all()
         self._group, self._committing = _Group(), _Group()
         self._ahead: dict[str, str] = {}
         self._ahead_count = 0
@@ -301,10 +301,7 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self._closed = True
                 self._changed.notify()
             self._committer.join()
-            # Close the reader first: the last connection tidies up, and must be able to write.
-            self._reader.close()
-            self._connection.close()
-            self._lock.close()
+            self._opened.close()  # the reader first: the last connection tidies up, and must be able to write
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -130,11 +130,8 @@ def select(
 
     choose, texts = options.chooser(), NearTexts()
     for problem, group in groupby(judged, lambda pair: pair[0].problem):
-        pairs = list(group)
-        if learned is not None and problem not in learned:
-            yield Selected(problem, [], Counter({_NOT_LEARNED: len(pairs)}))
-            continue
-        reasons = [(chain, _explain_drop(chain, outcome, options) or unfit(chain)) for chain, outcome in pairs]
+        unlearned = "" if learned is None or problem in learned else _NOT_LEARNED
+        reasons = [(chain, unlearned or _explain_drop(chain, outcome, options) or unfit(chain)) for chain, outcome in group]
         dropped = Counter(reason for _, reason in reasons if reason)
         remaining = sorted((chain for chain, reason in reasons if not reason), key=lambda chain: chain.path)
         candidates = len(remaining)

@@ -121,6 +121,8 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
     values = {name: value for name, value in table.items() if name in keys and value is not None}
     try:
         return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(values), strict=True))
+    except TypeError as error:  # too deep
+        raise ApiError(422, f"the body cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

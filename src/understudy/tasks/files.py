@@ -120,8 +120,8 @@ class Files(Layout):
     def _read_other(self, name: str, other: OtherFile) -> Iterator[Problem]:
         fields = self.fields if other.fields is None else other.fields
         kind = other.kind or self.kind
-        base = self.answer_base if kind == self.kind else None
-        choices_in = self.choices_in if kind == self.kind and "choices" not in fields else "field"
+        same = other.fields is None and kind == self.kind
+        base, choices_in = (self.answer_base, self.choices_in) if same else (None, "field")
         layout = Layout(kind, fields, choices_in, answer_base=base, decimal=self.decimal if kind == "number" else "point")
 
         def read(file: str, split_name: str) -> list[Problem]:

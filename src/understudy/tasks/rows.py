@@ -177,13 +177,16 @@ def _make_problem(row: Row, layout: Layout, location: str, style: _Style, questi
         raise DataError(f"{location}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     answers = [("answer", raw) for raw in _list_answers(row, layout, location)]
     answers += [("accepted", raw) for raw in accepted if raw is not None]
-    if layout.kind == "option" and len(answers) == len(options.texts) and {str(raw) for _, raw in answers} == {"0", "1"}:
+    marks = sorted(str(raw) for our_field, raw in answers if our_field == "answer")
+    if len(marks) == len(options.texts) > 2 and layout.answer_base is None and marks == ["0"] * (len(marks) - 1) + ["1"]:
         raise DataError(f"{location}: field {layout.name('answer')!r} marks every option with 0 or 1; name the right one instead")
     golds = list(dict.fromkeys(_read_answer(raw, our_field, layout, location, options, style=style) for our_field, raw in answers))
     # ``meta`` leaves out the fields that are read as they are, but keeps the fields of templates.
     columns = [layout.fields.get(our_field, our_field) for our_field in FIELDS]
     taken = {name for column in columns for name in ([column] if isinstance(column, str) else column)}
-    rationale = _get(row, layout, "rationale", location) and _read_text(row, layout, "rationale", location)
+    rationale = _get(row, layout, "rationale", location)
+    if isinstance(rationale, list | dict):
+        rationale = _read_text(row, layout, "rationale", location) if "rationale" in layout.fields else None
     name = _get(row, layout, "id", location)
     return Problem(
         id=write_identifier(name) if name is not None else "/".join(location.split("/")[-style.id_parts :]),

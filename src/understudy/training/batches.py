@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from understudy.core.tokens import Tokenizer, Turn, encode_messages, encode_reply, encode_source
+from understudy.core.tokens import Tokenizer, Turn, encode_prompt, encode_reply
 from understudy.core.values import Example, grouped
 
 
@@ -58,11 +58,8 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
         weights += [segment.weight] * len(ids)
     target.append(tokenizer.eos_token_id if turn is None else turn.end)
     weights.append(example.target[-1].weight)
-    if example.messages:
-        source = encode_messages(tokenizer, example.messages)
-    else:
-        source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
-    tokens = tuple(source), tuple(target), tuple(weights)
+    source = encode_prompt(tokenizer, example.messages or example.source, seq2seq=seq2seq)
+    tokens = source, tuple(target), tuple(weights)
     return EncodedExample(example.problem, example.chain, *tokens, weight=example.weight, group=example.group)
 
 

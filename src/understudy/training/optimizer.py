@@ -119,8 +119,6 @@ def factor(step: int, steps: int, recipe: Recipe) -> float:
 
 def list_matrices(model: Any) -> list[torch.nn.Parameter]:
     """List the trained matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     output = model.get_output_embeddings()
-    if output is not None:
-        tables.add(id(output.weight))
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding) or m is output}
     return [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in tables]

@@ -25,7 +25,8 @@ _AND_THEN = re.compile(
 )
 _MENTION = re.compile(
     r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$"
-    r"|(?:\b(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Cc]hoose|[Ss]elect|[Pp]ick|is)|,),? (?:definitely |obviously |certainly )?"
+    r"|(?:\b(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|(?:answer|option|choice|one|[Ii]t|[Tt]his) is)"
+    r"|\bI (?:choose|select|pick)),? (?:definitely |obviously |certainly )?"
     r"([A-Z])(?=[.!]?$|,? is (?:the )?(?:correct|right|best|answer)\b)"
 )
 
@@ -43,10 +44,6 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     label = next(group for group in match.groups() if group)
     if by_text and (label.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
-    if match["small"] and label.isdigit() and not strict:  # "The answer is 2", of "3 km", "2 km"
-        named = [i for i, choice in enumerate(choices) if re.match(rf"\W?{label}\b(?![.,/][0-9])", choice)]
-        if named:
-            return merge([Reading(_write_letter(i)) for i in named])
     letter = _find_letter(label, choices)
     return by_text if letter is None else merge([Reading(letter), *_find_joined(span, match.end(), choices)])
 
@@ -148,4 +145,4 @@ def _is_word(span: str, position: int) -> bool:
     return next_word is not None and next_word[1] not in _AFTER_LABEL
 
 
-_AFTER_LABEL = "because since as when if unless is and or which for due based oder und ist weil ou et car o y es porque".split()
+_AFTER_LABEL = "because since as when if unless is and or which for due based oder und ist weil ou et o y es porque".split()

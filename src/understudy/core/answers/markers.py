@@ -41,7 +41,7 @@ _BEFORE = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|"
     r"because of this|given this|based on this)\b,?\s{1,2})?"
     r"(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
-    r"(?P<sort>(?:\b(?:final|correct|best|right|most(?:\s[a-z]{1,15})?|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
+    r"(?P<sort>(?:\b(?:final|correct|best|right|most(?:\s(?:logical|accurate|reasonable|plausible|suitable|sensible|fitting|probable))?|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
     re.I,
 )
 _TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}
@@ -54,9 +54,10 @@ _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0
 _FOREIGN = re.compile(
     r"(?i)(?:\b(?:(?:die|la|le|a|o|het|il)\s)?(?:[\w-]{1,24}\s)?(?:antwort|lösung|respuesta|réponse|resposta|risposta|antwoord|ответ)"
     r"(?:\s(?!no\b|não\b|non\b|не\b)(?:\w{1,24}\s)?(?:ist|lautet|es|est|é|è|is)\b|\s?[*_]{0,2}:)"
-    r"|(?:最终|正确)?(?:答案|选项|正解|答え|정답|답)[*_]{0,2}(?:是|为|は|은|:)|(?<!不)(?<!不[应能该可会])(?<!如果)(?<!若)[故应]?选择?:?\s?(?=[(A-Z]))"
+    r"|(?:最终|正确)?(?:答案|正确选项|正解|答え|정답|답)[*_]{0,2}(?:是|为|は|은|:)|(?<![不别没若])(?<!不[应能该可会要])(?<!没有|如果|可以)(?<!为什么)[故应]?选择?:?\s?(?=[(A-Z]))"
     r"[\s*_:]{0,4}+(?!nicht\b|no\b|não\b|non\b|pas\b|niet\b|не\b|不)"
 )
+_FOREIGN_STEMS = ("antwort", "antwoord", "respuesta", "resposta", "risposta")
 """The statement in other languages: German, Spanish, French, Portuguese, Italian, Dutch, Russian, Chinese, Japanese, Korean."""
 
 
@@ -70,7 +71,8 @@ def find_markers(text: str, start: int, end: int, *, labels: bool) -> Iterator[M
     statements += [Marker("hashes", m.start(), m.end(), _find_line_end(text, m.end(), end)) for m in hashes]
     yield from sorted(statements, key=lambda marker: marker.answer, reverse=True)
     signs = [Marker("arrow", m.start(), m.end(), firm=True) for m in _find_last(_ARROW, text, start, end)]
-    signs += [Marker("marker", m.start(), m.end()) for m in _find_last(_FOREIGN, text, start, end)]
+    if not text.isascii() or any(stem in text.lower() for stem in _FOREIGN_STEMS):
+        signs += [Marker("marker", m.start(), m.end()) for m in _find_last(_FOREIGN, text, start, end)]
     if labels:
         signs += [Marker("label", m.start(), m.end()) for m in _find_last(_LABEL, text, start, end)]
     yield from sorted(signs, key=lambda marker: marker.answer, reverse=True)

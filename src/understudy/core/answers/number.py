@@ -25,11 +25,11 @@ _FILLER = re.compile(
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
 _POINT = re.compile(r"[(\[]\s?-?[0-9.]{1,40},\s?-?[0-9]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
-_PLACE = re.compile(r"(?:the )?([0-9]{1,9})(?:st|nd|rd|th)\b(?=[^0-9=\n]{0,60}(?:\n|$))")
+_PLACE = re.compile(r"(?:the )?([0-9]{1,9})(?:st|nd|rd|th)\b(?=(?:\s[a-z]{1,15})?[.!]?\s*(?:\n|$))")
 _ENUMERATED = re.compile(
     r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*(?![0-9(]))", re.I
 )
-_TO_EQUALS = re.compile(r"(?:[^=.;?!\n(]|\([^()=.\n]{0,30}\)){0,80}(?:=|\bequals\b)")
+_TO_EQUALS = re.compile(r"(?:[^=.;?!\n(]|\([^()=.\n]{0,30}\)(?=\s?[-+*/=])){0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
 _SO = re.compile(r"[.!\n]\s{1,4}(?:Therefore|Thus|Hence|In total|Altogether)\b")
 _SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen|lakh|crore|mln|mn|bn)|(k|(?-i:[MB])))\b", re.I)

@@ -221,4 +221,4 @@ _AROUND = "\"'`*_“”‘’ :;,"
 
 def answer_key(answer: str) -> str:
     """Return the form under which answers count as the same: texts by their words, all others as they are."""
-    return to_canonical(answer) if any(map(str.isalpha, answer)) else answer.strip("$ ").replace(", ", ",")
+    return to_canonical(answer) if any(map(str.isalpha, answer)) else answer.strip("$ ").replace(", ", ",") or answer

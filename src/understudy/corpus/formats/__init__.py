@@ -38,9 +38,6 @@ def recognise_format(path: Path, name: str, fields: Mapping[str, str], *, skip_b
     rows: list[Row] = [row for _, row in islice(read_objects(path, [] if skip_bad else None), 20)]
     if not rows:
         raise DataError(f"{path}: the file has no rows")
-    for key, column in fields.items():
-        if key not in ("question", "text") and not any(column in row for row in rows):
-            raise DataError(f"{path}: fields.{key}: no row has a field {with_known(column, rows[0], 'fields')}")
 
     def fits(layout: FileFormat, sample: list[Row]) -> bool:
         return layout.fits(sample, map_names(layout, fields))

@@ -76,7 +76,7 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow])
             max_new_tokens=first.limit,
             eos_token_id=sorted(first.ends),
             pad_token_id=pad,
-            decoder_start_token_id=network.start if network.seq2seq else None,
+            decoder_start_token_id=network.start,
         ),
     )
     return out[:, start:].tolist()  # type: ignore[no-any-return]

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 
-from understudy.core.asks import Decoding, Prompt, Request
+from understudy.core.asks import Decoding, Request
 from understudy.core.errors import EngineError, TooLongError
 from understudy.core.protocols import Source
-from understudy.core.tokens import Tokenizer, encode_messages, encode_source, encode_text
+from understudy.core.tokens import encode_prompt, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import check_checkpoint, count_weights, hash_files
@@ -67,7 +67,8 @@ class TransformersEngine:
         self.batch_size = batch_size if batch_size and device != "cuda" else self._fit_rows(batch_size or ROWS)
         self.context = loading.find_context(self.config)
         self.stops = StopStrings(self.tokenizer)
-        self.encode = lru_cache(maxsize=4096)(partial(_encode_prompt, self.tokenizer, self.config.is_encoder_decoder))
+        # Not of a method: it would keep the engine, and its weights.
+        self.encode = lru_cache(maxsize=4096)(partial(encode_prompt, self.tokenizer, seq2seq=self.config.is_encoder_decoder))
 
     @cached_property
     def identity(self) -> str:
@@ -195,10 +196,3 @@ class TransformersEngine:
             trim_memory()  # what an earlier engine left
             cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(count_weights(self.directory).values()) * item_size))
         return max(1, min(limit, cache // row))
-
-
-def _encode_prompt(tokenizer: Tokenizer, seq2seq: bool, prompt: Prompt) -> Tokens:
-    """Return the tokens of ``prompt`` as `serve` reads it. Not a method: a cache of one would keep the engine, and its weights."""
-    if isinstance(prompt, str):
-        return tuple(encode_source(tokenizer, prompt, seq2seq=seq2seq))
-    return tuple(encode_messages(tokenizer, prompt))

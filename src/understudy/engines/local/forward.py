@@ -38,13 +38,11 @@ class Network:
         # Others give the states of a beginning by what follows it: encoders, and positions whose scale depends on the length.
         scales = " ".join(str(getattr(module, "rope_type", "")) for module in model.modules())
         self.can_share = not self.seq2seq and "dynamic" not in scales and "longrope" not in scales
-        self.start: int = -1  # the token that a decoder with an encoder begins with
-        if self.seq2seq:
-            start = getattr(model.config, "decoder_start_token_id", None)
-            if start is None:
-                raise CheckpointError(f"{name}: config.json has no decoder_start_token_id; set it (T5 uses the pad token's id)")
-            self.start = start
-        elif "position_ids" not in parameters:
+        # The token that a decoder with an encoder begins with.
+        self.start: Any = getattr(model.config, "decoder_start_token_id", None) if self.seq2seq else None
+        if self.seq2seq and self.start is None:
+            raise CheckpointError(f"{name}: config.json has no decoder_start_token_id; set it (T5 uses the pad token's id)")
+        if not self.seq2seq and "position_ids" not in parameters:
             raise self._unusable("take no position_ids, which batches of prompts of unequal length need")
         if model.config.model_type not in PROVEN:
             self._check_batches()

@@ -22,11 +22,12 @@ _SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteL
 """The steps of a tokenizer.json's pre-tokenizer -> llama.cpp's name for them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """Qwen's pattern. llama.cpp's is equal, differently written. It does not compose characters (NFC), as Qwen's tokenizer does."""
-_USUAL: dict[str, Any] = {
-    **dict.fromkeys(("attention_bias", "mlp_bias", "use_sliding_window", "scale_attn_by_inverse_layer_idx"), False),
-    **{"scale_attn_weights": True, "rope_type": "default", "hidden_act": "silu", "activation_function": "gelu_new"},
+_USUAL: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("attention_bias", "mlp_bias", "use_sliding_window", "scale_attn_by_inverse_layer_idx"), (False, None)),
+    **{"scale_attn_weights": (True,), "rope_type": ("default",), "hidden_act": ("silu", "swish")},
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
 }
-"""Options of a config.json that llama.cpp takes for granted."""
+"""Options of a config.json -> the values that llama.cpp takes for granted."""
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
 """GPT-2's weights that transformers keeps transposed."""
 
@@ -101,7 +102,7 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
 
 def _check_options(student: Path, config: Any) -> None:
     values = {**config.to_dict(), **(getattr(config, "rope_parameters", None) or {})}
-    if unusual := [f"{name} = {values[name]!r}" for name, usual in _USUAL.items() if values.get(name, usual) != usual]:
+    if unusual := [f"{name} = {values[name]!r}" for name, usual in _USUAL.items() if values.get(name, usual[0]) not in usual]:
         raise CheckpointError(f"{student}: these options are not written as GGUF ({', '.join(unusual)}); {ADVICE}")
 
 

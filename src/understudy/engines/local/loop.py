@@ -57,15 +57,11 @@ class DecodingRow:
         filled = fill_value(text, len(stops.text(earlier).rstrip("\ufffd")))
         if filled is None or text.startswith(filled):
             return
-        for tokens in (self.tokens, earlier):
-            forced = stops.find_rest(tokens, filled)
-            if forced is not None:
-                if tokens is earlier:
-                    self.tokens.pop()
-                    self.logprobs.pop()
-                    self.tokens.append(forced.pop(0))
-                self.forced = forced
-                return
+        forced = stops.find_rest(self.tokens, filled)
+        if forced is None and (forced := stops.find_rest(earlier, filled)):
+            self.logprobs.pop()
+            self.tokens[-1] = forced.pop(0)
+        self.forced = forced or []
 
     def text_so_far(self, stops: StopStrings) -> str:
         """Return the text that is final: no half characters, and nothing that may be the beginning of a stop string."""

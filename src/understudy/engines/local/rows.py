@@ -44,8 +44,7 @@ class Block:
 
     @property
     def bytes(self) -> int:
-        tensors = [t for pair in [*self.layers, *self.cross] for t in pair]
-        return sum(t.nbytes for t in [self.logits, *tensors])
+        return self.logits.nbytes + sum(t.nbytes for pair in [*self.layers, *self.cross] for t in pair)
 
 
 class Start(NamedTuple):

@@ -57,9 +57,9 @@ _PER_MINUTE = re.compile(r"(?i)allocated quota exceeded|(aliyun|alibabacloud|qwe
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """Servers' names for an unknown key."""
 _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
-_ACCOUNT_STATUSES = {400, 403, 412, 429, 500}
+_ACCOUNT_STATUSES = {400, 403, 412, 429}
 """Further statuses with which a server may refuse an account or a key."""
-_MINIMAX = {1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 2013: 400, 2049: 401}
+_MINIMAX = dict(zip("1002 1004 1008 1026 1027 1039 2013 2049".split(), (429, 401, 402, 400, 400, 429, 400, 401), strict=True))
 """MiniMax's codes -> the HTTP statuses that mean the same (https://platform.minimax.io/docs/api-reference/errorcode.md)."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
 RESUME_HINT = "What came is kept: run the same command again to continue"
@@ -244,7 +244,7 @@ def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]
         return answer
     if isinstance(answer, dict) and (error := answer.get("error") or answer.get("base_resp")):
         # Gateways send the errors of the servers behind them under a 200; so does MiniMax, in base_resp.
-        status = _find_status(error.get("code", error.get("status_code")) if isinstance(error, dict) else None, str(error))
+        status = _find_status(_read_code(error) if isinstance(error, dict) else None, str(error))
         raise classify(url, status, text, read_wait(headers), sent_status=200)
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if text.lstrip().startswith("<") and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
@@ -252,13 +252,16 @@ def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]
     raise RetryError(reason, paid=True)
 
 
+def _read_code(error: Mapping[str, Any]) -> Any:
+    return error.get("code", _MINIMAX.get(str(error.get("status_code"))))
+
+
 def _find_status(code: Any, text: str) -> int:
     """Find the status that an error under a 200 should have had."""
     if _NO_PATH.search(text):
         return 404
     code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
-    code = _MINIMAX.get(code, code) if type(code) is int else None
-    return code if code and 400 <= code < 600 else 500
+    return code if type(code) is int and 400 <= code < 600 else 500
 
 
 def shorten(text: str) -> str:
