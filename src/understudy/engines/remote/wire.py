@@ -59,7 +59,7 @@ _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authent
 _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
 _ACCOUNT_STATUSES = {400, 403, 412, 429}
 """Further statuses with which a server may refuse an account or a key."""
-_MINIMAX = dict(zip("1002 1004 1008 1026 1027 1039 2013 2049".split(), (429, 401, 402, 400, 400, 429, 400, 401), strict=True))
+_MINIMAX = {"1002": 429, "1004": 401, "1008": 402, "1026": 400, "1027": 400, "1039": 429, "2013": 400, "2049": 401}
 """MiniMax's codes -> the HTTP statuses that mean the same (https://platform.minimax.io/docs/api-reference/errorcode.md)."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
 RESUME_HINT = "What came is kept: run the same command again to continue"
