@@ -48,7 +48,7 @@ def test_with_a_gpu_auto_is_that_one_and_another_kind_is_an_error(monkeypatch):
     ("settled", "fast", "precision"), [("cuda", True, "bfloat16"), ("cuda", False, "float32"), ("mps", True, "float32")]
 )
 def test_precision_auto_follows_what_the_gpu_multiplies_fast(monkeypatch, settled, fast, precision):
-    monkeypatch.setattr(device, "has_fast_bfloat16", lambda: fast)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *, including_emulation: fast)
     assert settle_precision("auto", settled) == precision
     assert settle_precision("bfloat16", settled) == "bfloat16"
 

@@ -170,7 +170,7 @@ def data():
             SweptArm("plain", HOSTILE, "select.keep", HOSTILE),
         ),
         consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5, 0.2, ""),),
-        groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
+        groups=tuple(Group(arm, "test", v, v == "1", 50, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(
             ArmSelection(
                 arm=HOSTILE, chains=9, kept=5, dropped={"wrong": 3, "duplicate": 1}, problems=3, covered=2, examples=5, used=True

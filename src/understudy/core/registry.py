@@ -1,14 +1,16 @@
 """Everything that a study may name: name -> "module:object", imported on first use.
 
-A name is built in, or comes from an installed package by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
-``understudy.engines``, ``understudy.checks``, ``understudy.objectives``), or from a Python file that the user names
-(`core.plugins`). Nothing else is ever imported: a card or a study cannot name a module.
+A name is built in (``registry.toml``), or comes from an installed package by an entry point (groups ``understudy.methods``,
+``understudy.tasks``, ``understudy.engines``, ``understudy.checks``, ``understudy.objectives``), or from a Python file that the user
+names (`core.plugins`). Nothing else is ever imported: a card or a study cannot name a module.
 """
 
 import dataclasses
 import functools
+import tomllib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from understudy.core.errors import StudyError, with_known
@@ -17,59 +19,9 @@ from understudy.core.protocols import EngineOptions
 Names = Mapping[str, str]
 """name -> module:object."""
 
-METHODS: Names = {
-    "answer_first": "understudy.methods.answer_first:AnswerFirst",
-    "answer_only": "understudy.methods.answer_only:AnswerOnly",
-    "decompose": "understudy.methods.decompose:Decompose",
-    "few_shot": "understudy.methods.few_shot:FewShot",
-    "rationalise": "understudy.methods.rationalise:Rationalise",
-    "reasoning_teacher": "understudy.methods.reasoning_teacher:ReasoningTeacher",
-    "sci_cot": "understudy.methods.sci_cot:SciCoT",
-    "scotd": "understudy.methods.scotd:SCoTD",
-    "socratic": "understudy.methods.socratic:Socratic",
-    "step_by_step": "understudy.methods.step_by_step:StepByStep",
-    "zero_shot": "understudy.methods.zero_shot:ZeroShot",
-}
-
-TASKS: Names = {
-    "aqua": "understudy.tasks.aqua:AQuA",
-    "arc": "understudy.tasks.arc:ARC",
-    "asdiv": "understudy.tasks.asdiv:ASDiv",
-    "coin_flip": "understudy.tasks.symbolic:CoinFlip",
-    "commonsenseqa": "understudy.tasks.commonsenseqa:CommonsenseQA",
-    "diary": "understudy.tasks.worlds.diary:Diary",
-    "files": "understudy.tasks.files:Files",
-    "gsm8k": "understudy.tasks.gsm8k:GSM8K",
-    "last_letters": "understudy.tasks.symbolic:LastLetters",
-    "materials": "understudy.tasks.worlds.materials:Materials",
-    "openbookqa": "understudy.tasks.openbookqa:OpenBookQA",
-    "quarel": "understudy.tasks.quarel:QuaRel",
-    "scales": "understudy.tasks.worlds.scales:Scales",
-    "scienceqa": "understudy.tasks.scienceqa:ScienceQA",
-    "strategyqa": "understudy.tasks.strategyqa:StrategyQA",
-    "svamp": "understudy.tasks.svamp:SVAMP",
-}
-
-CHECKS: Names = {
-    "answer": "understudy.checks.answer:same_answer",
-    "arithmetic": "understudy.checks.arithmetic:arithmetic",
-    "form": "understudy.checks.form:form",
-    "judged": "understudy.checks.judged:judged",
-    "leak": "understudy.checks.leak:leak",
-    "likelihood": "understudy.checks.likelihood:likelihood",
-    "majority": "understudy.checks.majority:majority",
-}
-
-ENGINES: Names = {
-    "endpoint": "understudy.engines.remote.options:Endpoint",
-    "procedural": "understudy.engines.procedural:Procedural",
-    "recorded": "understudy.engines.recorded:Recorded",
-    "transformers": "understudy.engines.local.options:Transformers",
-}
-
-OBJECTIVES: Names = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
-
-BUILT_IN: Mapping[str, Names] = {"method": METHODS, "task": TASKS, "engine": ENGINES, "check": CHECKS, "objective": OBJECTIVES}
+BUILT_IN: Mapping[str, Names] = tomllib.loads((files("understudy.core") / "registry.toml").read_text("utf-8"))
+"""Kind -> the built-in names."""
+METHODS, TASKS, CHECKS, ENGINES = (BUILT_IN[kind] for kind in ("method", "task", "check", "engine"))
 _CLASSES = {"method": ("roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
 """The objects that must be dataclasses of options, and the members that each must have."""
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}

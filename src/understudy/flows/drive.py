@@ -127,10 +127,7 @@ class _Requests:
         while line := self._choose_line():
             if group := self._reserve(line):
                 line.under_way += 1
-                if self.board.store is None:
-                    line.durable.append(group)
-                else:
-                    self.reserved.append((line, group))
+                self.reserved.append((line, group))
             elif any(other.under_way for other in self.board.networks):
                 break  # one that ends may cost less than was reserved for it
             else:
@@ -164,12 +161,12 @@ class _Requests:
 
     async def _commit(self) -> None:
         """Commit the reservations. What arrives meanwhile is the next group: the longer a commit takes, the larger the next."""
-        assert self.board.store is not None
         while self._should_commit():
             groups, self.reserved = self.reserved, []
             answered, self.uncommitted = self.uncommitted, []
             try:
-                await asyncio.to_thread(self.board.store.flush)
+                if self.board.store is not None:
+                    await asyncio.to_thread(self.board.store.flush)
             except asyncio.CancelledError:
                 self.reserved = groups + self.reserved
                 raise
@@ -205,10 +202,7 @@ class _Requests:
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             self._keep(group, answer)
             raise answer
-        if self.board.store is None:
-            line.under_way -= 1
-        else:
-            self.uncommitted.append(line)
+        self.uncommitted.append(line)
         replies = list(_split_answer(group, answer))
         for order, reply, usage in replies:
             self.board.deliver(order, reply, usage)

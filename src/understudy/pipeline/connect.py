@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from functools import partial
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from understudy.core.errors import StudyError
@@ -17,22 +19,8 @@ Capabilities = Mapping[str, Mapping[str, str]]
 """address -> the capabilities that were found there (`engines.remote.probe`)"""
 TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
 """What an endpoint does with ``n`` -> whether one request may ask for several choices."""
-WARNINGS = {
-    "temperature": "{url} seems not to sample: at temperature 1 it gave the same answer three times, word for word, so the {paths} "
-    "replies to a prompt may be copies of one (transformers serve samples only if the model's generation_config.json has "
-    "do_sample = true)",
-    "stop": "{url} ignores stop strings: its replies are cut here, but all that it writes up to max_tokens is paid for",
-}
-"""Field of a request -> the warning about an endpoint that ignores it."""
-FINDINGS = {
-    "left out": "{url} refuses these fields, so they were left out: {value}",
-    "versions": "{url} answered with several versions of the model: {value}",
-    "unknown ends": "{url} ends replies for unknown reasons, so they were taken as complete: {value}",
-    "empty answers": "{url} gave answers without any text, though they were not cut off: {value}",
-    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut prompts silently; give it a longer context, or "
-    "shorten the prompts (fewer exemplars)",
-}
-"""What replies showed -> the message about it."""
+MESSAGES: Mapping[str, Mapping[str, str]] = tomllib.loads((files("understudy.pipeline") / "connect.toml").read_text("utf-8"))
+"""What a person is told about an endpoint that ignores fields (``ignored``), and about what its replies showed (``found``)."""
 
 
 def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, report: Progress) -> tuple[Engine, Capabilities]:
@@ -79,14 +67,14 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, report
     remember(engine, capabilities)
     for address in engine.addresses:
         facts = capabilities.get(engine.build_url(address), {})
-        for name, warning in WARNINGS.items():
+        for name, warning in MESSAGES["ignored"].items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 report("teacher", 0, 0, warning.format(url=address.url, paths=paths))
     return {url: facts for address in engine.addresses if (facts := capabilities.get(url := engine.build_url(address), {}))}
 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
-    """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
+    """Record what ``engine``'s replies have shown so far (``found`` in `MESSAGES`), under its first address."""
     facts = engine.findings.summarise() | ({"left out": engine.changed} if engine.changed else {})
     if facts:
         ledger.note_capabilities(engine.identity, engine.build_url(engine.addresses[0]), facts)
@@ -96,7 +84,7 @@ def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]
 def note_findings(engine: EndpointEngine, ledger: Ledger, report: Progress) -> None:
     """Record and report what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
-        report("teacher", 0, 0, FINDINGS[name].format(url=engine.build_url(engine.addresses[0]), value=value))
+        report("teacher", 0, 0, MESSAGES["found"][name].format(url=engine.build_url(engine.addresses[0]), value=value))
 
 
 def remember(engine: EndpointEngine, capabilities: Capabilities) -> None:

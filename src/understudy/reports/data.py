@@ -149,7 +149,6 @@ class Group:
     trained: bool
     """Whether training problems had this value, too."""
     n: int
-    correct: int
     accuracy: float
     low: float
     high: float

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from understudy.core.values import grouped
@@ -257,8 +258,8 @@ def _draw_curves(data: ReportData) -> Iterator[Picture]:
         colour = colours.get(arm, COLOURS[-1])
         label = None if curve.arm in lines else _clean(curve.arm)
         line = lines.setdefault(curve.arm, "-" if arm not in {name.rpartition(" (")[0] for name in lines} else ":")
-        steps, loss = _smooth(curve.losses)
-        left.plot(steps, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
+        parts = np.array_split(curve.losses, min(60, len(curve.losses)))  # smoothed: the mean step and loss of each part
+        left.plot(*np.array([part.mean(axis=0) for part in parts]).T, color=colour, lw=1.3, ls=line, alpha=0.9)
         dev = [100 * v for _, v in curve.dev]
         right.plot([s for s, _ in curve.dev], dev, color=colour, lw=1.3, ls=line, marker="o", ms=3, label=label)
         if (best := dict(curve.dev).get(curve.best)) is not None:
@@ -273,10 +274,3 @@ def _draw_curves(data: ReportData) -> Iterator[Picture]:
     right.legend(**LEGEND)
     figure.tight_layout()
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)
-
-
-def _smooth(losses: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
-    """Average the curve over some 60 stretches."""
-    size = max(1, len(losses) // 60)
-    chunks = [losses[i : i + size] for i in range(0, len(losses), size)]
-    return [sum(s for s, _ in c) / len(c) for c in chunks], [sum(v for _, v in c) / len(c) for c in chunks]

@@ -1,11 +1,16 @@
 """The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only render them."""
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from operator import itemgetter
 
 from understudy.reports import data
 from understudy.reports.cells import Cell, Column, Content, Table, tabulate
 from understudy.reports.words import file_name, percent, short_p, signed
+
+TEXTS: Mapping[str, str] = tomllib.loads((files("understudy.reports") / "tables.toml").read_text("utf-8"))
+"""Table -> what stands above or below it in every report."""
 
 
 def make_tables(report: data.ReportData) -> Iterator[Table]:
@@ -190,9 +195,7 @@ def _tabulate_parts(attributions: Sequence[data.Attribution]) -> Table:
         (Column("p (Holm)", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers corrected", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = "Answered again with the data set's own working in place of one part. Wrong answers that become right were that part's "
-    about += "errors; but a gold solver answers whatever it is asked. p after Holm's correction over the rows."
-    return tabulate(f"Errors by part{_name_split(attributions)}", attributions, columns, about=about)
+    return tabulate(f"Errors by part{_name_split(attributions)}", attributions, columns, about=TEXTS["parts"])
 
 
 _ALTERED = {
@@ -214,11 +217,7 @@ def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
         (Column("accuracy", number=True), lambda f: percent(f.before)),
         (Column("after it", number=True), lambda f: percent(f.after)),
     ]
-    about = (
-        "Answered again after the student's own rationale was altered. An answer that stays the same after another problem's "
-        "rationale does not follow from the rationale. Percent."
-    )
-    return tabulate(f"Faithfulness{_name_split(rows)}", rows, columns, about=about)
+    return tabulate(f"Faithfulness{_name_split(rows)}", rows, columns, about=TEXTS["faithfulness"])
 
 
 def _tabulate_steps(rows: Sequence[data.FirstWrong]) -> Table:
@@ -232,13 +231,9 @@ def _tabulate_steps(rows: Sequence[data.FirstWrong]) -> Table:
         (Column("right, but one does not hold"), lambda name: f"{facts[name].unsound:,} of {facts[name].worked:,}"),
         (Column("steps that hold"), lambda name: f"{percent(facts[name].hold / facts[name].steps)} % of {facts[name].steps:,}"),
     ]
-    about = (
-        "Wrong answers whose calculations all hold follow another working. Right answers: of those that write down a calculation. "
-        "Steps: all with a calculation, in right and wrong answers."
-    )
     silent = [name for name, f in facts.items() if f.wrong == f.without and not f.worked]
     note = f"Not shown, since they write down no calculation: {', '.join(silent)}." if silent else ""
-    return tabulate("First wrong step", [name for name in facts if name not in silent], columns, about=about, note=note)
+    return tabulate("First wrong step", [name for name in facts if name not in silent], columns, about=TEXTS["steps"], note=note)
 
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
@@ -257,15 +252,9 @@ def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
         (Column("left side", wide=True), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}"),
         (alike, lambda j: "" if j.steady is None else percent(j.steady)),
     ]
-    about = (
-        "People chose between two answers without the arms' names, with sides drawn at random. With several raters, the majority "
-        "counts; a tie is half a win. An engine is asked in both orders. If its choice depends on the order, it prefers neither; "
-        "its left side counts these choices, and the others were alike. p: sign test. alpha: Krippendorff's agreement of raters, "
-        "or of the engine with people. All this is about the students of the first seed."
-    )
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are not counted: the arms answer with other texts now." if stale else ""
-    return tabulate("Answers side by side", rows, columns, about=about, note=note)
+    return tabulate("Answers side by side", rows, columns, about=TEXTS["judged"], note=note)
 
 
 def _tabulate_bins(rows: Sequence[data.Perplexity]) -> Table:
@@ -275,12 +264,7 @@ def _tabulate_bins(rows: Sequence[data.Perplexity]) -> Table:
         (Column("n", number=True), lambda p: f"{sum(b.n for b in p.bins):,}"),
         (Column("from least perplexed to most"), lambda p: ", ".join(f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins)),
     ]
-    about = (
-        "Sampled replies in order of perplexity, exp(-mean log-probability per token), in bins of equal size: percent correct, and "
-        "in brackets the highest perplexity of the bin. Replies to the same problem are not independent, so small steps between "
-        "neighbours may be noise."
-    )
-    return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=about)
+    return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=TEXTS["bins"])
 
 
 def _tabulate_worth(report: data.ReportData) -> Table:
@@ -289,9 +273,7 @@ def _tabulate_worth(report: data.ReportData) -> Table:
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),
     ]
-    about = "maj@k: how often the most frequent answer of k chains of a problem is right; pass@k: how often any of them is. "
-    about += "Near copies differ only in case, blanks and punctuation."
-    return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
+    return tabulate("What the teacher's chains are worth", list(facts), columns, about=TEXTS["worth"])
 
 
 def _tabulate_chains(report: data.ReportData) -> Table:
@@ -324,11 +306,7 @@ def _tabulate_training(curves: Sequence[data.Curve]) -> Table:
         (Column("kept at step", number=True), lambda c: f"{c.best} of {c.losses[-1][0]}"),
         (Column("seconds", number=True), lambda c: f"{c.seconds:.0f}"),
     ]
-    note = (
-        "Duplicates: the same tokens as an earlier example. Too long: left out, since they do not fit into the student's context. "
-        "Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by token."
-    )
-    return tabulate("Training", curves, columns, "curves", note=note)
+    return tabulate("Training", curves, columns, "curves", note=TEXTS["training"])
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:

@@ -6,9 +6,9 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
-from understudy.reports import tables
 from understudy.reports.cells import Table
-from understudy.reports.data import ALL_VERSIONS, ReportData, RunComparison
+from understudy.reports.data import ReportData, RunComparison
+from understudy.reports.tables import make_tables, tabulate_runs
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -18,19 +18,15 @@ def show(data: ReportData, console: Console) -> None:
     """Print ``data`` to ``console``."""
     _print_lines([f"\n{data.title}"], "bold", console)
     _print_lines([data.supported, data.not_supported], "", console)
-    splits = tables.list_splits(data)
-    selected = [tables.tabulate_accuracy(data, split) for split in splits]
-    selected += [tables.tabulate_comparisons(data, split) for split in splits]
-    selected += [tables.tabulate_consistency(data.consistency), tables.tabulate_comparisons(data, ALL_VERSIONS)]
-    selected.append(tables.tabulate_faithfulness(data.faithfulness))
-    show_tables(selected if splits else [tables.tabulate_judged(data.judged)], console)
+    titles = ("Accuracy on ", "Compared on ", "Contrast sets", "Faithfulness") if data.summaries else ("Answers side by side",)
+    show_tables((table for table in make_tables(data) if table.title.startswith(titles)), console)
     console.print()
     _print_lines([*data.notes, data.made_on], "dim", console)
 
 
 def show_comparison(compared: RunComparison, console: Console) -> None:
     """Print which arm is the best of several runs, and what the data support."""
-    show_tables(tables.tabulate_runs(compared), console)
+    show_tables(tabulate_runs(compared), console)
     console.print()
     _print_lines(compared.notes, "dim", console)
     _print_lines([compared.supported, compared.not_supported], "bold", console)

@@ -188,9 +188,8 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     values = grouped((value, name) for value, name in named if value is not None)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
-        counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
         low, high = statistics.accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
-        yield data.Group(arm, split, value, value in trained, *counts, low, high)
+        yield data.Group(arm, split, value, value in trained, correct_SN.size, float(correct_SN.mean()), low, high)
 
 
 def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[list[data.Consistency], list[data.Comparison]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,7 @@ from understudy.core.processes import find_holder
 from understudy.sampling.account import FILE, RECENT
 from understudy.sampling.database import find_lock, name_errors, open_database, read_capabilities
 
-_COUNT = """
-    SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
-        coalesce(sum(requests) FILTER (WHERE outcome IS NOT NULL), 0) AS requests,
-        count(*) FILTER (WHERE outcome = 'reply') AS received, count(*) FILTER (WHERE outcome = 'failed') AS failed,
-        count(*) FILTER (WHERE outcome = 'refused') AS refused, count(*) FILTER (WHERE outcome = 'lost') AS lost,
-        count(*) FILTER (WHERE outcome IS NULL) AS in_flight,
-        coalesce(sum(read), 0) AS read, coalesce(sum(written), 0) AS written, total(money) AS money
-    FROM intents"""
+_COUNT = (files("understudy.sampling") / "status.sql").read_text(encoding="utf-8")
 _BATCHES = """
     SELECT id, url, count(DISTINCT line), count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
     WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from threading import Thread
 
@@ -108,9 +108,7 @@ class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
         while not self._closed:
             self._arrivals, reason = Arrivals(), "the server has ended"
             try:
-                async with AsyncExitStack() as stack:
-                    if isinstance(engine, AbstractAsyncContextManager):
-                        await stack.enter_async_context(engine)
+                async with engine if isinstance(engine, AbstractAsyncContextManager) else nullcontext():
                     if not ready.done():
                         ready.set_result(None)
                     async for _ in adrive(self, cast, arrivals=self._arrivals):

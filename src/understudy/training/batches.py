@@ -50,17 +50,13 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
     for messages the one that ends the assistant's ``turn``."""
     assert example.target, f"example of problem {example.problem!r} has nothing to learn"
     assert bool(example.messages) == (turn is not None), f"example of problem {example.problem!r}: messages need their turn"
-    target: list[int] = []
-    weights: list[float] = []
+    learned: list[tuple[int, float]] = []
     for i, segment in enumerate(example.target):
-        ids = encode_reply(tokenizer, segment.text, turn if i == 0 else None)
-        target += ids
-        weights += [segment.weight] * len(ids)
-    target.append(tokenizer.eos_token_id if turn is None else turn.end)
-    weights.append(example.target[-1].weight)
+        learned += [(token, segment.weight) for token in encode_reply(tokenizer, segment.text, turn if i == 0 else None)]
+    learned.append((tokenizer.eos_token_id if turn is None else turn.end, example.target[-1].weight))
+    target, weights = zip(*learned, strict=True)
     source = encode_prompt(tokenizer, example.messages or example.source, seq2seq=seq2seq)
-    tokens = source, tuple(target), tuple(weights)
-    return EncodedExample(example.problem, example.chain, *tokens, weight=example.weight, group=example.group)
+    return EncodedExample(example.problem, example.chain, source, target, weights, example.weight, example.group)
 
 
 def join_turns(examples: Sequence[EncodedExample], context: int) -> list[EncodedExample]:

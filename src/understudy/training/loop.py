@@ -329,7 +329,7 @@ class _Training:
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""
-        candidate, student, is_first = self.out / "candidate", self.out / "student", self.ranks.is_first
+        candidate, student, is_first = self.out / "candidate", self.out / "student", self.ranks.rank == 0
         weights = self.ranks.gather(self.model.state_dict(keep_vars=True)) if self.ranks.sharded else None
         if is_first:
             save_student(self.model, self.tokenizer, candidate, lora=self.lora, weights=weights)
@@ -349,7 +349,7 @@ class _Training:
 
     def _save(self) -> None:
         weights, optimizer = self.ranks.gather(collect_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
-        if self.ranks.is_first:
+        if self.ranks.rank == 0:
             save_state(self.out / "state", weights, optimizer, asdict(self.notes))
 
     def finish(self) -> TrainingResult:

@@ -226,15 +226,12 @@ def _read_control_groups(root: Path) -> list[int]:
         old = controllers == "memory"
         mount = root / "sys/fs/cgroup" / ("memory" if old else "")
         limit, usage = ("memory.limit_in_bytes", "memory.usage_in_bytes") if old else ("memory.max", "memory.current")
-        group = mount / name.strip("/")
-        for directory in [group, *group.parents]:
+        for directory in accumulate(Path(name).parts[1:], Path.joinpath, initial=mount):
             maximum, used = _read(directory / limit).strip(), _read(directory / usage).strip()
             if maximum.isdigit() and used.isdigit():
                 stat = dict(row.split(" ", 1) for row in _read(directory / "memory.stat").splitlines() if " " in row)
                 cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # the system gives it back when needed
                 remaining.append(max(0, int(maximum) - int(used) + cached))
-            if directory == mount:
-                break
     return remaining
 
 

@@ -66,8 +66,7 @@ def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
     bearing_BT = batch.bearing
     with logits_at(model, bearing_BT):
         logits_NV = model(**batch.inputs, use_cache=False).logits
-    losses_N: torch.Tensor = _TokenLosses.apply(logits_NV, batch.targets[bearing_BT])  # type: ignore[no-untyped-call]
-    return losses_N
+    return _TokenLosses.apply(logits_NV, batch.targets[bearing_BT])  # type: ignore[no-untyped-call, no-any-return]
 
 
 def cross_entropy(model: Any, batch: TrainingBatch) -> torch.Tensor:

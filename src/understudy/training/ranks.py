@@ -48,10 +48,6 @@ class Ranks:
     size: int = 1
     sharded: bool = False
 
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
-
     def prepare(self, model: Any, device: SettledDevice) -> Any:
         """Prepare ``model`` for training in several processes. Call what this returns instead of ``model``."""
         choose_attention(model, device)
@@ -104,11 +100,9 @@ class Ranks:
         from torch.distributed.tensor import DTensor
 
         gathered: dict[int, torch.Tensor] = {}
-        for value in tensors.values():
-            if id(value) not in gathered:
-                shard = value.detach()
-                full = shard.full_tensor() if isinstance(shard, DTensor) else shard
-                gathered[id(value)] = full.cpu() if self.is_first else full.new_empty(0)  # a GPU may not hold all of them
+        for key, shard in {id(value): value.detach() for value in tensors.values()}.items():  # tied ones once
+            full = shard.full_tensor() if isinstance(shard, DTensor) else shard
+            gathered[key] = full.cpu() if self.rank == 0 else full.new_empty(0)  # a GPU may not hold all of them
         return {name: gathered[id(value)] for name, value in tensors.items()}
 
     def _reduce(self, value: float, operation: Any) -> float:

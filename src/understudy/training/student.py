@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
-from transformers.pytorch_utils import Conv1D
 
 from understudy.core.errors import StudyError
 from understudy.engines.local import load as loading
@@ -104,15 +103,10 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
 
     check_lora(lora, start)
     targets: Any = lora.targets if lora.targets == "all-linear" else lora.names
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-    )
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     torch.manual_seed(seed)
-    # peft warns about a name that transformers renamed, and about tied weights, which are refused below
+    # peft warns about a name that transformers renamed, about GPT-2's transposed layers, which it finds by itself, and about tied
+    # weights, which are refused below
     for target in lora.names:  # peft only asks that one of them is a layer
         if targets != "all-linear" and not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
             raise StudyError(f"student.lora.targets = {lora.targets!r}: the model has no layer {target!r}")

@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +78,8 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     """
     directory = find_checkpoint(name, root, fetch=fetch)
     check_checkpoint(directory)
-    files = [directory / "chat_template.jinja", directory / "chat_template.json"]
-    has_template = any(map(Path.is_file, files)) or (_read_object(directory / "tokenizer_config.json") or {}).get("chat_template")
+    files, config = [directory / "chat_template.jinja", directory / "chat_template.json"], directory / "tokenizer_config.json"
+    has_template = any(map(Path.is_file, files)) or (config.is_file() and read_json(config).get("chat_template"))
     if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
         reason = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), which format.style ="
         raise CheckpointError(f'{reason} "messages" needs; use style = "raw", or choose a model trained for chat')
@@ -155,10 +154,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     if is_gguf(directory):
         return read_gguf(directory).config
     path = (find_base(directory) or directory) / "config.json"
-    config = _read_object(path)
-    if config is None:
-        raise CheckpointError(f"{path}: must be a JSON object that describes a model")
-    return config
+    try:
+        return read_json(path)
+    except DataError as error:
+        raise CheckpointError(f"{path}: must be a JSON object that describes a model") from error
 
 
 def read_context(config: Mapping[str, Any]) -> int | None:
@@ -262,10 +261,3 @@ def _list_kinds() -> frozenset[str]:
         return frozenset()
     tables = re.findall(r"(?ms)^MODEL_FOR_(?:SEQ_TO_SEQ_)?CAUSAL_LM_MAPPING_NAMES\b[^\n]*=(.*?)^\)", path.read_text("utf-8"))
     return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
-
-
-def _read_object(path: Path) -> dict[str, Any] | None:
-    """Read the JSON object in ``path``; None if there is none."""
-    with suppress(DataError):
-        return read_json(path)
-    return None

@@ -58,19 +58,15 @@ def list_gpus() -> list[str]:
     return [name for name in visible.split(",") if name] or [str(i) for i in range(torch.cuda.device_count())]
 
 
-def has_fast_bfloat16() -> bool:
-    """Tell whether the GPU has units of its own for bfloat16 matrices (NVIDIA's since Ampere)."""
-    import torch
-
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
 def settle_precision(precision: Precision | Literal["auto"], device: SettledDevice = "cpu", root: Path = Path("/")) -> Precision:
     """Resolve ``precision`` for this machine's ``device``; only "auto" depends on them."""
     if precision != "auto":
         return precision
     if device != "cpu":
-        return "bfloat16" if device == "cuda" and has_fast_bfloat16() else "float32"
+        import torch
+
+        # Whether the GPU has units of its own for bfloat16 matrices: NVIDIA's since Ampere.
+        return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     # With the name of a lesser instruction set, torch's matrix library does not use AMX (oneDNN's page "CPU Dispatcher Control").
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     is_limited = limit.startswith(("SSE", "AVX")) and "AMX" not in limit

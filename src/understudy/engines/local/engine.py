@@ -189,7 +189,7 @@ class TransformersEngine:
         # Not the attribute, which raises for a model whose layers differ (Gemma 4): that of most layers.
         head_size = text.to_dict().get("head_dim") or getattr(text, "d_kv", None) or text.hidden_size // text.num_attention_heads
         layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
-        item_size = loading.DTYPES[self.dtype].itemsize
+        item_size = getattr(torch, self.dtype).itemsize
         row: int = 2 * layers * heads * head_size * COLUMNS * item_size
         cache = 2**30  # bytes of keys and values
         if self.device == "cuda":

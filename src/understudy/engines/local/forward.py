@@ -155,17 +155,13 @@ class Network:
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
             raise self._unusable(f"cannot be decoded in batches ({error})") from error
         for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
-            expected = self._forward_plain(prompt, reply)[-2:].float()
+            plain = {"input_ids": prompt, "decoder_input_ids": [self.start, *reply]}
+            if not self.seq2seq:
+                plain = {"input_ids": prompt + reply}
+            inputs = {name: torch.tensor([ids], device=self.device) for name, ids in plain.items()}
+            expected = self.model(**inputs, use_cache=False).logits[0, -2:].float()
             if float((batch[row] - expected).abs().max()) > 0.02 * float(expected.abs().max()):
                 raise self._unusable("answer differently in a batch than one by one")
 
     def _unusable(self, reason: str) -> CheckpointError:
         return CheckpointError(f"{self.name}: models of type {self.model.config.model_type!r} {reason}; choose another model")
-
-    def _forward_plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
-        """Return the logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""
-        if self.seq2seq:
-            ids, decoder_ids = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *reply]], device=self.device)
-            return self.model(input_ids=ids, decoder_input_ids=decoder_ids).logits[0, 1:]  # type: ignore[no-any-return]
-        logits = self.model(input_ids=torch.tensor([prompt + reply], device=self.device), use_cache=False).logits
-        return logits[0, len(prompt) :]  # type: ignore[no-any-return]

@@ -25,8 +25,6 @@ from understudy.engines.local.gguf_file import is_gguf, read_gguf
 transformers_logging.disable_progress_bar()  # a run shows its own progress
 unpacking.tqdm = lambda tensors, **_: tensors  # its lock between processes would outlive a worker that is ended
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 def load_config(directory: Path) -> Any:
     """Load the config of the directory, or of an adapter's base. Raises CheckpointError if `transformers` cannot load it."""
@@ -75,7 +73,7 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
             **_make_arguments(base),
             **options,
             config=config,
-            dtype=DTYPES[dtype],
+            dtype=dtype,
             attn_implementation="eager",
             use_safetensors=True,
             output_loading_info=True,

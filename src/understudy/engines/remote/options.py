@@ -11,9 +11,8 @@ from understudy.core.protocols import AsyncEngine, EngineOptions
 
 KEY = "{key}"
 """The placeholder of the key in headers and query."""
-_RESERVED = (
-    *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream"),
-    *("stream_options", "logprobs"),
+_RESERVED = frozenset(
+    "model messages prompt max_tokens max_completion_tokens temperature top_p n seed stop stream stream_options logprobs".split()
 )
 """Fields of a request that other keys of the study decide."""
 
