@@ -10,6 +10,7 @@
 #   make test-export  builds llama.cpp (ten minutes) and asks it what students as GGUF files say
 #   make test-hostile  10,000 calls to a server at its worst
 #   make bench-training  how fast a student is trained, beside a bare loop (half an hour on one core)
+#   make bench-gpu   training, answering and resuming on a GPU, beside plain loops (20 minutes); it writes to runs/gpu
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
 #                    over 200,000 replies, a ledger of a million
 #
@@ -25,7 +26,7 @@ STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-real test test-slow test-core test-export test-kill test-hostile lint bench bench-training bench-sampling bench-sampling-large clean
+.PHONY: demo demo-real test test-slow test-core test-export test-kill test-hostile lint bench bench-training bench-gpu bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -66,6 +67,9 @@ bench: $(STAMP)
 
 bench-training: $(STAMP)
 	$(BIN)/python benchmarks/training.py
+
+bench-gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py --to runs/gpu
 
 bench-sampling: $(STAMP)
 	$(BIN)/python benchmarks/sampling.py

@@ -3,12 +3,14 @@
     python benchmarks/lengths.py STUDY... [--set A.B=C ...]
 
 The study's chains must be recorded ones. Nothing is asked or trained. Lengths are the median, the 90th and 99th percentile and the
-most, of a chain as SCoTD's student learns it. `student.context` and budgets of tokens can be set by them.
+most, of a chain as SCoTD's student learns it. `student.context` and budgets of tokens can be set by them. `--to FILE` writes the
+lengths of each right chain, (question, tokens of its prompt, tokens of the chain with its end token), for benchmarks/gpu.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -48,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="a key of every study")
+    parser.add_argument("--to", type=Path, help="a JSON file for the lengths of the last study's chains, without texts")
     arguments = parser.parse_args(words)
     form = PromptFormat()
     print(HEAD)
@@ -61,6 +64,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sizes = Counter(problem.split for problem in known.values())
         asked = len({chain.problem for chain in chains})
         texts = {p.id: show_prompt(form.write_prompt(p)) for p in known.values()}
+        names = {name: i for i, name in enumerate(texts)}
         questions = dict(zip(texts, map(len, tokenizer(list(texts.values()))["input_ids"]), strict=True))
         taught = [chain for chain in chains if chain.answer is not None]
         replies = [form.join_reply(chain.rationale, chain.answer or "", known[chain.problem]) for chain in taught]
@@ -75,6 +79,11 @@ def main(words: Sequence[str] | None = None) -> None:
             *map(quantiles, (questions.values(), written, both)),
         ]
         print("|", " | ".join(cells), "|", flush=True)
+        if arguments.to is not None:
+            lengths = ((chain, questions[chain.problem], n) for chain, n in zip(taught, written, strict=True))
+            kept = [row for row in lengths if judge(known[row[0].problem], row[0], same_answer).outcome is Outcome.CORRECT]
+            rows = [(f"q{names[chain.problem]}", read, learned) for chain, read, learned in kept]
+            arguments.to.write_text(json.dumps(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ VOCABULARY = {"smollm2-135m": 49_152, "gpt2-small": 50_257, "opt-125m": 50_272, 
 RATE = 1e-4
 
 
-def make_config(model: str) -> Any:
+def make_config(model: str, **changed: int) -> Any:
     from transformers import GPT2Config, LlamaConfig, OPTConfig, T5Config
 
     ids = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0, "vocab_size": VOCABULARY[model]}
@@ -48,17 +48,17 @@ def make_config(model: str) -> Any:
     if model == "opt-125m":
         return OPTConfig(**ids, dropout=0.0)  # so are its
     sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
-    return LlamaConfig(**sizes, **ids, num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=2048)
+    return LlamaConfig(**sizes | changed, **ids, num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=2048)
 
 
-def save_checkpoint(model: str, directory: Path) -> None:
-    """Random weights, and a tokenizer for which word ``wN`` is token N."""
+def save_checkpoint(model: str, directory: Path, **changed: int) -> None:
+    """Random weights, and a tokenizer for which word ``wN`` is token N. ``changed``: sizes of SmolLM2-135M."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    config = make_config(model)
+    config = make_config(model, **changed)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     maker.from_config(config, dtype=torch.float32).save_pretrained(directory)
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2} | {f"w{i}": i for i in range(3, VOCABULARY[model])}
@@ -269,7 +269,8 @@ def machine() -> dict[str, str]:
     import torch
     import transformers
 
-    return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": platform.machine()}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": device}
 
 
 if __name__ == "__main__":
