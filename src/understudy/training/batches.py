@@ -130,21 +130,19 @@ class TrainingBatch:
     ``targets`` [B, T], integers: the token that the logits at each position should give.
     ``weights`` [B, T], float32: how much the loss of each target adds to the loss of the whole step; 0 where there is nothing to
     learn (the source, padding). They are divided by the size of the step already, so a sum over all parts is the step's loss.
+    ``bearing``: an index of [B, T], the rows [n] and the columns [n] of the positions that bear loss.
     """
 
     inputs: dict[str, Any]
     targets: torch.Tensor
     weights: torch.Tensor
+    bearing: tuple[torch.Tensor, ...]
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """The same on ``device``."""
         inputs = {name: value.to(device) for name, value in self.inputs.items()}
-        return TrainingBatch(inputs, self.targets.to(device), self.weights.to(device))
-
-    @property
-    def bearing(self) -> torch.Tensor:
-        """[B, T], booleans: the positions that bear loss."""
-        return self.weights != 0
+        bearing = tuple(index.to(device) for index in self.bearing)
+        return TrainingBatch(inputs, self.targets.to(device), self.weights.to(device), bearing)
 
 
 def scale_losses(examples: Sequence[EncodedExample], *, reduction: str) -> list[float]:
@@ -175,7 +173,8 @@ def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad:
     inputs = {"input_ids": pad_rows(input_ids, pad), "attention_mask": pad_rows([[1] * len(row) for row in input_ids], 0)}
     if start is not None:
         inputs["decoder_input_ids"] = pad_rows([(start, *row[:-1]) for row in targets], pad)
-    return TrainingBatch(inputs, pad_rows(targets, pad), pad_rows(weights, 0))
+    weights_BT = pad_rows(weights, 0)
+    return TrainingBatch(inputs, pad_rows(targets, pad), weights_BT, weights_BT.nonzero(as_tuple=True))
 
 
 def pad_rows(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:

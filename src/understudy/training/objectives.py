@@ -21,13 +21,13 @@ model: do nothing with it but call it."""
 
 
 @contextmanager
-def logits_at(model: Any, positions_BT: torch.Tensor) -> Iterator[None]:
-    """Let ``model`` compute logits only where ``positions_BT`` is true: [n, V] instead of [B, T, V].
+def logits_at(model: Any, positions: tuple[torch.Tensor, ...] | slice) -> Iterator[None]:
+    """Let ``model`` compute logits only at ``positions``, an index of [B, T]: [n, V] instead of [B, T, V].
 
     Most positions bear no loss, and logits are the largest tensors of a training.
     """
     output = getattr(model, "module", model).get_output_embeddings()  # DDP puts a module around the model
-    hook = output.register_forward_pre_hook(lambda _, arguments: (arguments[0][positions_BT],))
+    hook = output.register_forward_pre_hook(lambda _, arguments: (arguments[0][positions],))
     try:
         yield
     finally:
@@ -63,10 +63,9 @@ def _split_rows(logits_NV: torch.Tensor) -> Iterator[slice]:
 
 def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
     """Return [n]: the float32 cross-entropy of each target token that bears loss, in the order of ``batch.bearing``."""
-    bearing_BT = batch.bearing
-    with logits_at(model, bearing_BT):
+    with logits_at(model, batch.bearing):
         logits_NV = model(**batch.inputs, use_cache=False).logits
-    return _TokenLosses.apply(logits_NV, batch.targets[bearing_BT])  # type: ignore[no-untyped-call, no-any-return]
+    return _TokenLosses.apply(logits_NV, batch.targets[batch.bearing])  # type: ignore[no-untyped-call, no-any-return]
 
 
 def cross_entropy(model: Any, batch: TrainingBatch) -> torch.Tensor:

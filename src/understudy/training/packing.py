@@ -102,22 +102,22 @@ def collate_packed(
     """The batch of `collate` with the examples of each of ``rows`` in one row. Its attention masks are in the precision of
     ``model``; of an encoder-decoder the encoder runs here, so the batch is good for one pass."""
 
-    def join(columns: Sequence[Sequence[float]], value: int) -> torch.Tensor:
-        return pad_rows(columns, value).to(model.device)
-
     def make_mask(visible: torch.Tensor) -> torch.Tensor:
         return build_mask(~visible[:, None], model.dtype)
 
     laid_out = [zip(*_lay_out(examples, scales, row, pad=pad, start=start), strict=True) for row in rows]
-    columns = [join(column, value) for column, value in zip(zip(*laid_out, strict=True), (pad, 0, 0, 0, pad, 0), strict=True)]
-    input_ids, positions, group_RT, chain_RT, targets, weights = columns
+    # A GPU would have to be waited for to count them.
+    columns = [pad_rows(column, value) for column, value in zip(zip(*laid_out, strict=True), (pad, 0, 0, 0, pad, 0), strict=True)]
+    bearing = [index.to(model.device) for index in columns[-1].nonzero(as_tuple=True)]
+    input_ids, positions, group_RT, chain_RT, targets, weights = (column.to(model.device) for column in columns)
     visible = (group_RT[:, :, None] == group_RT[:, None]) & ((chain_RT[:, None] == chain_RT[:, :, None]) | (chain_RT[:, None] == 0))
     causal = make_mask(visible.tril())
     if start is None:
         inputs = {"input_ids": input_ids, "position_ids": positions, "attention_mask": causal}
     else:
         sources = [[(token, n) for n, group in enumerate(row, 1) for token in examples[group[0]].source] for row in rows]
-        source_ids, source_RS = (join([[pair[i] for pair in row] for row in sources], value) for i, value in ((0, pad), (1, 0)))
+        columns = [pad_rows([[pair[i] for pair in row] for row in sources], value) for i, value in ((0, pad), (1, 0))]
+        source_ids, source_RS = (column.to(model.device) for column in columns)
         encoder_mask = make_mask(source_RS[:, :, None] == source_RS[:, None, :])
         inputs = {
             "encoder_outputs": model.get_encoder()(input_ids=source_ids, attention_mask=encoder_mask),
@@ -126,4 +126,4 @@ def collate_packed(
             "decoder_input_ids": input_ids,
             "decoder_attention_mask": causal,
         }
-    return TrainingBatch(inputs, targets, weights)
+    return TrainingBatch(inputs, targets, weights, tuple(bearing))

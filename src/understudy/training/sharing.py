@@ -52,7 +52,7 @@ def read_once(
         encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
         pair = EncoderDecoderCache(DynamicCache(), DynamicCache())
         first_U1 = torch.full((len(sources), 1), start, device=model.device)
-        with logits_at(model, first_U1 < 0):
+        with logits_at(model, slice(0)):  # nowhere
             model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=pair, use_cache=True)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
         cross = ((layer.keys[index_B], layer.values[index_B]) for layer in pair.cross_attention_cache.layers)
@@ -65,7 +65,7 @@ def read_once(
         }
         return replace(batch, inputs=inputs)
     cache = DynamicCache()
-    with logits_at(model, mask_US < 0):  # nowhere
+    with logits_at(model, slice(0)):  # nowhere
         model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)
     batch = collate([replace(e, source=e.source[-1:]) for e in examples], scales, pad=pad, start=None).to(model.device)
     target_mask_BT = batch.inputs["attention_mask"]
