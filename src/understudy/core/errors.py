@@ -84,6 +84,9 @@ class BudgetError(UnpaidError):
     """The budget had no room for a request, so it was not sent. This ends only its own flow."""
 
 
+RESUME_HINT = "What came is kept: run the same command again to continue"
+
+
 def counted(n: int, noun: str) -> str:
     """Return ``n`` with its noun: ``1 question``, ``1,200 questions``, ``2 replies``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"

@@ -88,6 +88,7 @@ def note_findings(engine: EndpointEngine, ledger: Ledger, report: Progress) -> N
 
 
 def remember(engine: EndpointEngine, capabilities: Capabilities) -> None:
-    """Tell ``engine`` which of its addresses take ``n``; ``capabilities``: the capabilities of each."""
+    """Tell ``engine`` which of its addresses take ``n`` and which have answered; ``capabilities``: the capabilities of each."""
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(capabilities.get(engine.build_url(address), {}).get("n", ""))
+        facts = capabilities.get(engine.build_url(address), {})
+        address.takes_n, address.has_answered = TAKES_N.get(facts.get("n", "")), address.has_answered or "n" in facts

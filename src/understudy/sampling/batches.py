@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any, ClassVar
 
 from understudy.core.asks import Answer, Request, T, Usage
-from understudy.core.errors import AccountError, BudgetError, EngineError, StudyError, UnpaidError
+from understudy.core.errors import RESUME_HINT, AccountError, BudgetError, EngineError, StudyError, UnpaidError
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import END_STATES, BatchApi, UnlistedError, count_lines, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import NO_CREDIT, RESUME_HINT, DeniedError, RetryError, ThrottledError, shorten
+from understudy.engines.remote.wire import NO_CREDIT, DeniedError, RetryError, ThrottledError, shorten
 from understudy.sampling.jobs import Job, end_job, note_collecting, note_job, read_jobs
 from understudy.sampling.ledger import Ledger
 

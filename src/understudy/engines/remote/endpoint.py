@@ -22,13 +22,13 @@ from typing import Any
 from yarl import URL
 
 from understudy.core.asks import Answer, Message, Request, Usage, amend, prompt_bytes
-from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
+from understudy.core.errors import RESUME_HINT, AccountError, EngineError, StudyError, UnpaidError
 from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
 from understudy.engines.remote.pace import GONE, REST, Address, Pace, choose_address
-from understudy.engines.remote.wire import RESUME_HINT, Client, DeniedError, LoadingError, RetryError, ThrottledError, post
+from understudy.engines.remote.wire import Client, DeniedError, LateError, LoadingError, RetryError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, if the server does not ask for more."""
@@ -147,7 +147,7 @@ class EndpointEngine:
             except DeniedError as error:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
-                if error.status == 403 and not address.has_answered:
+                if error.status == 403 and (address.note_fault() >= GONE or not address.has_answered):
                     is_page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
                 if history.n == 1 and error.status in (404, 405) and len(self.addresses) > 1 and not address.has_answered:
@@ -208,8 +208,11 @@ class EndpointEngine:
             history.throttled += 1
             return 0.0 if error.wait else self.compute_backoff(history.throttled - 1)
         address.note_fault()
+        if isinstance(error, LateError):
+            address.pace.shrink(number, 0.0)
         history.lost += error.paid
         history.tries += 1
+        history.n = history.n if address.takes_n else 1  # older llama.cpp answers n with a 500
         if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
@@ -299,9 +302,9 @@ class EndpointEngine:
         if not self.chat:
             if not isinstance(ask.prompt, str):
                 raise EngineError(f"{self.addresses[0].url}: messages need api = 'chat'")
-            return body | {"prompt": ask.prompt, "logprobs": 1}
+            return {"logprobs": 1} | body | {"prompt": ask.prompt}
         messages = (Message("user", ask.prompt),) if isinstance(ask.prompt, str) else ask.prompt
-        return body | {"messages": [vars(message) for message in messages], "logprobs": True}
+        return {"logprobs": True} | body | {"messages": [vars(message) for message in messages]}
 
     @property
     def changed(self) -> str:

@@ -12,7 +12,7 @@ from understudy.core.protocols import AsyncEngine, EngineOptions
 KEY = "{key}"
 """The placeholder of the key in headers and query."""
 _RESERVED = frozenset(
-    "model messages prompt max_tokens max_completion_tokens temperature top_p n seed stop stream stream_options logprobs".split()
+    "model messages prompt max_tokens max_completion_tokens temperature top_p n seed stop stream stream_options".split()
 )
 """Fields of a request that other keys of the study decide."""
 

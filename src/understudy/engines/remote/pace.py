@@ -1,8 +1,8 @@
 """How fast an address is asked: as many requests at once as it accepts, no more a minute than it allows, and none while it is down.
 
 It finds how many at once as TCP finds the capacity of a line: a slow start, then at most one more each round, and fewer after each
-refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd). A server's fault (5xx) says nothing about
-its load and shrinks nothing.
+refusal (429, 503) or answer that does not come in time. Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd).
+A server's other faults (5xx) say nothing about its load and shrink nothing.
 """
 
 import asyncio
@@ -130,10 +130,12 @@ class Address:
         self.refusing_since = min(self.refusing_since, _now())
         return _now() + wait - self.refusing_since
 
-    def note_fault(self) -> None:
+    def note_fault(self) -> int:
+        """Note a fault; returns how many came in a row."""
         self.faults += 1
         if self.faults >= DEAD:
             self.rests_until = _now() + REST
+        return self.faults
 
 
 def choose_address(addresses: Sequence[Address], avoid: Address | None) -> Address:

@@ -8,7 +8,8 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "thinking", "refusal", "r
 
 
 def merge_events(text: str) -> dict[str, Any]:
-    """Merge the events of ``text`` into an answer in the layout of one that is not streamed; if one is an error, return that.
+    """Merge the events of ``text`` into an answer in the layout of one that is not streamed. If one is an error, return that, and
+    whether text ``began`` before it.
 
     Raises ValueError if a chunk is broken, or the stream ends before each choice has its finish reason: some servers send no
     ``[DONE]``, and others send it after an error, too.
@@ -21,7 +22,7 @@ def merge_events(text: str) -> dict[str, Any]:
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
             raise ValueError(f"a chunk has an unknown layout: {data[:100]}")
         if chunk.get("error"):
-            return {"error": chunk["error"]}
+            return {"error": chunk["error"], "began": bool(choices)}
         answer |= {k: v for k, v in chunk.items() if k not in ("choices", "object") and v is not None}
         for part in parts:
             index = part.get("index")

@@ -30,7 +30,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
 
-from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
+from understudy.core.errors import RESUME_HINT, AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.remote.sse import merge_events
 
 LARGEST = 32 << 20
@@ -41,7 +41,7 @@ CONNECT = 20.0
 """Seconds that a connection may take, including TLS: a port that does not speak TLS may never answer."""
 _MAX_ONE_PIECE = 1 << 20
 """Most bytes of a body that aiohttp sends in one piece; it warns about longer ones."""
-_PASSING_STATUSES = frozenset({408, 409, 425})
+_PASSING_STATUSES = frozenset({408, 409, 424, 425, 499})
 NO_CREDIT = frozenset(
     "insufficient_quota billing_hard_limit_reached billing_not_active budget_exceeded Arrearage exceeded_current_quota_error "
     "1113".split()
@@ -49,7 +49,8 @@ NO_CREDIT = frozenset(
 """Names of an empty account, in ``code`` or ``type``, of OpenAI and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu)."""
 _NO_CREDIT_WORDS = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
-    r"spend(ing)? limit|used all available credits|key limit exceeded \(|API usage limits|overdue balance"
+    r"not enough balance|spend(ing)? (limit|cap)|credits are depleted|used all available credits|key limit exceeded \(|"
+    r"API usage limits|overdue balance"
 )
 """Other servers' words for it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _PER_MINUTE = re.compile(r"(?i)allocated quota exceeded|(aliyun|alibabacloud|qwencloud)\.com")
@@ -57,12 +58,15 @@ _PER_MINUTE = re.compile(r"(?i)allocated quota exceeded|(aliyun|alibabacloud|qwe
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """Servers' names for an unknown key."""
 _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
-_ACCOUNT_STATUSES = {400, 403, 412, 429}
+_ACCOUNT_STATUSES = {400, 401, 403, 412, 429}
 """Further statuses with which a server may refuse an account or a key."""
+_FILTERED_WORDS = re.compile(
+    "violates usage guidelines|ContentPolicyViolation|content management policy|SensitiveContentDetected|TextRiskDetection"
+)
+"""Other servers' words for a prompt that a content filter refuses (xAI, LiteLLM, Azure behind OpenRouter, Volcengine)."""
 _MINIMAX = {"1002": 429, "1004": 401, "1008": 402, "1026": 400, "1027": 400, "1039": 429, "2013": 400, "2049": 401}
 """MiniMax's codes -> the HTTP statuses that mean the same (https://platform.minimax.io/docs/api-reference/errorcode.md)."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
-RESUME_HINT = "What came is kept: run the same command again to continue"
 _ACCOUNT_HINTS = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
 
 
@@ -77,6 +81,10 @@ class RetryError(Exception):
 
 class ThrottledError(RetryError):
     """Too many requests. Such a refusal does not count as a try: the request is sent again until it is accepted."""
+
+
+class LateError(RetryError):
+    """No answer came in time: perhaps too many requests wait in the server's queue."""
 
 
 class LoadingError(ThrottledError):
@@ -150,7 +158,7 @@ class Client:
         except aiohttp.ConnectionTimeoutError as error:
             raise RetryError(f"no connection within {CONNECT:g} s{_explain(error, proxy)}", sent=False) from error
         except TimeoutError:
-            raise RetryError(f"no answer within {seconds:g} s", paid=True) from None
+            raise LateError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise RetryError(f"no connection ({_describe(error)}){_explain(error, proxy)}", sent=False) from error
         except aiohttp.ClientError as error:
@@ -224,10 +232,11 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     headers, content = await client.send("POST", url, _write_json(body))
     text, answer = content.decode("utf-8", "replace"), None
     with suppress(ValueError, RecursionError):
-        if content.startswith((b"data:", b"event:", b":")) or headers.get("Content-Type", "").startswith("text/event-stream"):
+        typed = headers.get("Content-Type", "").startswith("text/event-stream") and not text.lstrip().startswith("{")
+        if typed or content.startswith((b"data:", b"event:", b":")):
             merged = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
             text = hide(merged, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
-        answer = parse(text)
+        answer = parse(text.partition("\n\ndata:")[0])  # of a gateway that writes JSON and ends it as a stream
     return require_choices(url, answer, text, headers), text
 
 
@@ -240,12 +249,14 @@ def _write_json(body: Mapping[str, Any]) -> bytes:
 
 def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
-    if isinstance(answer, dict) and answer.get("choices") and isinstance(answer["choices"], list):
+    if isinstance(answer, dict) and isinstance(choices := answer.get("choices"), list) and (choices or answer.get("usage")):
         return answer
     if isinstance(answer, dict) and (error := answer.get("error") or answer.get("base_resp")):
         # Gateways send the errors of the servers behind them under a 200; so does MiniMax, in base_resp.
         status = _find_status(_read_code(error) if isinstance(error, dict) else None, str(error))
-        raise classify(url, status, text, read_wait(headers), sent_status=200)
+        raise classify(url, status, text, read_wait(headers), sent_status=200, paid=bool(answer.get("began")))
+    if not text.strip():
+        raise RetryError("the server closed the connection without an answer")
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if text.lstrip().startswith("<") and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
         raise DeniedError(f"{url}: {reason}", text, 200)
@@ -270,9 +281,9 @@ def shorten(text: str) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: int = 0) -> Exception:
+def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: int = 0, *, paid: bool = False) -> Exception:
     """Return the error, one of those above, for an answer ``text`` with a ``status`` other than 200. ``sent_status``: the status
-    that it came with, if that is another."""
+    that it came with, if that is another. ``paid``: it came after the beginning of a reply."""
     reason = f"HTTP {sent_status or status}: {shorten(text)}"
     if status in _ACCOUNT_STATUSES or sent_status:
         names = _read_names(text)
@@ -285,16 +296,16 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
             status = 401
     if status in _ACCOUNT_HINTS:
         return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
-    is_overloaded = status in (503, 529) and re.search("overloaded|over capacity|high demand", text, re.I)
-    # OpenAI's "Request too large": this one needs more tokens than a minute allows, so waiting does not help.
-    if is_overloaded or (status == 429 and not re.search("request too large", text, re.I)):
-        return ThrottledError(reason, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
         return LoadingError(reason, wait or 2.0, sent=False)
+    # OpenAI's "Request too large": this one needs more tokens than a minute allows, so waiting does not help.
+    if status in (498, 503, 529) or (status == 429 and not re.search("request too large", text, re.I)):
+        return ThrottledError(reason, wait, sent=False)
     if status in _PASSING_STATUSES or (status >= 500 and status != 501):
-        return RetryError(reason, wait, paid=status in (408, 504, 524))  # a gateway gave up; the model behind it may go on
+        # A gateway gave up; the model behind it may go on.
+        return LateError(reason, wait, paid=True) if status in (408, 504, 524) else RetryError(reason, wait, paid=paid)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
-    hint = "; is teacher.model right?" if status == 404 and re.search(r"\bmodel\b", text, re.I) else hint
+    hint = "; is teacher.model right?" if status == 404 and re.search(r"\b(model|deployment)", text, re.I) else hint
     if status in (404, 405) and url.endswith("/completions") and not url.endswith("/chat/completions"):
         hint += '; perhaps it needs teacher.api = "chat"'
     return DeniedError(f"{url}: {reason}{hint}", text, status)
@@ -321,7 +332,8 @@ def _read_names(text: str) -> set[str]:
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
     keys = ("code", "type", "reason", "message", "param", "detail", "raw", "status_code", "status_msg")
     values = [table.get(key) for table in tables if isinstance(table, dict) for key in keys]
-    return {str(value) for value in values if value} | ({error} if isinstance(error, str) else set())
+    names = {str(value) for value in values if value} | ({error} if isinstance(error, str) else set())
+    return names | {"content_filter"} if _FILTERED_WORDS.search(" ".join(names)) else names
 
 
 def read_wait(headers: Mapping[str, str]) -> float:
