@@ -129,7 +129,7 @@ def type_name(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_name(one) for one in inside if one is not types.NoneType)
     if origin is tuple:
-        return f"list of {type_name(inside[0])}s"
+        return f"list of {type_name(inside[0]).replace('list of', 'lists of').removesuffix('s')}s"
     title = next((title for title, options in TABLES.items() if options is hint), None)
     return f"[table](#{title})" if title else "table"
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
@@ -28,7 +29,7 @@ class Live(Watcher):
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
         self.progress = Progress(
             TextColumn("{task.fields[kind]:<9}", style="bold", markup=False),
-            TextColumn("{task.description}", markup=False, table_column=Column(ratio=4, no_wrap=True)),
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             _Rate(table_column=Column(no_wrap=True)),
@@ -56,7 +57,7 @@ class Live(Watcher):
         label, done, total, note = event
         with self._lock:
             if total == 0 and note:
-                self._console.print(Text(f"{'':>8}{note}", style="yellow"))
+                self._console.print(Padding(Text(note, style="yellow"), (0, 0, 0, 8)))
             if total == 0 or label not in self._tasks:
                 return
             task, kind = self._tasks[label]

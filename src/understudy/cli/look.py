@@ -146,7 +146,7 @@ def gc(parser: ArgumentParser, argv: Sequence[str]) -> None:
     word = "would remove" if options.dry_run else "removed"
     for holding in removed:
         say(f"{word} {holding.kind} {holding.label} ({holding.bytes:,} bytes)")
-    print(f"{word} {len(removed)} stages, {sum(holding.bytes for holding in removed):,} bytes")
+    print(f"{word} {counted(len(removed), 'stage')}, {sum(holding.bytes for holding in removed):,} bytes")
 
 
 def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
@@ -165,11 +165,11 @@ def _describe_status(state: Status) -> dict[str, object]:
     }
     if state.asked:
         waiting = {"in flight": state.in_flight, "in batches": state.in_batches}
-        counts = {**waiting, "failed": state.failed, "refused": state.refused, "lost": state.lost}
+        counts = {**waiting, "failed": state.failed, "not sent or refused": state.refused, "lost": state.lost}
         rows["requests"] = f"{state.requests:,} sent"
         rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_list(counts)}"
-        rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
-        rows["money"] = state.money or "0, or teacher.price is not set"
+        rows["tokens, some set aside"] = f"{state.read:,} read, {state.written:,} written"
+        rows["money, some set aside"] = state.money or "0, or teacher.price is not set"
     for batch in state.batches:
         requests = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
         rows[f"batch {batch.id or '(being created)'}"] = f"{requests} at {batch.url}"

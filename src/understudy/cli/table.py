@@ -54,7 +54,9 @@ def show_table(title: str, facts: Mapping[str, object], console: Console) -> Non
 
 def _shorten(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k}: {_shorten(v)}" if isinstance(v, dict) else f"{k} {_shorten(v)}" for k, v in value.items()) or "none"
+        nested = {k: isinstance(v, dict | list | tuple) for k, v in value.items()}
+        rows = [f"{k}{':' * nested[k]} {_shorten(v)}" for k, v in value.items()]
+        return ("; " if any(nested.values()) else ", ").join(rows) or "none"
     if isinstance(value, list | tuple):
         items = ", ".join(_shorten(v) for v in value[:5])
         return f"{items}, ... ({len(value)} in all)" if len(value) > 5 else items or "none"

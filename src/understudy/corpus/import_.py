@@ -236,7 +236,7 @@ def make_chain(record: Record, problem: Problem, prefer: str, report: Report) ->
     path, reply = SamplePath(problem.id, record.path or 0), Reply(record.text, record.finish, record.tokens)
     chain = PromptFormat().read_chain(problem, path, reply, prompt=record.prompt or "")
     recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices, problem.form)
-    report.notes[DIFFERS] += bool(chain.answer and recorded) and not _is_same(chain.answer, recorded)
+    report.notes[DIFFERS] += chain.layer in STATED and bool(chain.answer and recorded) and not _is_same(chain.answer, recorded)
     if takes_recorded(chain.answer, chain.layer, recorded, prefer=prefer):
         # It is not in the text, so the whole text is rationale.
         thought, start = split_thought(chain.text)

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from understudy.core.answers import answer_key
 from understudy.core.asks import GREEDY_PATH
+from understudy.core.errors import counted
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
@@ -52,7 +53,7 @@ class CorpusWorth:
         """Write the measures as texts, under readable names."""
         correct, n = self.greedy
         rows = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
-        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {any_right:.1%} of {count:,} problems" for k, count, maj, any_right in rows}
+        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {counted(count, 'problem')}" for k, count, maj, some in rows}
         lengths = (f"{length:,} ({q} %)" for q, length in zip(QUANTILES, self.lengths, strict=True))
         return {
             "accuracy of the chains": "no gold" if self.accuracy is None else f"{self.accuracy:.1%}",

@@ -184,10 +184,10 @@ def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]
     if any(stage.selection.needs_gold for stage in students):
         needed.add("train")
     if lacks := [split for split in problems.without_gold if split in needed]:
-        unlabelled = 'to train without gold answers, set select = { keep = "all" } or { check = "majority" }'
+        unlabelled = 'to train without gold answers, set select = { keep = "all" } or { check = "majority" }; '
         unscored = "if the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
         text = f"evaluation: no problem of split {lacks[0]!r} has a gold answer; name the field with task.fields.answer, or stop at"
-        raise StudyError(f"{text} the chains (sample, check, select); {unlabelled if lacks[0] == 'train' else unscored}")
+        raise StudyError(f"{text} the chains (sample, check, select); {unlabelled if lacks[0] == 'train' else ''}{unscored}")
 
 
 @contextmanager

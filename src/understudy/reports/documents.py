@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
+from understudy.core.prompt_format import write_question
 from understudy.reports.data import ReportData
 from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
@@ -38,5 +39,5 @@ def open_template(name: str) -> Template:
     loader = PackageLoader("understudy.reports", "")
     layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), undefined=StrictUndefined, **layout)
-    environment.filters["md"] = _escape
+    environment.filters |= {"md": _escape, "question": write_question}
     return environment.get_template(name)

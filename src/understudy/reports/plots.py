@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from understudy.core.values import grouped
 from understudy.reports.data import ArmSummary, Group, ReportData
 from understudy.reports.tables import list_splits
-from understudy.reports.words import file_name, printable
+from understudy.reports.words import file_name, natural, printable
 
 LEGEND: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
 """Where a legend is put."""
@@ -167,7 +167,8 @@ def _draw_groups(data: ReportData) -> Iterator[Picture]:
 
 def _draw_values(data: ReportData, all_groups: Sequence[Group]) -> Figure:
     """Draw the accuracy of each arm over the values of the study's ``by``."""
-    values = sorted({g.value for g in all_groups}, key=lambda v: (len(v), v))
+    values = sorted({g.value for g in all_groups}, key=natural)
+    joined = all(value[:1].isdecimal() for value in values)  # names have no order that a line would show
     colours = _pick_colours([s.arm for s in data.summaries])
     trained = {g.value for g in all_groups if g.trained}
     figure, axes = _make_axes(7, 3.4)
@@ -178,7 +179,7 @@ def _draw_values(data: ReportData, all_groups: Sequence[Group]) -> Figure:
         x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
         # With many arms, colours repeat: dashes and squares tell the arms apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
-        _draw_line(axes, x, groups, arm, color=colours[arm], marker=mark, ls=line, lw=1.6)
+        _draw_line(axes, x, groups, arm, color=colours[arm], marker=mark, ls=line if joined else "", lw=1.6)
     if (first_new := next((i for i, v in enumerate(values) if v not in trained), None)) is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")

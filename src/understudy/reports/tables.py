@@ -51,18 +51,24 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
     by_value = [(head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()]
     columns = _list_columns(summaries, *by_value)
-    first, n, seed_count = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
-    seeds = f" x {seed_count} training seeds" if seed_count > 1 else ""
-    chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
-    about = f"n = {n:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
     notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
+    notes.insert(0, "wrong: undecidable ones, too · stops: replies that ended by themselves")
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}", f"by-{report.by}-{split}"] + [f"by-{report.by}"] * (split == report.summaries[-1].split)
     if split == report.summaries[0].split:
         pictures += ["cost", "time", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
-    return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
+    return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=_count_answers(summaries), note=" · ".join(notes))
+
+
+def _count_answers(summaries: Sequence[data.ArmSummary]) -> str:
+    """Say how many answers the numbers of a table of arms are about, and what chance gives."""
+    first, n, seed_count = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
+    seeds = f" x {seed_count} training seeds" if seed_count > 1 else ""
+    chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
+    units = "accuracies and stops in percent, outcomes in answers"
+    return f"n = {n:,} problems{seeds}; {units}. {chance} constant answer {percent(first.majority)}."
 
 
 def _list_columns(summaries: Sequence[data.ArmSummary], *further: Content[data.ArmSummary]) -> list[Content[data.ArmSummary]]:
@@ -135,9 +141,8 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     ]
     note = "tokens, read: written and read per answer · ms: per answer, all answered together · learned: tokens of the students"
     about = "p after Holm's correction over all pairs of the runs' arms, since these same answers showed which arm is the best."
-    n = f"n = {compared.pairs[0].n:,} problems; percent."
     best = tabulate("The best against each of the others", compared.pairs, pairs, about=about)
-    return tabulate(f"Arms on {compared.split}", compared.arms, arms, about=n, note=note), best
+    return tabulate(f"Arms on {compared.split}", compared.arms, arms, about=_count_answers(compared.arms), note=note), best
 
 
 def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:

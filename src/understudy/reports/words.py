@@ -1,5 +1,6 @@
 """How numbers and texts are written in every report."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -23,6 +24,11 @@ def join_names(names: Sequence[str], last: str = ", ") -> str:
     """Join names: ``a, b and c`` with ``last`` = " and ". A name that contains a comma is quoted."""
     quoted = [f'"{name}"' if "," in name else name for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}{last}{quoted[-1]}"
+
+
+def natural(name: str) -> list[str | int]:
+    """Return the key by which names are sorted: numbers in them by their size."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def short_p(p: float) -> str:

@@ -77,8 +77,8 @@ def _iter_answers(run: Run) -> Iterator[tuple[str, Path, ArmOutcomes]]:
 
 def write_answers(run: Run, path: Path) -> int:
     """Write all answers to ``path``, Parquet or CSV by its ending, and return their number."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise UserError(f"--answers {path}: the name must end with .parquet or .csv")
+    if path.suffix not in (".parquet", ".csv") or path.exists():
+        raise UserError(f"--answers {path}: must be a new file's name that ends with .parquet or .csv")
     table = pa.Table.from_pylist(list(list_answers(run)))
     with write_whole(path) as file:
         if path.suffix == ".csv":

@@ -140,7 +140,7 @@ def note_unfair(run: Run, arms: Iterable[str]) -> Iterator[str]:
         yield f"No gold answer judged what these arms are taught, but gold answers chose their checkpoints: {names}."
     for split in splits:
         if copies := run.count_copies(split):
-            yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem with the same answer."
+            yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem."
     if run.problems_summary.near:
         yield f"{run.problems_summary.describe_near()}."
 

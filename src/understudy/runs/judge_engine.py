@@ -142,7 +142,7 @@ def _ask_all(
             else:
                 replies.unread.add(name)
     if replies.asked and not replies.asked - replies.unread - replies.errors.keys():
-        reason = next(iter(replies.errors.values()), "") or "no reply ends with a line that names a choice, or all were cut off"
+        reason = next(iter(replies.errors.values()), "") or "no reply ends with a line that can be read, or all were cut off"
         raise EngineError(f"none of {len(replies.asked)} {kind} was judged: {reason}")
     return replies
 

@@ -71,8 +71,8 @@ def make_pairs(run: Run, arms: tuple[str, str], split: str = "", *, both_right: 
     by the study's seed; with ``both_right`` only if both are right. Equal texts are left out: there is nothing to choose."""
     split = split or run.study.evaluation.splits[0]
     if split not in run.study.evaluation.splits or len({run.arm(arm).name for arm in arms}) < 2:
-        splits = ", ".join(run.study.evaluation.splits)
-        raise UserError(f"{run.directory}: name two different arms and a split that was answered ({splits}), not {split!r}")
+        splits, named = ", ".join(run.study.evaluation.splits), f"{', '.join(arms)} on {split!r}"
+        raise UserError(f"{run.directory}: name two different arms and a split that was answered ({splits}), not {named}")
     if both_right and not run.study.evaluation.scored:
         raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
     first, second = (next(score(run, arm, split)) for arm in arms)

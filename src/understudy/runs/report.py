@@ -29,7 +29,7 @@ from understudy.training.record import read_seen
 
 NOT_SCORED = (
     "Nothing is scored, as the study says (evaluation.scored = false). People or a model judge which arm answers better: "
-    "understudy judge RUN --arms ARM ARM --rater NAME; their judgements are below."
+    "understudy judge RUN --arms ARM ARM --rater NAME."
 )
 
 

@@ -19,7 +19,7 @@ from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports import data
-from understudy.reports.words import say_detectable
+from understudy.reports.words import natural, say_detectable
 from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, find_clusters, list_common
@@ -186,7 +186,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     trained = {p.read_text(by) for p in run.problems if p.split == "train"}
     named = ((run.problems_of(split)[name].read_text(by), name) for name in list_common(scored))
     values = grouped((value, name) for value, name in named if value is not None)
-    for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
+    for value, names in sorted(values.items(), key=lambda item: natural(item[0])):
         correct_SN = statistics.correctness([answers.outcomes for answers in scored], names)
         low, high = statistics.accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
         yield data.Group(arm, split, value, value in trained, correct_SN.size, float(correct_SN.mean()), low, high)

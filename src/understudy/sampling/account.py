@@ -73,9 +73,9 @@ class Account:
         """Say what is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
         phrases, priced = [], self.store.price is not None
         if self.store.settled.requests:
-            phrases.append(f"{amount(self._measure(self.store.settled))} {'money' if priced else 'tokens'}")
-            if self._total_cost is not None and self._remaining:
-                phrases.append(f"about {amount(self._total_cost if priced else round(self._total_cost))} in all")
+            total = amount(self._total_cost if priced else round(self._total_cost)) if self._total_cost and self._remaining else ""
+            spent = f"{amount(self._measure(self.store.settled))}{f' of about {total}' if total else ''}"
+            phrases.append(f"{spent} {'money' if priced else 'tokens'}")
         phrases += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
         return ", ".join(phrases)
 

@@ -66,7 +66,7 @@ def _guess_fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
     for field, names in NAMES.items():
         column = next((filled[n] for n in names if n in filled and filled[n] not in fields.values()), None)
         is_text = column is not None and all(isinstance(row.get(column) or "", str) for row in rows)
-        repeats = field == "id" and len({str(row.get(column or "")) for row in rows}) < len(rows)
+        repeats = field == "id" and column != "id" and len({str(row.get(column or "")) for row in rows}) < len(rows)
         if column is not None and not repeats and (is_text or field not in ("question", "context")):
             fields[field] = column
     if "body" in filled and fields.get("question") == filled.get("question"):

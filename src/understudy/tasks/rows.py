@@ -211,8 +211,8 @@ def _read_text(row: Row, layout: Layout, key: str, location: str) -> str:
     if not isinstance(value, str) or not value.strip():
         missing = not _is_template(name) and name not in row
         detail = f"{suggest(name, row)} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
-        advice = f"name it: task.fields.{key} = ... in a study, --problem-field {key}=FIELD in import and export"
-        raise DataError(f"{location}: field {name!r} must be a non-empty text{detail}; {advice}")
+        advice = f"; name it: task.fields.{key} = ... in a study, --problem-field {key}=FIELD in import and export"
+        raise DataError(f"{location}: field {name!r} must be a non-empty text{detail}{advice if missing else ''}")
     return value
 
 

@@ -174,7 +174,7 @@ class StudentStage(Stage[StudentSummary]):
         return StudentSummary(
             **(facts | {"notes": notes}),
             problems=len({example.problem for example in examples}),
-            chains=len(chosen),
+            chains=len({example.chain for example in examples if example.chain is not None}),
             scratch=start is None,
             chosen=self.dev is not None,
             precision=self.training.precision,
