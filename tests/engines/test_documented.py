@@ -14,10 +14,11 @@ from loopback import USAGE, Server, completion
 from yarl import URL
 
 from understudy.core.asks import Call, Decoding, Request
-from understudy.core.errors import AccountError, EngineError, StudyError
+from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.remote import endpoint
 from understudy.engines.remote.choices import read_usage
 from understudy.engines.remote.options import Endpoint
+from understudy.engines.remote.pace import START
 from understudy.engines.remote.probe import probe
 from understudy.engines.remote.wire import DeniedError
 from understudy.sampling.ledger import Ledger
@@ -302,6 +303,14 @@ def test_a_stream_is_one_whatever_its_type_says(content_type):
     assert reply.text == "five"
 
 
+def test_json_is_json_whatever_its_type_says():
+    """Gateways that call every answer an event stream, and end it as one."""
+    whole = json.dumps(says({"content": "five"}))
+    for text in (whole, f"{whole}\n\ndata: [DONE]\n\n"):
+        (reply,), *_ = ask(lambda *_, text=text: web.Response(text=text, content_type="text/event-stream"), api="chat")
+        assert reply.text == "five"
+
+
 # Ends and counts
 
 
@@ -330,6 +339,79 @@ def test_a_reply_that_the_server_broke_off_is_asked_for_again(reason):
     assert (reply.finish, len(server.got)) == ("stop", 2)
     with pytest.raises(EngineError, match=f"broke off .finish_reason '{reason}'"):
         ask(lambda *_: says({"content": "5"}, reason), api="chat", retries=0)
+
+
+def test_an_error_beside_the_text_of_a_choice_says_that_the_reply_broke_off():
+    """OpenRouter, where the model's server fails after it began."""
+    broken = {"message": {"content": "5"}, "finish_reason": None, "error": {"code": 502, "message": "Provider disconnected"}}
+    (reply,), _, server = ask(lambda _p, _b, n: {"choices": [broken]} | USAGE if n == 1 else says({"content": "6"}), api="chat")
+    assert (reply.text, len(server.got)) == ("6", 2)
+
+
+@pytest.mark.parametrize("status", [424, 499])
+def test_a_model_that_fails_behind_a_gateway_is_asked_again(status):
+    """424: TGI, Bedrock."""
+    (reply,), *_ = ask(lambda _p, _b, n: web.Response(status=status) if n < 3 else completion(" 5"))
+    assert reply.text == " 5"
+
+
+def test_a_server_that_does_not_answer_in_time_is_asked_for_less_at_once():
+    """Ollama and llama.cpp let requests wait in a queue of any length."""
+
+    async def script(_path, _body, n):
+        await asyncio.sleep(9 if n == 1 else 0)
+        return completion(" 5")
+
+    replies, engine, _ = ask(script, timeout=0.2)
+    assert replies[0].text == " 5"
+    assert engine.addresses[0].pace.limit < START
+
+
+def test_a_connection_that_ends_with_blank_lines_alone_was_not_paid_for():
+    """DeepSeek sends them while a request waits, and closes after ten minutes."""
+    with pytest.raises(UnpaidError, match="without an answer"):
+        ask(lambda *_: web.Response(text="\n\n\n"), retries=0)
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_a_stream_that_breaks_off_was_paid_for_if_text_had_come(began):
+    delta = [json.dumps({"choices": [{"delta": {"content": "12 + 3"}, "finish_reason": None}]})] if began else []
+    body = "".join(f"data: {one}\n\n" for one in [*delta, json.dumps({"error": {"code": 502, "message": "lost"}})])
+    with pytest.raises(EngineError) as failed:
+        ask(lambda *_: web.Response(text=body, content_type="text/event-stream"), api="chat", stream=True, retries=0)
+    assert isinstance(failed.value, UnpaidError) != began
+
+
+def test_an_answer_without_choices_was_paid_for_and_is_not_bought_again():
+    """Gemini, where a prompt is blocked, or a thought takes all tokens."""
+    with pytest.raises(EngineError, match="no text"):
+        ask(lambda *_: {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 300}}, api="chat")
+
+
+def test_several_choices_that_a_server_answers_with_a_fault_are_asked_for_one_by_one():
+    """Older llama.cpp."""
+
+    def script(_path, body, _n):
+        return refused("Only one completion choice is allowed", 500) if body.get("n", 1) > 1 else completion(" 5")
+
+    async def run(url):
+        async with open_endpoint(url, wait=0.01, n=3) as engine:
+            return await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), path) for path in range(3)])
+
+    with Server(script) as server:
+        answer = asyncio.run(run(server.url))
+        assert [body.get("n", 1) for _, body in server.got] == [3, 1]
+    assert [reply.text for reply in answer.replies] == [" 5"]
+
+
+def test_the_body_may_say_that_log_probabilities_are_not_wanted():
+    """Some servers fail if they are."""
+
+    def script(_path, body, _n):
+        return web.Response(status=500, text="list index out of range") if body["logprobs"] else completion(" 5")
+
+    (reply,), *_ = ask(script, body={"logprobs": False})
+    assert reply.text == " 5"
 
 
 def test_a_reason_that_nobody_knows_is_counted():
@@ -412,7 +494,7 @@ def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refu
         return completion(" 5")
 
     async def run(url):
-        async with open_endpoint(url, wait=0.01) as engine:
+        async with open_endpoint(url, wait=0.01, n=3) as engine:
             await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])
             return await engine.replies([Request(Call("teacher", "Q"), Decoding(0.3), 0)])
 
@@ -444,6 +526,9 @@ def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refu
         (lambda: refused("Your balance is too low", 200), "no credit left"),
         (lambda: minimax(1008, "insufficient balance"), "no credit left"),
         (lambda: minimax(2049, "invalid api key"), "key right"),
+        (lambda: refused("You exceeded your current quota", 401, type="insufficient_quota"), "no credit left"),
+        (lambda: refused("Your prepayment credits are depleted.", 429, code=429), "no credit left"),
+        (lambda: refused("not enough balance", 403), "no credit left"),
     ],
     ids=[
         "Anthropic",
@@ -461,6 +546,9 @@ def test_a_temperature_other_than_1_is_sent_though_a_probe_at_1_left_it_out(refu
         "under a 200",
         "MiniMax",
         "MiniMax, key",
+        "401",
+        "Gemini, prepaid",
+        "Novita",
     ],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
@@ -481,6 +569,10 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
+        lambda: refused("Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO", 403),
+        lambda: refused("litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException", code="400"),
+        lambda: refused("Provider returned error", metadata={"raw": "triggering Azure OpenAI's content management policy."}),
+        lambda: refused("no", code="InputTextRiskDetection"),
     ],
     ids=[
         "DeepSeek",
@@ -493,6 +585,10 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         "Azure",
         "Azure, inside",
         "OpenRouter",
+        "xAI",
+        "LiteLLM",
+        "OpenRouter, Azure",
+        "Volcengine, text",
     ],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
@@ -673,7 +769,7 @@ def test_a_request_larger_than_what_a_minute_allows_fails_alone():
         return refused(too_large, 429, code="rate_limit_exceeded") if body["prompt"].endswith("xx") else completion(" 5")
 
     async def run(url):
-        async with open_endpoint(url, wait=0.01) as engine:
+        async with open_endpoint(url, wait=0.01, n=3) as engine:
             asks = [Request(Call("teacher", f"Q{i * 'x'}"), Decoding(1.0), 0) for i in range(3)]
             return await asyncio.gather(*(engine.replies([one]) for one in asks), return_exceptions=True)
 

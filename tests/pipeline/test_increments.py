@@ -63,6 +63,16 @@ def test_asks_that_failed_are_asked_again_and_no_others(lab):
     assert plan.chains.done(lab.where / "run")
 
 
+def test_a_prompt_that_is_forbidden_fails_alone_in_a_later_session_too(lab):
+    """The only prompts that are left say nothing about the key: the probe of the first session was answered."""
+    good = lab.server.script
+    lab.server.script = lambda p, b, n: good(p, b, n) if n % 4 else web.Response(status=403, text="no")
+    assert lab.sample("teacher.n=1")[1].errors == 10
+    lab.server.script = lambda *_: web.Response(status=403, text="no")
+    asked, says = lab.sample("teacher.n=1")
+    assert (asked, says.chains, says.errors, says.stopped) == (10, 30, 10, "")
+
+
 def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
     asked, says = lab.sample("teacher.budget.requests=22")
     assert len(lab.server.probes) == 5

@@ -147,7 +147,7 @@ class EndpointEngine:
             except DeniedError as error:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
-                if error.status == 403 and (address.note_fault() >= GONE or not address.has_answered):
+                if error.status == 403 and not address.has_answered:
                     is_page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
                 if history.n == 1 and error.status in (404, 405) and len(self.addresses) > 1 and not address.has_answered:

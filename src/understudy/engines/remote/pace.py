@@ -130,12 +130,10 @@ class Address:
         self.refusing_since = min(self.refusing_since, _now())
         return _now() + wait - self.refusing_since
 
-    def note_fault(self) -> int:
-        """Note a fault; returns how many came in a row."""
+    def note_fault(self) -> None:
         self.faults += 1
         if self.faults >= DEAD:
             self.rests_until = _now() + REST
-        return self.faults
 
 
 def choose_address(addresses: Sequence[Address], avoid: Address | None) -> Address:
