@@ -384,7 +384,7 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     names = list(run.problems_of("test"))
     first = run.problems_of("test")[names[0]]
     written = first.question.upper().replace("?", " ?!").replace(" ", "  ")
-    doubled = {  # two copies, a question with two answers, which is another matter, and one with another number in it
+    doubled = {  # two copies, a question with two answers, which is told, and one with another number in it
         names[1]: (first.question, first.answer),
         names[2]: (written, first.answer),
         names[3]: (first.question, "another"),
@@ -400,6 +400,7 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (2, 0)
     notes = compare_runs([run]).notes
     assert "Not counted: 2 problems of test, as copies of another problem with the same answer." in notes, "compare says it, too"
+    assert "Beware: test asks 1 question again, with another gold answer." in notes
 
 
 def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):

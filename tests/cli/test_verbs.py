@@ -44,6 +44,8 @@ def test_every_answer_is_written_with_its_outcome(tiny, tmp_path, name, read):
     wrong = understudy("results", "runs/demo", "--answers", str(tmp_path / "a.xlsx"), cwd=tiny)
     assert (wrong.code, ".parquet or .csv" in wrong.err) == (2, True)
     assert understudy("results", "runs/demo", "--answers", str(tmp_path / name), cwd=tiny).code == 0
+    again = understudy("results", "runs/demo", "--answers", str(tmp_path / name), cwd=tiny)
+    assert (again.code, "a new file" in again.err) == (2, True), "nothing is overwritten"
     answers = read(tmp_path / name).to_pylist()
     for row in json.loads(understudy("results", "runs/demo", "--json", cwd=tiny).out):
         if not row["decoding"].startswith("weighted"):

@@ -14,7 +14,7 @@ from understudy.core.values import Chain, Example, Problem, Segment, Step
 from understudy.corpus.card import CorpusCard
 from understudy.corpus.export import export_chains, export_examples
 from understudy.corpus.formats import FORMATS, NAMES
-from understudy.corpus.import_ import import_chains
+from understudy.corpus.import_ import DIFFERS, import_chains
 
 PROBLEMS = {
     p.id: p
@@ -176,6 +176,12 @@ def test_damaged_rows_are_counted_and_shown_where_that_is_asked_for(tmp_path):
     assert [message.partition(": ")[0].rpartition(", ")[2] for message in bad] == ["line 2", "line 3", "line 4"]
     with pytest.raises(DataError, match="line 2"):
         bring(tmp_path, *rows)
+
+
+@pytest.mark.parametrize(("text", "differs"), [("2 and 4. So the answer is: 6", 1), ("2 + 4 makes 6 and", 0)])
+def test_a_text_states_another_answer_only_where_it_states_one(tmp_path, text, differs):
+    _, report = bring(tmp_path, SAME["jsonl"] | {"text": text, "answer": "5"})
+    assert report.notes[DIFFERS] == differs
 
 
 def test_other_columns_are_kept_and_named_once(tmp_path):

@@ -293,6 +293,16 @@ def test_a_value_on_two_splits_is_not_one_point_of_a_line(data):
     assert "on other" in pictures["by-steps-other"].caption
 
 
+@pytest.mark.parametrize(("values", "joined"), [(["10", "9"], True), (["hard", "easy"], False)])
+def test_numbers_are_joined_in_their_order_and_names_are_not(data, values, joined):
+    group = data.groups[0]
+    named = dataclasses.replace(data, groups=[dataclasses.replace(group, value=value) for value in values])
+    (picture,) = (picture for picture in draw_pictures(named) if picture.name.startswith("by-"))
+    (axes,) = picture.figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == values[::-1]
+    assert any(line.get_linestyle() == "-" and len(line.get_xdata()) == 2 for line in axes.lines) == joined
+
+
 def test_colour_means_shown_and_not_highest(data):
     *_, comparisons = (table for table in make_tables(data) if table.title.startswith(("Accuracy", "Compared")))
     (shown,) = comparisons.rows

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from saved import make_saved
 
+from understudy.core.errors import DataError
 from understudy.studies.guess import guess, write_study
 from understudy.studies.load import load_study
 
@@ -122,6 +123,13 @@ def test_a_passage_may_be_missing_in_the_first_row_and_a_list_is_none(tmp_path, 
     rows = [row | {"passage": passage} for row, passage in zip(numbered(), passages * 10, strict=False)]
     _, problems = begin(write(tmp_path / "q.jsonl", rows))
     assert {p.context for p in problems} == {"", context}
+
+
+def test_an_id_that_repeats_is_the_id_that_the_study_will_read(tmp_path):
+    path = write(tmp_path / "q.jsonl", [row | {"id": "a", "number": "b"} for row in numbered()])
+    assert guess(path).fields["id"] == "id"
+    with pytest.raises(DataError, match="id given more than once, first 'a'"):
+        begin(path)
 
 
 def test_a_file_without_answers_is_guessed_as_one(tmp_path):

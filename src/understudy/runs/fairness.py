@@ -14,6 +14,7 @@ from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run
+from understudy.tasks.overlap import copy_key
 from understudy.training.record import read_seen
 
 CUT_OFF = 0.05
@@ -140,7 +141,10 @@ def note_unfair(run: Run, arms: Iterable[str]) -> Iterator[str]:
         yield f"No gold answer judged what these arms are taught, but gold answers chose their checkpoints: {names}."
     for split in splits:
         if copies := run.count_copies(split):
-            yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem."
+            yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem with the same answer."
+        asked = run.problems_of(split).values()
+        if repeated := len(asked) - len(set(map(copy_key, asked))):
+            yield f"Beware: {split} asks {counted(repeated, 'question')} again, with another gold answer."
     if run.problems_summary.near:
         yield f"{run.problems_summary.describe_near()}."
 

@@ -154,7 +154,7 @@ class Run:
 
     def problems_of(self, split: str) -> Mapping[str, Problem]:
         """Return the problems of ``split`` that have a gold answer (all, if nothing is scored), by id, in order. Of copies of a
-        question only the first is kept, since each would count as independent evidence."""
+        question with the same answer only the first is kept, since each would count as independent evidence."""
         return self._splits.get(split, {})
 
     def count_copies(self, split: str) -> int:
@@ -167,7 +167,8 @@ class Run:
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
         answerable = [p for p in self.problems if self._is_asked(p)]
-        copies = grouped(((p.split, copy_key(p)), p) for p in answerable)
+        golds = {p.id: {p.choices[ord(gold) - ord("A")] for gold in p.golds} if p.choices else set(p.golds) for p in answerable}
+        copies = grouped(((p.split, copy_key(p), frozenset(golds[p.id])), p) for p in answerable)
         splits = grouped((first.split, first) for first, *_ in copies.values())
         return {split: {p.id: p for p in problems} for split, problems in splits.items()}
 
