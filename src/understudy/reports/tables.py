@@ -52,7 +52,9 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     by_value = [(head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()]
     columns = _list_columns(summaries, *by_value)
     notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
-    notes.insert(0, "wrong: undecidable ones, too · stops: replies that ended by themselves")
+    notes.insert(
+        0, "wrong: with undecidable ones · " * any(s.undecidable for s in summaries) + "stops: replies that ended by themselves"
+    )
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
