@@ -51,10 +51,8 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
     by_value = [(head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()]
     columns = _list_columns(summaries, *by_value)
-    notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
-    notes.insert(
-        0, "wrong: with undecidable ones · " * any(s.undecidable for s in summaries) + "stops: replies that ended by themselves"
-    )
+    notes = ["wrong: with undecidable ones"] * any(s.undecidable for s in summaries) + ["stops: replies that ended by themselves"]
+    notes += ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
