@@ -10,7 +10,7 @@
 #   make test-export  builds llama.cpp (ten minutes) and asks it what students as GGUF files say
 #   make test-hostile  10,000 calls to a server at its worst
 #   make bench-training  how fast a student is trained, beside a bare loop (half an hour on one core)
-#   make bench-gpu   training, answering and resuming on a GPU, beside plain loops (20 minutes); it writes to runs/gpu
+#   make bench-gpu   training, answering and resuming on a GPU, beside plain loops (half an hour); it writes to runs/gpu
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
 #                    over 200,000 replies, a ledger of a million
 #

@@ -1,6 +1,6 @@
 """What only a GPU can show, as one command: training and answering beside plain loops, and a resumed training. Equal results first.
 
-    python benchmarks/gpu.py --to DIR                               # about 20 minutes; DIR/gpu.jsonl gets each row as it comes
+    python benchmarks/gpu.py --to DIR                               # at most 33 minutes; DIR/gpu.jsonl gets each row as it comes
     python benchmarks/lengths.py studies/real/quarel.toml --to quarel.json      # where the data are: lengths alone, no text
     python benchmarks/gpu.py --to DIR --parts train --lengths quarel.json
     python benchmarks/gpu.py --to DIR --device cpu --small          # tries the command where there is no GPU: a tiny model
@@ -275,6 +275,7 @@ def main() -> None:
     arguments.to.mkdir(parents=True, exist_ok=True)
     small = {"hidden_size": 72, "intermediate_size": 96, "num_hidden_layers": 2} if arguments.small else {}
     save_checkpoint(MODEL, checkpoint, **small)
+    failed = 0
     with (arguments.to / "gpu.jsonl").open("a", encoding="utf-8") as file:
         for row in list_rows(arguments):
             command = [sys.executable, __file__, *sys.argv[1:], "--one", *row]
@@ -283,11 +284,13 @@ def main() -> None:
                 measured = json.loads(ran.stdout.splitlines()[-1]) if ran.returncode == 0 else {"failed": ran.stderr[-2000:]}
             except subprocess.TimeoutExpired:
                 measured = {"failed": f"took more than {arguments.limit} seconds"}
+            failed += "failed" in measured or measured.get("equal") is False
             file.write(json.dumps({"row": row, "machine": machine(), "device": arguments.device, **measured}) + "\n")
             file.flush()
             shown = {key: f"{v:.4g}" if isinstance(v, float) else v for key, v in measured.items() if not isinstance(v, list)}
             losses = [f"{loss:.4f}" for loss in measured.get("losses", [])[:1] + measured.get("losses", [])[-1:]]
             print(" | ".join(row), shown, *losses, flush=True)
+    sys.exit(f"{failed} rows failed" if failed else 0)
 
 
 if __name__ == "__main__":

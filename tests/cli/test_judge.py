@@ -87,7 +87,7 @@ def test_only_questions_that_both_answer_right(run, monkeypatch):
 def test_an_arm_against_itself_or_a_split_that_is_not_there_is_refused(run):
     with pytest.raises(UserError, match="two different arms"):
         make_pairs(run, (ARMS[0], ARMS[0]))
-    with pytest.raises(UserError, match=r"not 'tset'"):
+    with pytest.raises(UserError, match=r"on 'tset'"):
         make_pairs(run, ARMS, "tset")
     with pytest.raises(DataError, match="there is no arm 'nobody'"):
         make_pairs(run, (ARMS[0], "nobody"))
@@ -267,7 +267,7 @@ def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
 def test_an_engine_that_judges_no_pair_is_an_error(judge):
     ran, _, judged = judge(lambda *_: completion("I cannot say."))
     assert ran.code != 0
-    assert "none of 6 pairs was judged: no reply ends with a line that names a choice" in ran.err
+    assert "none of 6 pairs was judged: no reply ends with a line that can be read" in ran.err
     assert not judged
 
 

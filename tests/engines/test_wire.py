@@ -15,7 +15,7 @@ import pytest
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.engines.remote import wire
-from understudy.engines.remote.wire import Client, DeniedError, RetryError
+from understudy.engines.remote.wire import Client, DeniedError, LateError, RetryError
 
 ZIPPED = gzip.compress(b"hi", mtime=0)
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Said: A\r\n\r\nhi"
@@ -186,7 +186,7 @@ def test_each_request_has_its_own_time_and_a_cancelled_one_stays_cancelled():
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     answers = asyncio.run(run())
-    assert [type(answer) for answer in answers] == [asyncio.CancelledError, asyncio.CancelledError, RetryError, RetryError]
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError, asyncio.CancelledError, LateError, LateError]
     assert [str(answer) for answer in answers[2:]] == ["no answer within 0.1 s", "no answer within 0.3 s"]
 
 

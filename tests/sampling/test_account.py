@@ -51,10 +51,10 @@ def test_a_probe_and_replies_whose_chains_have_not_ended_yet_are_not_taken_to_re
             pay(ledger, start, start + 12)
             said += end(account, 12)
     assert said[0] == f"{1776 + 12 * EACH:,} tokens", "one chain says nothing of the others"
-    assert not any("in all" in told for told in said[:ESTIMATE_MINIMUM])
-    projected = [told.partition("about ")[2] for told in said if "in all" in told]
+    assert not any("of about" in told for told in said[:ESTIMATE_MINIMUM])
+    projected = [told.partition("of about ")[2] for told in said if "of about" in told]
     assert projected, "but some do"
-    assert set(projected) == {f"{1776 + 96 * EACH:,} in all"}
+    assert set(projected) == {f"{1776 + 96 * EACH:,} tokens"}
     assert said[-1] == f"{1776 + 96 * EACH:,} tokens"
 
 

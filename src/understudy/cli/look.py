@@ -168,8 +168,9 @@ def _describe_status(state: Status) -> dict[str, object]:
         counts = {**waiting, "failed": state.failed, "not sent or refused": state.refused, "lost": state.lost}
         rows["requests"] = f"{state.requests:,} sent"
         rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_list(counts)}"
-        rows["tokens, some set aside"] = f"{state.read:,} read, {state.written:,} written"
-        rows["money, some set aside"] = state.money or "0, or teacher.price is not set"
+        note = ", some set aside" if state.in_flight or state.lost else ""
+        rows[f"tokens{note}"] = f"{state.read:,} read, {state.written:,} written"
+        rows[f"money{note}"] = state.money or "0, or teacher.price is not set"
     for batch in state.batches:
         requests = f"{counted(batch.requests, 'request')} for {counted(batch.replies, 'reply')}"
         rows[f"batch {batch.id or '(being created)'}"] = f"{requests} at {batch.url}"

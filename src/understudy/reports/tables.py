@@ -51,10 +51,8 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
     by_value = [(head, lambda s, value=value: groups.get((s.arm, value), "")) for value, head in heads.items()]
     columns = _list_columns(summaries, *by_value)
-    notes = ["wrong: with undecidable ones"] * any(s.undecidable for s in summaries) + ["stops: replies that ended by themselves"]
+    notes = [f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}"] if values else []
     notes += ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all answered together"]
-    if values:
-        notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}", f"by-{report.by}-{split}"] + [f"by-{report.by}"] * (split == report.summaries[-1].split)
     if split == report.summaries[0].split:
@@ -67,8 +65,8 @@ def _count_answers(summaries: Sequence[data.ArmSummary]) -> str:
     first, n, seed_count = summaries[0], max(s.n // s.seeds for s in summaries), max(s.seeds for s in summaries)
     seeds = f" x {seed_count} training seeds" if seed_count > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
-    units = "accuracies and stops in percent, outcomes in answers"
-    return f"n = {n:,} problems{seeds}; {units}. {chance} constant answer {percent(first.majority)}."
+    units = "accuracies in percent; wrong, no answer, cut off: numbers of answers; stops: percent that ended by themselves"
+    return f"n = {n:,} problems{seeds}. {units}. {chance} constant answer {percent(first.majority)}."
 
 
 def _list_columns(summaries: Sequence[data.ArmSummary], *further: Content[data.ArmSummary]) -> list[Content[data.ArmSummary]]:

@@ -25,7 +25,7 @@ def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, ch
     ``raw`` is the answer as it came; if several choices were requested, each keeps its own part of it. With several choices, the
     number of tokens of each is known from its log-probabilities, and is None without them.
     """
-    choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]] or [{}]
+    choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
         return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
@@ -66,7 +66,7 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
     if reason.lower() in _FAULTS or choice.get("error"):
-        raise RetryError(f"the server broke off (finish_reason {reason!r})", paid=True)
+        raise RetryError(f"the server broke off ({choice.get('error') or f'finish_reason {reason!r}'})", paid=True)
     finish = FINISHES.get(reason.lower().partition(":")[0], "stop")
     message = object_in(choice, "message")
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))

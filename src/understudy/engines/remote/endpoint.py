@@ -28,12 +28,14 @@ from understudy.engines.remote.choices import gives_logprobs, make_refusal, read
 from understudy.engines.remote.findings import Findings
 from understudy.engines.remote.options import KEY, Endpoint
 from understudy.engines.remote.pace import GONE, REST, Address, Pace, choose_address
-from understudy.engines.remote.wire import Client, DeniedError, LateError, LoadingError, RetryError, ThrottledError, post
+from understudy.engines.remote.wire import Client, DeniedError, LateError, RetryError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, if the server does not ask for more."""
 PATIENCE = 600.0
 """Seconds after which the run ends if an endpoint has only refused (HTTP 429) or asked to wait."""
+TOLD = 10.0
+"""Seconds after which a person is told so."""
 _OPTIONAL_FIELDS = {
     "logprobs": r"((top_)?logprobs|log[ -]probabilities)",
     "seed": "seed",
@@ -147,7 +149,7 @@ class EndpointEngine:
             except DeniedError as error:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, Usage(0, 0, 0))
-                if error.status == 403 and not address.has_answered:
+                if error.status == 403 and (address.note_fault() >= GONE or not address.has_answered):
                     is_page = error.body.lstrip().startswith("<")
                     raise AccountError(f"{error}; {_FIREWALL_HINT if is_page else _KEY_HINT}. {RESUME_HINT}") from error
                 if history.n == 1 and error.status in (404, 405) and len(self.addresses) > 1 and not address.has_answered:
@@ -197,14 +199,17 @@ class EndpointEngine:
         """Return the seconds until request ``number`` may be sent again; raises the error that ends it if it may not."""
         url = self.build_url(address)
         if isinstance(error, ThrottledError):
-            if address.note_refusal(error.wait) > PATIENCE and all(a.refusing_since < math.inf for a in self.addresses):
+            refusing = address.note_refusal(error.wait)
+            if refusing > PATIENCE and all(a.refusing_since < math.inf for a in self.addresses):
                 late = f"asks to wait {error.wait:,.0f} s" if error.wait > PATIENCE else f"refused for {PATIENCE / 60:g} minutes"
                 reason = f"{url}: {error}; it {late}. {RESUME_HINT};"
                 raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
-            address.pace.shrink(number, error.wait if error.wait <= PATIENCE else REST)  # others may answer meanwhile
-            if isinstance(error, LoadingError) and not address.loading:
-                address.loading = True
-                self.report(f"{url}: {error}; waiting until it is loaded, {PATIENCE / 60:g} minutes at most")
+            # Other addresses may answer meanwhile.
+            rests = error.wait > PATIENCE or (len(self.addresses) > 1 and address.pace.limit == 1)
+            address.pace.shrink(number, REST if rests else error.wait)
+            if refusing > TOLD and not address.told:
+                address.told = True
+                self.report(f"{url}: {error}; waiting until it answers, {PATIENCE / 60:g} minutes at most")
             history.throttled += 1
             return 0.0 if error.wait else self.compute_backoff(history.throttled - 1)
         address.note_fault()
@@ -212,7 +217,8 @@ class EndpointEngine:
             address.pace.shrink(number, 0.0)
         history.lost += error.paid
         history.tries += 1
-        history.n = history.n if address.takes_n else 1  # older llama.cpp answers n with a 500
+        if "one completion choice" in str(error):  # older llama.cpp answers n with a 500
+            address.takes_n, history.n = False, 1
         if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"

@@ -56,7 +56,8 @@ class Endpoint(EngineOptions):
     stream: bool = unkeyed(False)
     """Receive answers in chunks (server-sent events), for servers and proxies that cut a silent connection."""
     logprobs: bool = unkeyed(False)
-    """Require log-probabilities: the run ends if the server sends none. They are requested in any case."""
+    """Require log-probabilities: the run ends if the server sends none. They are requested in any case, unless ``body``
+    says ``logprobs = false``."""
     batch: bool = unkeyed(False)
     """Collect requests, upload them as a file and get the answers within a day, at a lower price (the OpenAI batch protocol;
     docs/sampling.md). Nothing is bought twice: replies that were bought one by one stay, and the other way round."""

@@ -1,7 +1,7 @@
 """How fast an address is asked: as many requests at once as it accepts, no more a minute than it allows, and none while it is down.
 
 It finds how many at once as TCP finds the capacity of a line: a slow start, then at most one more each round, and fewer after each
-refusal (429, 503) or answer that does not come in time. Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd).
+refusal (429) or answer that does not come in time. Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd).
 A server's other faults (5xx) say nothing about its load and shrink nothing.
 """
 
@@ -115,13 +115,13 @@ class Address:
     """The time since which it has only refused."""
     has_answered: bool = False
     """Whether it ever answered."""
-    loading: bool = False
-    """Whether it said that its model is being loaded."""
+    told: bool = False
+    """Whether it was told that it only refuses."""
     takes_n: bool | None = None
     """Whether it gives several choices in one answer, as a probe or the first such answer showed; None if that is not known."""
 
     def note_answer(self) -> None:
-        self.faults, self.refusing_since, self.rests_until, self.has_answered = 0, math.inf, 0.0, True
+        self.faults, self.refusing_since, self.rests_until, self.has_answered, self.told = 0, math.inf, 0.0, True, False
         self.pace.grow()
 
     def note_refusal(self, wait: float) -> float:
@@ -130,10 +130,12 @@ class Address:
         self.refusing_since = min(self.refusing_since, _now())
         return _now() + wait - self.refusing_since
 
-    def note_fault(self) -> None:
+    def note_fault(self) -> int:
+        """Note a fault; returns how many came in a row."""
         self.faults += 1
         if self.faults >= DEAD:
             self.rests_until = _now() + REST
+        return self.faults
 
 
 def choose_address(addresses: Sequence[Address], avoid: Address | None) -> Address:

@@ -46,7 +46,7 @@ def _split_events(text: str) -> list[str]:
 
 def _merge_part(choice: dict[str, Any], part: dict[str, Any]) -> None:
     """Add the chunk ``part`` of a choice to ``choice``, what has come of it so far."""
-    choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+    choice["finish_reason"] = "error" if part.get("error") else part.get("finish_reason") or choice["finish_reason"]
     if isinstance(part.get("text"), str):
         choice["text"] = choice.get("text", "") + part["text"]
     if isinstance(delta := part.get("delta"), dict):

@@ -1,7 +1,7 @@
 """One request to one address over HTTP. It ends with an answer or with one of these errors:
 
 RetryError       a fault of the server or the connection that may pass: 5xx, timeouts, broken connections and answers
-ThrottledError   HTTP 429: too many requests; LoadingError, a 503: the model is being loaded
+ThrottledError   HTTP 429: too many requests; a 503 that says that the server is busy, or loads its model
 DeniedError      the request itself is refused (another 4xx)
 AccountError     the key or the account is refused, so no further request can succeed
 EngineError      anything else that will not pass
@@ -61,9 +61,10 @@ _NO_KEY_WORDS = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re
 _ACCOUNT_STATUSES = {400, 401, 403, 412, 429}
 """Further statuses with which a server may refuse an account or a key."""
 _FILTERED_WORDS = re.compile(
-    "violates usage guidelines|ContentPolicyViolation|content management policy|SensitiveContentDetected|TextRiskDetection"
+    "Content violates usage guidelines|ContentPolicyViolation|content management policy|SensitiveContentDetected|TextRiskDetection"
 )
 """Other servers' words for a prompt that a content filter refuses (xAI, LiteLLM, Azure behind OpenRouter, Volcengine)."""
+_BUSY = re.compile(r"(?i)overloaded|over capacity|at capacity|high demand|busy|queue is full|(?P<loading>loading|warming up)")
 _MINIMAX = {"1002": 429, "1004": 401, "1008": 402, "1026": 400, "1027": 400, "1039": 429, "2013": 400, "2049": 401}
 """MiniMax's codes -> the HTTP statuses that mean the same (https://platform.minimax.io/docs/api-reference/errorcode.md)."""
 _NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
@@ -80,15 +81,12 @@ class RetryError(Exception):
 
 
 class ThrottledError(RetryError):
-    """Too many requests. Such a refusal does not count as a try: the request is sent again until it is accepted."""
+    """Too many requests, or the server says that it is busy. This does not count as a try: the request is sent again until it is
+    accepted."""
 
 
 class LateError(RetryError):
     """No answer came in time: perhaps too many requests wait in the server's queue."""
-
-
-class LoadingError(ThrottledError):
-    """The server is up, but its model is still being loaded."""
 
 
 class DeniedError(UnpaidError):
@@ -249,14 +247,14 @@ def _write_json(body: Mapping[str, Any]) -> bytes:
 
 def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
-    if isinstance(answer, dict) and isinstance(choices := answer.get("choices"), list) and (choices or answer.get("usage")):
+    if isinstance(answer, dict) and answer.get("choices") and isinstance(answer["choices"], list):
         return answer
     if isinstance(answer, dict) and (error := answer.get("error") or answer.get("base_resp")):
         # Gateways send the errors of the servers behind them under a 200; so does MiniMax, in base_resp.
         status = _find_status(_read_code(error) if isinstance(error, dict) else None, str(error))
         raise classify(url, status, text, read_wait(headers), sent_status=200, paid=bool(answer.get("began")))
     if not text.strip():
-        raise RetryError("the server closed the connection without an answer")
+        raise RetryError("the answer is empty; is the url right, with /v1?")
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
     if text.lstrip().startswith("<") and not re.search(r"/v\d", url):  # a web page, and the next answer will be one, too
         raise DeniedError(f"{url}: {reason}", text, 200)
@@ -296,12 +294,11 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
             status = 401
     if status in _ACCOUNT_HINTS:
         return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
-    if status == 503 and re.search("loading|warming up", text, re.I):
-        return LoadingError(reason, wait or 2.0, sent=False)
+    busy = _BUSY.search(text) if status in (503, 529) else None  # another 503 may be about this request alone
     # OpenAI's "Request too large": this one needs more tokens than a minute allows, so waiting does not help.
-    if status in (498, 503, 529) or (status == 429 and not re.search("request too large", text, re.I)):
-        return ThrottledError(reason, wait, sent=False)
-    if status in _PASSING_STATUSES or (status >= 500 and status != 501):
+    if not paid and (busy or status == 498 or (status == 429 and not re.search("request too large", text, re.I))):
+        return ThrottledError(reason, wait or (2.0 if busy and busy["loading"] else 0.0), sent=False)
+    if paid or status in _PASSING_STATUSES or (status >= 500 and status != 501):
         # A gateway gave up; the model behind it may go on.
         return LateError(reason, wait, paid=True) if status in (408, 504, 524) else RetryError(reason, wait, paid=paid)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
