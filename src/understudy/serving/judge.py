@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from understudy.core.prompt_format import write_question
 from understudy.reports.documents import open_template
 from understudy.runs.judgements import Judgement, Pair, read_latest, write_judgements
 from understudy.serving.view import protect, read_form, respond, send_script
@@ -42,7 +41,7 @@ class Judging:
         if pair is not None:
             sides = pair.sides(self.rater)
             choice = choices.get(pair.problem.id)
-            values |= {"question": write_question(pair.problem), "texts": [pair.answers[arm] for arm in sides]}
+            values["texts"] = [pair.answers[arm] for arm in sides]
             values["chosen"] = "" if choice is None else {sides[0]: "left", sides[1]: "right"}.get(choice, "tie")
         return respond(self.template.render(rater=self.rater, **values))
 

@@ -24,7 +24,6 @@ from starlette.routing import Route
 
 from understudy.checks.judge import judge
 from understudy.core.errors import suggest
-from understudy.core.prompt_format import write_question
 from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
@@ -74,7 +73,6 @@ class View:
             self.question,
             filters,
             entry=entry,
-            text=write_question(entry.problem),
             chains=self.questions.chains(entry),
             examples=list(self.questions.examples(entry)),
             before=previous,

@@ -12,18 +12,8 @@ from understudy.core.values import Chain, Problem, object_in
 
 Row = dict[str, Any]
 
-FIELDS: Mapping[str, str] = {
-    "problem": "problem_id",
-    "question": "question",
-    "text": "text",
-    "reasoning": "reasoning_content",
-    "answer": "",
-    "teacher": "teacher",
-    "tokens": "tokens",
-    "logprob": "logprob",
-    "finish": "finish",
-    "path": "path",
-}
+_NAMES = "problem question text reasoning answer teacher tokens logprob finish path".split()
+FIELDS: Mapping[str, str] = {n: n for n in _NAMES} | {"problem": "problem_id", "reasoning": "reasoning_content", "answer": ""}
 """Our field -> the default field of a row, which a format or the user's mapping may replace. In most formats a field ``answer`` is
 the data set's gold as often as the teacher's answer, so it is read only if it is mapped."""
 
