@@ -63,7 +63,7 @@ def count(model: Any, collate: Callable[[], Any]) -> tuple[float, Counter[str]]:
     # Rows are put together by the processor; only what the model reads of prompts in a pass of their own counts.
     with Counting(), torch.autocast("cpu", dtype=torch.bfloat16):
         batch = collate()
-        if "past_key_values" not in batch.inputs:
+        if not {"past_key_values", "cache"} & set(batch.inputs):
             calls.clear()
         loss = cross_entropy(model, batch)
         loss.backward()

@@ -8,6 +8,7 @@ from checkpoints import FAMILIES, make
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from understudy.core.values import Example
+from understudy.engines.local.load import find_cache_argument
 from understudy.training import loop
 from understudy.training.batches import EncodedExample, VisitOrder, collate, scale_losses
 from understudy.training.objectives import cross_entropy, logits_at
@@ -141,7 +142,7 @@ def test_prompts_are_read_in_the_precision_of_the_training(tmp_path, monkeypatch
     rounded = []
 
     def look(model, batch):
-        values = batch.inputs["past_key_values"].layers[0].values
+        values = batch.inputs[find_cache_argument(model)].layers[0].values
         rounded.append(torch.equal(values, values.bfloat16().to(values.dtype)))
         return cross_entropy(model, batch)
 

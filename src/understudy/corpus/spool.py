@@ -16,6 +16,9 @@ class Spool:
         self._file.execute("PRAGMA journal_mode = OFF")  # never rolled back
         self._file.execute("CREATE TABLE chains (at INTEGER PRIMARY KEY, chain TEXT)")
 
+    def __del__(self) -> None:
+        self._file.close()
+
     def put(self, position: int, number: int, chain: Chain) -> None:
         """Keep ``chain``. ``position`` is that of its problem. No other chain there may have the same ``number``, which is from -1
         to 2**32 - 2. Raises OSError if the disk is full."""

@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderD
 from transformers.modeling_outputs import BaseModelOutput
 
 from understudy.engines.local.checkpoint import PROVEN
+from understudy.engines.local.load import find_cache_argument
 from understudy.training.batches import EncodedExample, TrainingBatch, collate, pad_rows
 from understudy.training.objectives import logits_at
 
@@ -43,7 +44,7 @@ def read_once(
 ) -> TrainingBatch:
     """The batch of ``examples`` with every source read already; arguments as of `collate`. It can be used for one pass."""
     positions = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
-    index = [positions[e.source] for e in examples]
+    index, keys_and_values = [positions[e.source] for e in examples], find_cache_argument(model)
     index_B = torch.tensor(index, device=model.device)
     sources = [source[:-1] for source in positions] if start is None else list(positions)
     ids_US = pad_rows(sources, pad).to(model.device)
@@ -53,7 +54,8 @@ def read_once(
         pair = EncoderDecoderCache(DynamicCache(), DynamicCache())
         first_U1 = torch.full((len(sources), 1), start, device=model.device)
         with logits_at(model, slice(0)):  # nowhere
-            model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=pair, use_cache=True)
+            cached = {keys_and_values: pair, "use_cache": True}
+            model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, **cached)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
         cross = ((layer.keys[index_B], layer.values[index_B]) for layer in pair.cross_attention_cache.layers)
         inputs = {
@@ -61,19 +63,19 @@ def read_once(
             "attention_mask": mask_US[index_B],
             # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
             "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
-            "past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache(cross)),
+            keys_and_values: EncoderDecoderCache(DynamicCache(), DynamicCache(cross)),
         }
         return replace(batch, inputs=inputs)
     cache = DynamicCache()
     with logits_at(model, slice(0)):  # nowhere
-        model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)
+        model(input_ids=ids_US, attention_mask=mask_US, use_cache=True, **{keys_and_values: cache})
     batch = collate([replace(e, source=e.source[-1:]) for e in examples], scales, pad=pad, start=None).to(model.device)
     target_mask_BT = batch.inputs["attention_mask"]
     positions_BT = torch.tensor([len(e.source) - 1 for e in examples], device=model.device)[:, None] + target_mask_BT.cumsum(1) - 1
     inputs = batch.inputs | {
         "attention_mask": torch.cat([mask_US[index_B], target_mask_BT], dim=1),
         "position_ids": positions_BT * target_mask_BT,  # padding may be beyond the last position
-        "past_key_values": Cache(layers=[_Branched(layer, index) for layer in cache.layers]),
+        keys_and_values: Cache(layers=[_Branched(layer, index) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
 

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from understudy.core.errors import CheckpointError
 from understudy.core.values import grouped
 from understudy.engines.local.checkpoint import PROVEN
+from understudy.engines.local.load import find_cache_argument
 from understudy.engines.local.rows import Block, Rows, Start, build_mask
 
 PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores, as `Prompts` bounds [U, C]
@@ -32,6 +33,7 @@ class Network:
         # Beware: with the number 1 the model slices a view of its states. To multiply a view in bfloat16 on a CPU, torch copies the
         # whole output layer for each prompt. An index tensor gives the states memory of their own.
         last = torch.tensor([-1], device=self.device)
+        self.cache_argument = find_cache_argument(model)
         self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in parameters else {}
         # Tokens of all prompts read at once, padding included: on a CPU, larger pieces spend their time on new memory.
         self.read_limit = 8192 if self.device.type == "cuda" else 2048
@@ -63,7 +65,7 @@ class Network:
         columns = max(map(len, tokens))
         mask = rows.reserve(columns)
         ids = torch.tensor([[*row, *[0] * (columns - len(row))] for row in tokens], device=self.device)
-        options: dict[str, Any] = {"past_key_values": rows.cache, "use_cache": True}
+        options: dict[str, Any] = {self.cache_argument: rows.cache, "use_cache": True}
         if self.seq2seq:
             # The cache has the sources' keys and values, so any encoder output will do.
             dummy = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
@@ -94,9 +96,8 @@ class Network:
                 input_ids=ids_UC[:, first:stop],
                 attention_mask=build_mask(hidden.to(self.device), self.dtype),
                 position_ids=positions_UC[:, first:stop],
-                past_key_values=cache,
                 use_cache=True,
-                **self.last_only,
+                **self.last_only | {self.cache_argument: cache},
             ).logits
         layers = [(layer.keys, layer.values) for layer in cache.layers]
         return Block(lengths=lengths.tolist(), logits=logits[:, -1], layers=layers, sources=[], cross=[])
@@ -129,8 +130,8 @@ class Network:
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded.last_hidden_state),
             attention_mask=mask,
             decoder_input_ids=torch.full((len(prompts), 1), self.start, device=self.device),
-            past_key_values=cache,
             use_cache=True,
+            **{self.cache_argument: cache},
         ).logits
         caches = cache.self_attention_cache, cache.cross_attention_cache
         layers, cross = ([(layer.keys, layer.values) for layer in part.layers] for part in caches)

@@ -4,6 +4,7 @@ It reads only local files, safetensors or GGUF, and never runs code from the dir
 runs, because `transformers` would fill them with random numbers.
 """
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def _merge_adapter(model: Any, directory: Path) -> Any:
 def find_context(config: Any) -> int | None:
     """Return the number of positions of the decoder (`read_context`)."""
     return read_context(config.get_text_config(decoder=True).to_dict())
+
+
+def find_cache_argument(model: Any) -> str:
+    """Return what ``model`` calls the argument for keys and values: ``cache`` since transformers 5.24."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def find_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

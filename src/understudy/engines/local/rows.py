@@ -75,7 +75,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped her
 
 
 class Rows:
-    """The rows that are being decoded, about ``size`` at most. The model takes ``cache`` as its ``past_key_values``."""
+    """The rows that are being decoded, about ``size`` at most. The model takes ``cache`` as its keys and values."""
 
     def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: torch.device) -> None:
         self.size, self.dtype, self.device = size, dtype, device
