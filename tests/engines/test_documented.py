@@ -372,6 +372,13 @@ def test_a_server_that_does_not_answer_in_time_is_asked_for_less_at_once():
     assert engine.addresses[0].pace.limit < START
 
 
+def test_a_content_filter_in_the_middle_of_a_stream_refuses_the_prompt():
+    delta = json.dumps({"choices": [{"delta": {"content": "12"}, "finish_reason": None}]})
+    body = f'data: {delta}\n\ndata: {{"error": {{"code": 400, "type": "content_filter", "message": "filtered"}}}}\n\n'
+    (reply,), _, server = ask(lambda *_: web.Response(text=body, content_type="text/event-stream"), api="chat", stream=True)
+    assert (reply.finish, len(server.got)) == ("refused", 1)
+
+
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_refusal_in_the_middle_of_a_stream_is_a_reply_that_broke_off(code):
     delta = json.dumps({"choices": [{"delta": {"content": "12"}, "finish_reason": None}]})

@@ -142,8 +142,7 @@ def note_unfair(run: Run, arms: Iterable[str]) -> Iterator[str]:
     for split in splits:
         if copies := run.count_copies(split):
             yield f"Not counted: {counted(copies, 'problem')} of {split}, as copies of another problem with the same answer."
-        asked = run.problems_of(split).values()
-        if repeated := len(asked) - len(set(map(copy_key, asked))):
+        if repeated := len(run.problems_of(split)) - len(set(map(copy_key, run.problems_of(split).values()))):
             yield f"Beware: {split} asks {counted(repeated, 'question')} again, with another gold answer."
     if run.problems_summary.near:
         yield f"{run.problems_summary.describe_near()}."

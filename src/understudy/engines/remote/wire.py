@@ -296,9 +296,10 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, sent_status: i
         return AccountError(f"{url}: {reason}; {_ACCOUNT_HINTS[status]} {RESUME_HINT}")
     busy = _BUSY.search(text) if status in (503, 529) else None  # another 503 may be about this request alone
     # OpenAI's "Request too large": this one needs more tokens than a minute allows, so waiting does not help.
-    if not paid and (busy or status == 498 or (status == 429 and not re.search("request too large", text, re.I))):
+    throttles = busy or status == 498 or (status == 429 and not re.search("request too large", text, re.I))
+    if throttles and not paid:
         return ThrottledError(reason, wait or (2.0 if busy and busy["loading"] else 0.0), sent=False)
-    if paid or status in _PASSING_STATUSES or (status >= 500 and status != 501):
+    if throttles or status in _PASSING_STATUSES or (status >= 500 and status != 501):
         # A gateway gave up; the model behind it may go on.
         return LateError(reason, wait, paid=True) if status in (408, 504, 524) else RetryError(reason, wait, paid=paid)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
