@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -63,15 +64,23 @@ def list_lengths(shape: str, path: Path | None) -> tuple[list[tuple[str, int, in
         return [(q, n, draw.randint(*target)) for q, n in sources.items() for _ in range(chains)], questions, chains
     assert path is not None
     batch, per_visit = (int(number) for number in shape.removesuffix(" chains").split(" x "))
-    return [tuple(row) for row in json.loads(path.read_text("utf-8"))], batch, per_visit
+    rows = [(str(question), int(source), int(target)) for question, source, target in json.loads(path.read_text("utf-8"))]
+    chains = Counter(question for question, _, __ in rows)  # of others a step would have fewer examples than it is divided by
+    return [row for row in rows if chains[row[0]] >= per_visit], batch, per_visit
 
 
 def settle(device: str) -> None:
     """Wait until ``device`` has finished."""
     import torch
 
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device != "cpu":
+        getattr(torch, device).synchronize()
+
+
+def name_device(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device
 
 
 def peak(device: str) -> float | None:
@@ -285,7 +294,7 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 measured = {"failed": f"took more than {arguments.limit} seconds"}
             failed += "failed" in measured or measured.get("equal") is False
-            file.write(json.dumps({"row": row, "machine": machine(), "device": arguments.device, **measured}) + "\n")
+            file.write(json.dumps({"row": row, "machine": machine(), "device": name_device(arguments.device), **measured}) + "\n")
             file.flush()
             shown = {key: f"{v:.4g}" if isinstance(v, float) else v for key, v in measured.items() if not isinstance(v, list)}
             losses = [f"{loss:.4f}" for loss in measured.get("losses", [])[:1] + measured.get("losses", [])[-1:]]

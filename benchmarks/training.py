@@ -269,8 +269,7 @@ def machine() -> dict[str, str]:
     import torch
     import transformers
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": device}
+    return {"torch": torch.__version__, "transformers": transformers.__version__, "processor": platform.machine()}
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ class BudgetError(UnpaidError):
 
 
 RESUME_HINT = "What came is kept: run the same command again to continue"
+"""The end of a message about a run that ended early."""
 
 
 def counted(n: int, noun: str) -> str:

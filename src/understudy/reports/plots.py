@@ -167,7 +167,7 @@ def _draw_groups(data: ReportData) -> Iterator[Picture]:
 
 def _draw_values(data: ReportData, all_groups: Sequence[Group]) -> Figure:
     """Draw the accuracy of each arm over the values of the study's ``by``."""
-    values = sorted(sorted({g.value for g in all_groups}), key=natural)
+    values = sorted({g.value for g in all_groups}, key=natural)
     joined = all(value.lstrip("-")[:1].isdecimal() for value in values)  # names have no order that a line would show
     colours = _pick_colours([s.arm for s in data.summaries])
     trained = {g.value for g in all_groups if g.trained}

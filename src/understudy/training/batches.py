@@ -130,7 +130,8 @@ class TrainingBatch:
     ``targets`` [B, T], integers: the token that the logits at each position should give.
     ``weights`` [B, T], float32: how much the loss of each target adds to the loss of the whole step; 0 where there is nothing to
     learn (the source, padding). They are divided by the size of the step already, so a sum over all parts is the step's loss.
-    ``bearing``: an index of [B, T], the rows [n] and the columns [n] of the positions that bear loss.
+    ``bearing``: an index of [B, T], the rows [n] and the columns [n] of the positions that bear loss;
+    it is made on the processor, because a GPU would have to be waited for to count them.
     """
 
     inputs: dict[str, Any]

@@ -106,8 +106,8 @@ def collate_packed(
         return build_mask(~visible[:, None], model.dtype)
 
     laid_out = [zip(*_lay_out(examples, scales, row, pad=pad, start=start), strict=True) for row in rows]
-    # A GPU would have to be waited for to count them.
     columns = [pad_rows(column, value) for column, value in zip(zip(*laid_out, strict=True), (pad, 0, 0, 0, pad, 0), strict=True)]
+    # Counted before they are copied: a GPU would have to be waited for.
     bearing = [index.to(model.device) for index in columns[-1].nonzero(as_tuple=True)]
     input_ids, positions, group_RT, chain_RT, targets, weights = (column.to(model.device) for column in columns)
     visible = (group_RT[:, :, None] == group_RT[:, None]) & ((chain_RT[:, None] == chain_RT[:, :, None]) | (chain_RT[:, None] == 0))

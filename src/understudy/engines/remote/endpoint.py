@@ -204,7 +204,7 @@ class EndpointEngine:
                 late = f"asks to wait {error.wait:,.0f} s" if error.wait > PATIENCE else f"refused for {PATIENCE / 60:g} minutes"
                 reason = f"{url}: {error}; it {late}. {RESUME_HINT};"
                 raise AccountError(f"{reason} teacher.requests_per_minute, or a smaller teacher.concurrency, may help") from error
-            # Other addresses may answer meanwhile.
+            # One that accepts nothing is left alone where others may answer meanwhile.
             rests = error.wait > PATIENCE or (len(self.addresses) > 1 and address.pace.limit == 1)
             address.pace.shrink(number, REST if rests else error.wait)
             if refusing > TOLD and not address.told:

@@ -116,7 +116,7 @@ class Address:
     has_answered: bool = False
     """Whether it ever answered."""
     told: bool = False
-    """Whether it was told that it only refuses."""
+    """Whether a person was told that it only refuses."""
     takes_n: bool | None = None
     """Whether it gives several choices in one answer, as a probe or the first such answer showed; None if that is not known."""
 
