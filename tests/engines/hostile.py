@@ -153,9 +153,9 @@ async def chunks_of_nonsense(_request, _answer):
     return web.Response(text='data: {"choices": [7]}\n\ndata: {"choices"\n\n', content_type="text/event-stream")
 
 
-REFUSALS = (too_fast, too_fast_and_says_when)
+REFUSALS = (too_fast, too_fast_and_says_when, overloaded)
 FAULTS = (
-    *(overloaded, bad_gateway, page_under_200, error_under_200, nothing, no_choices, not_a_list),
+    *(bad_gateway, page_under_200, error_under_200, nothing, no_choices, not_a_list),
     *(not_an_object, half_a_json, deep, reset_at_once, reset_in_the_middle, drips, ends_in_mid_stream),
     *(stream_that_reports_an_error, chunks_of_nonsense),
 )

@@ -777,7 +777,7 @@ def test_alibabas_limit_by_the_minute_is_no_empty_account():
     ids=["Gemini", "Anthropic", "DeepSeek", "Groq"],
 )
 def test_an_overloaded_server_is_waited_for(status, body):
-    replies, *_ = ask(lambda _p, _b, n: web.json_response(body, status=status) if n < 9 else completion(" 5"), retries=0)
+    replies, *_ = ask(lambda _p, _b, n: web.json_response(body, status=status) if n < 4 else completion(" 5"), retries=0)
     assert replies[0].text == " 5"
 
 

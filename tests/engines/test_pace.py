@@ -220,21 +220,21 @@ def later(seconds):
 
 
 @pytest.mark.parametrize(
-    ("headers", "least"),
+    ("status", "headers", "least"),
     [
-        (lambda: {"Retry-After": "1"}, 1.0),
-        (lambda: {"Retry-After": "0.5"}, 0.5),
-        (lambda: {"Retry-After-Ms": "700", "Retry-After": "90"}, 0.7),
-        (lambda: {"Retry-After": later(2)}, 0.9),
-        (lambda: {"Retry-After": later(3602), "Date": later(3600)}, 1.9),
-        (lambda: {"Retry-After": "soon"}, 0.0),
-        (lambda: {"Retry-After": "-5"}, 0.0),
-        (lambda: {"Retry-After": "nan"}, 0.0),
-        (lambda: {"Retry-After": "Fri, 99 Foo 2099"}, 0.0),
+        (429, lambda: {"Retry-After": "1"}, 1.0),
+        (429, lambda: {"Retry-After": "0.5"}, 0.5),
+        (503, lambda: {"Retry-After": "0.5"}, 0.5),
+        (429, lambda: {"Retry-After-Ms": "700", "Retry-After": "90"}, 0.7),
+        (429, lambda: {"Retry-After": later(2)}, 0.9),
+        (429, lambda: {"Retry-After": later(3602), "Date": later(3600)}, 1.9),
+        (429, lambda: {"Retry-After": "soon"}, 0.0),
+        (429, lambda: {"Retry-After": "-5"}, 0.0),
+        (429, lambda: {"Retry-After": "nan"}, 0.0),
+        (429, lambda: {"Retry-After": "Fri, 99 Foo 2099"}, 0.0),
     ],
 )
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_asks_to_wait_is_given_its_time(headers, least, status):
+def test_a_server_that_asks_to_wait_is_given_its_time(status, headers, least):
     with Server(lambda _p, _b, n: web.Response(status=status, headers=headers()) if n == 1 else completion("ok")) as server:
         began = time.monotonic()
         assert [reply.text for reply in ask_all(server, 1, retries=1)] == ["ok"]
