@@ -84,7 +84,7 @@ def test_a_progress_file_that_was_cut_off_is_no_error(tmp_path):
 
 
 STATUS = """
-import os, sys
+import os, sys, urllib.parse  # which pathlib imports when it is needed, from where nobody else may read
 from pathlib import Path
 from understudy.sampling.status import status
 if not os.getuid():

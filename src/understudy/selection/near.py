@@ -29,6 +29,9 @@ class NearTexts:
             "create table keys (key integer, id integer, primary key (key, id)) without rowid"
         )
 
+    def __del__(self) -> None:
+        self._database.close()
+
     def add(self, text: str) -> bool:
         """Add ``text`` and return True; False if the same words, or a text that is nearly alike, are there already."""
         hashes, (text_key, *keys) = find_keys(text)
