@@ -1,5 +1,6 @@
 """Fixtures that more than one room uses."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -16,6 +17,13 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the collections that follow: students are collected as soon as they are trained."""
+    gc.collect()
+    gc.freeze()
+
 
 ROOT = Path(__file__).resolve().parents[1]
 
