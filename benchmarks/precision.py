@@ -54,7 +54,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
     return (
         examples,
         build_student(study, arm, "student"),
-        list(collect_texts(Vocabulary(formats=(method.format,), words=()), learn, chains)),
+        list(collect_texts(Vocabulary(formats=(method.format,), words=()), learn, lambda: chains)),
     )
 
 

@@ -99,7 +99,7 @@ def test_files_and_functions_hold_one_idea():
                 assert node.end_lineno - node.lineno < 80, f"{path}:{node.lineno} {node.name} holds two ideas"
 
 
-CAP = 19_553
+CAP = 19_546
 """Code lines of the source: no blanks, comments, docstrings. A new feature names what it deletes."""
 
 

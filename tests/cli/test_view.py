@@ -108,7 +108,7 @@ def test_filters_keep_what_they_say(questions):
 
 
 def entry_of(*answers):
-    given = tuple(ArmAnswer(arm, seed, outcome, (), step) for arm, seed, outcome, step in answers)
+    given = tuple(ArmAnswer(arm, seed, outcome, (), None, step) for arm, seed, outcome, step in answers)
     return QuestionRecord(Problem("p", "How many?", "number", "5", split="test"), range(0), {}, 0, given)
 
 
@@ -189,6 +189,16 @@ def test_why_tells_a_question_by_its_id_or_its_words(tiny, questions):
     by_words = understudy("why", "runs/demo", entry.problem.question, "--json", cwd=tiny)
     assert json.loads(by_words.out)["problem"]["id"] == entry.problem.id
     assert json.loads(by_words.out)["chains"][0]["chain"]["text"] == chain.text
+
+
+def test_why_and_the_page_say_what_a_vote_elects(tiny, questions):
+    elected = [(e, a) for e in questions.entries.values() for a in e.answers if len(a.solutions) > 1 and a.elected]
+    entry, answer = elected[0]
+    assert [s.answer for s, _ in answer.solutions].count(answer.elected) >= 1
+    said = f"a vote of {len(answer.solutions)} for {answer.elected}"
+    assert said in " ".join(understudy("why", "runs/demo", entry.problem.id, cwd=tiny).out.split())
+    with serving(View(questions).app("127.0.0.1")) as url:
+        assert said in get(f"{url}/question?id={entry.problem.id}")[1]
 
 
 def test_why_says_which_questions_have_words_that_several_have(tiny):

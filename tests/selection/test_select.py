@@ -13,7 +13,7 @@ from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection import select as selection
-from understudy.selection.choose import CHOICES, NEAR, compare_characters, edit_distance
+from understudy.selection.choose import CHOICES, NEAR, compare_characters
 from understudy.selection.select import Selection, count_selected, limit_by_openness
 
 
@@ -268,14 +268,21 @@ def test_diverse_chains_are_one_at_random_of_each_cluster():
     assert paths_of(replace(options, per_problem=6), *pears, *sums, *letters) == [0, 1, 2, 3, 4, 5]
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
-def test_the_edit_distance_is_that_of_the_table_of_all_prefixes(one, other):
+def edit_distance(one, other):
+    """By the table of all prefixes."""
     row = list(range(len(other) + 1))
     for i, word in enumerate(one, 1):
         before, row[0] = row[0], i
         for j, met in enumerate(other, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != met))
-    assert edit_distance(one, other) == row[-1]
+    return row[-1]
+
+
+@given(st.lists(st.lists(st.sampled_from(["ann", "buys", "3"]), max_size=9), min_size=2, max_size=6))
+def test_the_farthest_chain_is_the_one_whose_words_must_be_changed_most(texts):
+    [_, second] = paths_of(Selection(per_problem=2, choose="farthest"), *map(" ".join, texts))
+    distances = [edit_distance(texts[0], text) for text in texts]
+    assert second == 1 + distances[1:].index(max(distances[1:]))
 
 
 def test_texts_are_as_alike_as_the_cosine_of_their_runs_of_three_characters():

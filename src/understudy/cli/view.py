@@ -90,7 +90,8 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     screen.print(LEGEND if examples else "")
     for answer in entry.answers:
         step = f", first wrong step {answer.step}" if answer.step else ""
-        screen.print(Text(f"\n{answer.arm}, seed {answer.seed}: {answer.outcome}{step}", style="bold"))
+        elected = f", a vote of {n} for {answer.elected or 'nothing'}" if (n := len(answer.solutions)) > 1 else ""
+        screen.print(Text(f"\n{answer.arm}, seed {answer.seed}: {answer.outcome}{step}{elected}", style="bold"))
         for solution, outcome in answer.solutions:
             screen.print(Text(f"[{outcome}] {solution.text.strip()}" if len(answer.solutions) > 1 else solution.text.strip()))
 

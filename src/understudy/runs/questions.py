@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from understudy.core.prompt_format import write_question
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict, grouped
+from understudy.core.vote import vote
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import judge_solution
 from understudy.pipeline.stages.selection import read_chosen
@@ -33,13 +34,15 @@ class JudgedChain:
 
 @dataclass(frozen=True)
 class ArmAnswer:
-    """The answer of ``arm`` with one training seed: its ``outcome``, and each sampled solution with its own outcome. ``step``: the
-    first with a wrong equation, counted from 1; None if there is none or the answer is right."""
+    """The answer of ``arm`` with one training seed: its ``outcome``, and each sampled solution with its own outcome. ``elected``:
+    the answer that gets most votes, None if no solution could vote. ``step``: the first with a wrong equation, counted from 1; None
+    if there is none or the answer is right."""
 
     arm: str
     seed: int
     outcome: Outcome
     solutions: tuple[tuple[Solution, Outcome], ...]
+    elected: str | None
     step: int | None
 
 
@@ -121,7 +124,8 @@ class QuestionIndex:
         outcome = answers.outcomes[problem.id]
         wrong = next((s for s, judged in solutions if judged is outcome), None) if outcome is Outcome.WRONG else None
         step = check_steps(problem, wrong.as_chain()).first_wrong if wrong else None
-        return ArmAnswer(answers.arm, answers.seed, outcome, solutions, step or None)
+        elected = vote(answers.solutions[problem.id], weighted=self.run.arms[answers.arm].decode.weighted).answer
+        return ArmAnswer(answers.arm, answers.seed, outcome, solutions, elected, step or None)
 
     def find(self, filters: Filters) -> list[QuestionRecord]:
         """Find the questions that pass ``filters``."""

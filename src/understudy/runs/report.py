@@ -130,17 +130,17 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
         verdict=verdict,
         tokens=example.tokens,
         asked=problem,
-        answers=tuple(_show_answer(answers, problem.id) for answers in first if problem.id in answers.outcomes),
+        answers=tuple(_show_answer(run, answers, problem.id) for answers in first if problem.id in answers.outcomes),
     )
 
 
-def _show_answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
+def _show_answer(run: Run, scored: ArmOutcomes, problem: str) -> StudentAnswer:
     solutions = scored.solutions[problem]
     text, answer = solutions[0].text.strip(), solutions[0].answer
     if len(solutions) > 1:
-        counted = vote(solutions)
+        counted = vote(solutions, weighted=run.arms[scored.arm].decode.weighted)
         answer = counted.answer
-        tally = ", ".join(f"{value} x {n:g}" for value, n in counted.weights.items())
+        tally = ", ".join(f"{value} x {n:.3g}" for value, n in counted.weights.items())
         text += f"\n... and {len(solutions) - 1} more; the votes: {tally or 'none'}"
     return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
 

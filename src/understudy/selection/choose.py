@@ -121,34 +121,15 @@ def by_equations(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequen
 
 
 def farthest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
-    """Choose the first, then each time the text whose edit distance to the nearest chosen one is largest (Gonzalez 1985)."""
+    """Choose the first, then each time the text that is farthest from the nearest chosen one, in words to edit (Gonzalez 1985)."""
+    from rapidfuzz.distance import Levenshtein
+
     words = [chain.text.split() for chain in chains]
     chosen, nearest = [0], [math.inf] * len(chains)
     while len(chosen) < min(k, len(chains)):
-        nearest = [min(distance, edit_distance(words[chosen[-1]], other)) for distance, other in zip(nearest, words, strict=True)]
+        nearest = [min(known, Levenshtein.distance(words[chosen[-1]], other)) for known, other in zip(nearest, words, strict=True)]
         chosen.append(max((i for i in range(len(chains)) if i not in chosen), key=lambda i: nearest[i]))
     return [chains[i] for i in chosen]
-
-
-def edit_distance(source: Sequence[str], target: Sequence[str]) -> int:
-    """Count the words that must be inserted, deleted or changed to turn ``source`` into ``target``.
-
-    The bits of two numbers hold a column of the table of distances: the places where it rises, and where it falls (Myers 1999,
-    doi:10.1145/316542.316550; Hyyrö 2003).
-    """
-    positions: dict[str, int] = {}
-    for i, word in enumerate(source):
-        positions[word] = positions.get(word, 0) | 1 << i
-    mask, top_bit, distance = (1 << len(source)) - 1, 1 << len(source) >> 1, len(source)
-    up, down = mask, 0
-    for word in target:
-        equal = positions.get(word, 0)
-        same = (((equal & up) + up) ^ up) | equal
-        right_up, right_down = down | (mask & ~(same | up)), up & same
-        distance += bool(right_up & top_bit) - bool(right_down & top_bit)
-        right_up, stays = right_up << 1 | 1, equal | down
-        up, down = (right_down << 1 | ~(stays | right_up)) & mask, right_up & stays & mask
-    return distance if source else len(target)
 
 
 def diverse(chains: Sequence[Chain], k: int, rng: random.Random, *, compare: Compare = compare_characters) -> Sequence[Chain]:
