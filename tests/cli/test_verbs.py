@@ -91,6 +91,16 @@ def test_a_dry_run_shows_plan_prompts_and_requests_and_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_finds_splits_and_fields_that_the_questions_do_not_have(tmp_path):
+    for setting, message in (
+        ("splits=['tset']", "has no problems in split 'tset'; did you mean 'test'"),
+        ("by='stepz'", "a field 'stepz'"),
+    ):
+        ran = understudy("demo", *SETS, "--set", f"evaluation.{setting}", "--dry-run", cwd=tmp_path)
+        assert ran.code == 2
+        assert message in ran.err
+
+
 def test_a_dry_run_beside_a_finished_run_finds_everything_there(tiny):
     ran = understudy("demo", *SETS, "--dry-run", cwd=tiny)
     assert "144 chains, 144 already in the ledger, 0 to ask for\n" in ran.out

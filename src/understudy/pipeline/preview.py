@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Reply, Request, SamplePath, prompt_bytes
-from understudy.core.errors import BudgetError, DataError, StudyError, with_known
+from understudy.core.errors import BudgetError, DataError
 from understudy.core.prompt_format import show_prompt
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
@@ -222,9 +222,8 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         ask = _take_first_call(entry[1]) if entry else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", show_prompt(ask.prompt)
-    evaluated = next((p for p in problems if p.split in study.evaluation.splits), None)
-    if evaluated is None:
-        raise StudyError(f"evaluation.splits: no split {with_known(study.evaluation.splits[0], {p.split for p in problems})}")
+    plan.problems.count_splits(problems)
+    evaluated = next(p for p in problems if p.split in study.evaluation.splits)
     for arm, *_ in grouped((arm.method, arm) for arm in study.arms).values():
         stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))
         pool = make_pool(problems, study.exemplars, prompts=stage.prompts)

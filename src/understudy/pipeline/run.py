@@ -23,7 +23,7 @@ from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
 from understudy.pipeline.stages.answers import FILE as SOLUTIONS
 from understudy.pipeline.stages.chains import ChainsSummary
-from understudy.pipeline.stages.problems import ProblemsSummary, require_fields
+from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentStage
 from understudy.studies.study import Study
 
@@ -72,8 +72,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
         todo = [stage for stage in stages if stage not in first and (stage.key in damaged or not stage.done(directory))]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
-            if fields := study.evaluation.fields:
-                require_fields([p for p in plan.problems.read(Context(directory)) if p.split in study.evaluation.splits], fields)
+            plan.problems.count_splits(plan.problems.read(Context(directory)))
         _perform(plan, directory, watcher, workers, todo, cached=len(stages) - len(todo))
         if removed := [stage for stage in stages if not is_done(stage.directory(directory))]:  # made from answers that changed
             _perform(plan, directory, watcher, workers, removed, cached=len(stages) - len(removed))

@@ -207,11 +207,10 @@ def _note_students(run: Run) -> Iterator[str]:
 
 
 def _describe_making(run: Run, answered: ScoredAnswers) -> str:
-    rows = sorted({str(one.summary.rows) for seeds in answered.values() for one in seeds} - {"0"}, key=int)
-    at_once = f", at most {' or '.join(rows)} questions at once"
+    rows = " or ".join(sorted({str(one.summary.rows) for seeds in answered.values() for one in seeds} - {"0"}, key=int))
     trainings = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
     trained = f"{counted(run.study.seeds, 'training seed')}; students trained in {' or '.join(trainings)}"
-    answering = f"; students answer in {run.study.evaluation.precision}{at_once}" if rows else ""
+    answering = f"; students answer in {run.study.evaluation.precision}, at most {rows} questions at once" if rows else ""
     return f"{trained if trainings else 'No student is trained'}{answering}."
 
 

@@ -29,9 +29,9 @@ SPLIT = "exemplars"
 class ProblemsSummary(StageSummary):
     """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev because a held-out split has the same
     question. ``near``: held-out questions that are near one outside; ``near_kinds``: how (`overlap.KINDS`) -> how many;
-    ``near_first``: the first of them; ``near_dropped``: near ones that left training or dev. ``without_gold``: train or scored
-    splits without gold answers: the teacher can be sampled there, but nothing can be evaluated. ``skipped``: rows that cannot be
-    read (task.skip_bad)."""
+    ``near_first``: the first of them; ``near_dropped``: near ones that left training or dev. ``without_gold``: splits that have no
+    gold answer: the teacher can be sampled there, but nothing can be evaluated. ``skipped``: rows that cannot be read
+    (task.skip_bad)."""
 
     sizes: Mapping[str, int]
     dropped: tuple[str, ...]
@@ -123,14 +123,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if (dropped or near) and all(problem.split != "train" for problem in problems):
             reason = "no training problem is left, because all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
-        sizes, scored = Counter(problem.split for problem in problems), ("train", *self.used, *self.held_out)
-        for split in scored:
-            if not sizes[split]:
-                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
-                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
-                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
-                raise StudyError(f"evaluation: {reason}; {advice}")
-        require_fields([p for p in problems if p.split in self.held_out], self.fields)
+        sizes = self.count_splits(problems)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
@@ -150,8 +143,21 @@ class ProblemsStage(Stage[ProblemsSummary]):
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
             near_dropped=len(near),
             skipped=len(bad_rows),
-            without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
+            without_gold=tuple(s for s in sizes if all(p.answer is None for p in problems if p.split == s)),
         )
+
+    def count_splits(self, problems: Sequence[Problem]) -> Mapping[str, int]:
+        """Count the problems of each split. Raises StudyError if a split that the study needs has none, or if no evaluated problem
+        has a field that [evaluation] names."""
+        sizes = Counter(problem.split for problem in problems)
+        for split in ("train", *self.used, *self.held_out):
+            if not sizes[split]:
+                hint, present = suggest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                advice = f"name another in [evaluation] (dev, splits), or draw it: task.sizes = {{ {split} = 100 }} for files"
+                reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
+                raise StudyError(f"evaluation: {reason}; {advice}")
+        require_fields([p for p in problems if p.split in self.held_out], self.fields)
+        return sizes
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
         """Raise DataError if more held-out questions than the study allows are near one outside."""
