@@ -3,7 +3,7 @@
 import sys
 import time
 
-from understudy.pipeline.executor import LocalProcesses
+from understudy.pipeline.executor import LocalProcesses, Machine
 
 
 def work():
@@ -13,7 +13,7 @@ def work():
 
 
 def main() -> None:
-    with LocalProcesses(1, lambda _: None, {}, ()) as pool:
+    with LocalProcesses(Machine(1), lambda _: None, {}) as pool:
         pool.submit(work).result()
 
 

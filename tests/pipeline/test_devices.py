@@ -8,7 +8,12 @@ import pytest
 from understudy.core.errors import StudyError
 from understudy.engines.local import device
 from understudy.engines.local.device import list_gpus, settle_device, settle_precision
-from understudy.pipeline.executor import LocalProcesses
+from understudy.pipeline import run
+from understudy.pipeline.executor import LocalProcesses, Machine
+from understudy.pipeline.plan import make_plan
+from understudy.pipeline.run import share_machine
+from understudy.studies.load import load_study
+from understudy.studies.presets import PACKAGED
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +29,24 @@ def visible(_: int) -> str:
 
 
 def test_processes_see_one_gpu_each_in_turn():
-    with LocalProcesses(3, lambda _: None, {}, ["4", "GPU-5"]) as pool:
+    with LocalProcesses(Machine(3, gpus=["4", "GPU-5"]), lambda _: None, {}) as pool:
         assert set(pool.map(visible, range(9))) == {"4", "GPU-5"}
-    with LocalProcesses(1, lambda _: None, {}, ()) as pool:
+    with LocalProcesses(Machine(1), lambda _: None, {}) as pool:
         assert set(pool.map(visible, range(1))) == {os.environ.get("CUDA_VISIBLE_DEVICES", "none")}
+
+
+@pytest.mark.parametrize(("allowed", "threads"), [("", "3"), ("2", "2"), ("8", "3")])
+def test_a_process_calculates_with_its_share_of_the_cores_and_no_more_threads_than_the_user_allows(monkeypatch, allowed, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    with LocalProcesses(Machine(1, threads=3), lambda _: None, {}) as pool:
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == threads
+
+
+def test_stages_that_run_side_by_side_share_the_cores(monkeypatch):
+    monkeypatch.setattr(run, "count_cores", lambda: 16)
+    stages = list(make_plan(load_study(PACKAGED / "demo.toml")).stages.values())
+    assert share_machine(stages, 0) == share_machine(stages, 16) == Machine(10, 1, [])  # five arms answer two splits
+    assert share_machine(stages, 2) == Machine(2, 8, [])
 
 
 def test_without_a_gpu_auto_is_the_processor_and_a_gpu_that_is_named_is_an_error(monkeypatch):

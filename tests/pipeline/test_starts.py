@@ -16,8 +16,11 @@ from understudy.cli.table import Screen
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Problem, digest
 from understudy.corpus.store import write_json
+from understudy.pipeline import run
 from understudy.pipeline.card import Card, remark_on_start, write_card
+from understudy.pipeline.executor import Machine
 from understudy.pipeline.plan import make_plan
+from understudy.pipeline.run import share_machine
 from understudy.pipeline.stages.student import LEARNED, count_seen, read_learned
 from understudy.studies.load import load_study
 from understudy.tasks.overlap import copy_key, exact_key
@@ -103,6 +106,14 @@ def test_messages_need_a_chat_template_and_a_student_from_scratch_has_none(root)
     (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', ""))
     with pytest.raises(StudyError, match="a student from scratch has no chat template"):
         plan(root, CHAT)
+
+
+def test_pretrained_students_share_the_cores(root, monkeypatch):
+    monkeypatch.setattr(run, "count_cores", lambda: 16)
+    stages = list(plan(root, "study.seeds=3", 'evaluation.splits=["test", "test-longer"]').stages.values())
+    assert share_machine(stages, 0) == Machine(3, 5, [])
+    assert share_machine(stages, 1) == Machine(1, 16, [])
+    assert share_machine(stages, 99) == Machine(6, 2, [])  # no more answers can be asked for at once
 
 
 def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypatch):

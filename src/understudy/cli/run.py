@@ -51,7 +51,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
         add_study(parser)
     add_location(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
-    parser.add_argument("--workers", type=positive, default=0, help="how many stages to run at once (default: one per core)")
+    parser.add_argument("--workers", type=positive, default=0, help="how many stages to run at once, which share the cores")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is done already and the prompts; run nothing")
     options = parser.parse_args(argv)
     if verb == "demo":

@@ -104,7 +104,8 @@ class CorpusMeter:
         self._without_rationale += without
         correct = sum(outcome is Outcome.CORRECT for _, outcome in judged)
         if problem.answer is not None:
-            votes = [(_read_vote(chain), outcome is Outcome.CORRECT) for chain, outcome in judged]
+            keys = [answer_key(c.answer) if c.answer is not None and c.finish == "stop" else None for c in chains]
+            votes = [(key, outcome is Outcome.CORRECT) for key, (_, outcome) in zip(keys, judged, strict=True)]
             self._graded.append((correct, array("d", _wins_by_k(votes, random.Random(f"maj@k\x1f0\x1f{problem.id}")))))
             answers = {chain.answer for chain in chains}
             if not correct and len(chains) > 2 and len(answers) == 1 and None not in answers:
@@ -159,10 +160,6 @@ class CorpusMeter:
 
 Vote = tuple[str | None, bool]
 """A chain's answer, None if it gives none, and whether it is right."""
-
-
-def _read_vote(chain: Chain) -> str | None:
-    return answer_key(chain.answer) if chain.answer is not None and chain.finish == "stop" else None
 
 
 def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:

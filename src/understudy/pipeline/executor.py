@@ -1,4 +1,4 @@
-"""Run stages in processes of this machine, each with one thread for its arithmetic: one process per core, or one per GPU.
+"""Run stages in processes of this machine, which share its cores or its GPUs.
 
 `LocalProcesses` is a `concurrent.futures.Executor`, so another executor (a cluster's) can take its place.
 """
@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import StudyError
 from understudy.core.plugins import load
@@ -29,24 +29,32 @@ Event = tuple[str, int, int, str]
 
 _events: Queue[Event] | None = None
 _busy = False
-_at_once = 1
+_share = 1.0
 _TERMINATED = 143
 
 
+class Machine(NamedTuple):
+    """How stages share this machine: ``workers`` of them run at once. Each calculates with ``threads`` of the processor and sees
+    one of ``gpus`` (names as CUDA_VISIBLE_DEVICES takes them), in turn."""
+
+    workers: int
+    threads: int = 1
+    gpus: Sequence[str] = ()
+
+
 class LocalProcesses(ProcessPoolExecutor):
-    """Run at most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
+    """Run stages on ``machine``, each in a process that lives for many stages (loading torch takes seconds).
 
     ``on_event`` receives the progress of every stage, from a thread of this process. Each process loads ``plugins`` (file ->
-    digest) before any stage, because stages hold values of their classes. Each process sees one of ``gpus`` (names as
-    CUDA_VISIBLE_DEVICES takes them), in turn.
+    digest) before any stage, because stages hold values of their classes.
     """
 
-    def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
+    def __init__(self, machine: Machine, on_event: Callable[[Event], None], plugins: Mapping[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
         self._closed = threading.Event()
-        arguments = (self._queue, context.Value("i", 0), workers, dict(plugins), tuple(gpus))
-        super().__init__(workers, mp_context=context, initializer=_start_worker, initargs=arguments)
+        arguments = (self._queue, context.Value("i", 0), machine, dict(plugins))
+        super().__init__(machine.workers, mp_context=context, initializer=_start_worker, initargs=arguments)
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -74,23 +82,24 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def _start_worker(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
-    """Set up a worker: one thread for arithmetic, and one GPU. It leaves Ctrl-C to the parent, and ends when the parent ends.
-    ``started``: a counter that all workers share."""
+def _start_worker(events: Queue[Event], started: Any, machine: Machine, plugins: Mapping[str, str]) -> None:
+    """Set up a worker: its threads, no more than OMP_NUM_THREADS allows, and its GPU. It leaves Ctrl-C to the parent, and ends when
+    the parent ends. ``started``: a counter that all workers share."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_stage)
     end_with_parent()
-    global _events, _at_once  # noqa: PLW0603 - one per process
-    _events, _at_once = events, workers
+    workers, threads, gpus = machine
     if gpus:
         with started.get_lock():
             index = started.value
             started.value += 1
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[index % len(gpus)]
-        _at_once = -(-workers // len(gpus))
+    global _events, _share
+    _events, _share = events, 1 / -(-workers // max(1, len(gpus)))
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # on a GPU, because each step has other shapes
+    limit = os.environ.get("OMP_NUM_THREADS", "")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+        os.environ[name] = str(min(threads, int(limit)) if limit.isdigit() else threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)
@@ -118,7 +127,7 @@ class Reporter:
 def perform(stage: Stage[Any], run: Path) -> tuple[StageSummary, float]:
     """Run ``stage`` in this process, for the run directory ``run``, and return its summary and its seconds. Module-level, so that
     any executor can ship it."""
-    context = Context(run, Reporter(stage.label), share=1 / _at_once)
+    context = Context(run, Reporter(stage.label), _share)
     stage.directory(run).mkdir(parents=True, exist_ok=True)
     files = getattr(stage, "files", {})
     for path, content in digest_files(map(Path, files), stage.label).items():

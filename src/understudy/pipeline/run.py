@@ -2,7 +2,8 @@
 
 import importlib.util
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from understudy.corpus.store import write_text
 from understudy.engines.local.device import list_gpus
 from understudy.pipeline import cache
 from understudy.pipeline.cache import Manifest, find_damage, find_manifest, is_done, remove, remove_dependents, write_manifest
-from understudy.pipeline.executor import Event, LocalProcesses, perform
+from understudy.pipeline.executor import Event, LocalProcesses, Machine, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Context, Kind, Stage, StageSummary
 from understudy.pipeline.stages.answers import FILE as SOLUTIONS
@@ -103,18 +104,14 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
         if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
             extra = "encoder" if "sentence_transformers" in missing else "train"
             raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
-    gpus = list_gpus() if any(stage.device == "cuda" for stage in todo) else []
-    processes = max(stage.processes for stage in todo)
-    gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
-    single_gpu = any(stage.device == "mps" for stage in todo)  # a machine has one such GPU
-    workers = min(workers or len(gpus) or (1 if single_gpu else max(1, count_cores() // processes)), len(todo))
+    machine = share_machine(list(plan.stages.values()), workers)
     waiting = {stage.key: stage for stage in todo}
     running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
-    with LocalProcesses(workers, watcher.event, plan.plugins, gpus) as pool:
+    with LocalProcesses(machine, watcher.event, plan.plugins) as pool:
         try:
             while waiting or running:
                 # One for each idle worker, so that what is shown as running does run.
-                while len(running) < workers and (ready := _find_ready(waiting.values(), running.values())) is not None:
+                while len(running) < machine.workers and (ready := _find_ready(waiting.values(), running.values())) is not None:
                     for plugin, digest in plan.plugins.items():
                         load(Path(plugin), digest=digest)
                     running[pool.submit(perform, waiting.pop(ready.key), directory)] = ready
@@ -130,6 +127,19 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
         except BaseException:
             pool.stop()
             raise
+
+
+def share_machine(stages: Sequence[Stage[Any]], workers: int) -> Machine:
+    """Choose how the ``stages`` of a whole plan share this machine. (What is left of a plan would give a run that goes on other
+    threads, and so other last digits.) ``workers``: how many run at once; 0 for as many as there are pretrained students, which use
+    several threads well, or without these as many as can."""
+    devices, processes = {stage.device for stage in stages}, max(stage.processes for stage in stages)
+    gpus = list_gpus() if "cuda" in devices else [""] if "mps" in devices else []  # a machine has one of Apple's
+    gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
+    most = max(Counter(stage.kind for stage in stages).values())
+    pretrained = sum(isinstance(stage, StudentStage) and stage.student.checkpoint is not None for stage in stages)
+    workers = min(workers or len(gpus) or min(count_cores() // processes, pretrained or most) or 1, most)
+    return Machine(workers, max(1, count_cores() // (workers * processes)), gpus)
 
 
 def _find_ready(waiting: Collection[Stage[Any]], running: Collection[Stage[Any]]) -> Stage[Any] | None:

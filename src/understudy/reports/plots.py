@@ -227,8 +227,7 @@ def _draw_cascades(data: ReportData) -> Iterator[Picture]:
 
 
 def _draw_selection(data: ReportData) -> Iterator[Picture]:
-    rows = [s for s in data.selected if s.used][::-1]
-    if not rows:
+    if not (rows := [s for s in data.selected if s.used][::-1]):
         return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
     figure, axes = _make_axes(7, 0.9 + 0.4 * len(rows))

@@ -50,10 +50,8 @@ def _join_cards(students: Mapping[str, Path]) -> Card:
 
 
 def _remove_bundle(path: Path) -> None:
-    """Remove a bundle, or the link that an earlier Understudy made. Anything else there is the user's and stays."""
-    if path.is_symlink():
-        path.unlink()
-    elif (path / CARD).is_file():
+    """Remove a bundle. Anything else there is the user's and stays."""
+    if (path / CARD).is_file():
         for file in path.iterdir():
             if file.is_symlink() or file.name == CARD:
                 file.unlink()

@@ -37,8 +37,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"--arm: there is no arm {with_known(unknown[0], names, 'the arms')}")
     if len(selected) < 2:
         raise UserError(f"a comparison needs two arms, and there is only {', '.join(selected)} (the arms: {', '.join(names)})")
-    common = set.intersection(*(set(_map_questions(run, split).items()) for run in runs))
-    if not common:
+    if not (common := set.intersection(*(set(_map_questions(run, split).items()) for run in runs))):
         raise UserError(f"{split}: the runs have no question in common")
     visible = {run.directory: [name for name in run.arms if f"{label}{name}" in selected] for run, label in labelled}
     trained = {len(seeds) for run in runs for arm in run.arms if (seeds := run.students(arm))}

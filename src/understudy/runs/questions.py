@@ -122,8 +122,8 @@ class QuestionIndex:
     def _describe(self, answers: ArmOutcomes, problem: Problem) -> ArmAnswer:
         solutions = tuple((s, judge_solution(problem, s, self.run.check)) for s in answers.solutions[problem.id])
         outcome = answers.outcomes[problem.id]
-        wrong = next((s for s, judged in solutions if judged is outcome), None) if outcome is Outcome.WRONG else None
-        step = check_steps(problem, wrong.as_chain()).first_wrong if wrong else None
+        wrong = [s.as_chain() for s, judged in solutions if judged is outcome is Outcome.WRONG]
+        step = check_steps(problem, wrong[0]).first_wrong if wrong else None
         elected = vote(answers.solutions[problem.id], weighted=self.run.arms[answers.arm].decode.weighted).answer
         return ArmAnswer(answers.arm, answers.seed, outcome, solutions, elected, step or None)
 

@@ -188,8 +188,7 @@ def _note_students(run: Run) -> Iterator[str]:
     """Note what the students start from, how their checkpoints were chosen, and what they learned from."""
     study = run.study
     by_arm = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
-    scratch = [arm for arm, students in by_arm.items() if any(student.scratch for student in students)]
-    if scratch:
+    if scratch := [arm for arm, students in by_arm.items() if any(student.scratch for student in students)]:
         subject = "The students" if len(scratch) == len(by_arm) else f"The students of {join_names(scratch)}"
         yield f"{subject} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)

@@ -206,8 +206,7 @@ class _Training:
         """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""
         ends = find_end_tokens(self.model, self.tokenizer)
         self.model.generation_config.eos_token_id = sorted(ends)
-        first = next((example for example in examples if example.messages), None)
-        if first is None:
+        if (first := next((example for example in examples if example.messages), None)) is None:
             return None
         try:
             turn = find_turn(self.tokenizer, first.messages)

@@ -99,8 +99,7 @@ def find_sides(line: str, start: int) -> tuple[list[Expression], int]:
     while len(sides) < 10 and (side := parse(line, start)):
         sides.append(side)
         end = side.end
-        equals = re.compile(r"\s{0,4}=").match(line, end)
-        if equals is None:
+        if (equals := re.compile(r"\s{0,4}=").match(line, end)) is None:
             break
         start = equals.end()
     return sides, end

@@ -69,8 +69,7 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
     """Find the facts about one address of the opened ``engine``; {} if it cannot be asked now."""
 
     async def ask(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
-        call = Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt)
-        return await _ask(engine, address, store, Request(call, decoding, 0), more)
+        return await _ask(engine, address, store, Request(Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt), decoding, 0), more)
 
     try:
         first = await ask(0, _SAMPLED, seed=1)
