@@ -94,7 +94,7 @@ async def nothing(_request, _answer):
 
 
 async def no_choices(_request, answer):
-    return web.json_response(answer | {"choices": []})
+    return web.json_response({"id": answer["id"], "choices": []})
 
 
 async def not_a_list(_request, answer):

@@ -452,6 +452,16 @@ def test_hidden_thought_that_only_the_total_counts_was_written():
     assert read_usage({"usage": beside}).written == read_usage({"usage": beside | {"total_tokens": 815}}).written == 805
 
 
+def test_an_answer_without_choices_is_cut_off_if_a_thought_took_its_tokens_and_else_a_fault():
+    """Gemini's, whose thoughts are in the total alone."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 810}
+    (reply,), _, server = ask(lambda *_: {"choices": [], "usage": usage}, api="chat")
+    assert (reply.text, reply.finish, reply.tokens) == ("", "length", 800)
+    assert len(server.got) == 1
+    with pytest.raises(EngineError, match=r"not an answer .* \(2 tries\)"):
+        ask(lambda *_: {"choices": [], "usage": usage | {"total_tokens": 10}}, api="chat", retries=1)
+
+
 @pytest.mark.parametrize(
     ("counts", "cut"),
     [([2048] * 4, "2,048 tokens"), ([2048, 2048, 2048, 2500], None), ([2047] * 4, None), ([2048, 2048], None)],

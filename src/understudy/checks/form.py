@@ -11,8 +11,7 @@ between, a chain lists cases."""
 
 def form(_problem: Problem, chain: Chain) -> Verdict:
     """Return WRONG if there is no rationale, or if it says the same block of words `OFTEN` times in a row; else CORRECT."""
-    words = chain.rationale.split()
-    if not words:
+    if not (words := chain.rationale.split()):
         return Verdict(chain.id, Outcome.WRONG, "no rationale")
     positions: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i in range(len(words) - GRAM + 1):

@@ -155,8 +155,7 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
 
 def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     """Print what is still to be asked of the teacher, and what that costs."""
-    requests = preview.count_requests(plan, directory)
-    if requests is None:
+    if (requests := preview.count_requests(plan, directory)) is None:
         console.print("teacher: nothing to ask for: the chains are recorded, or no arm learns from chains")
         return
     remaining = f"{requests.remaining:,} to ask for"

@@ -217,8 +217,7 @@ def _make_placed(record: Record, requests: Requests, questions: Questions, prefe
         report.lose(problem, record.location, record.question or ", ".join(record.problem_ids) or record.row_id)
         return None
     report.notes[record.note] += bool(record.note)
-    notes = _read_notes(record, report)
-    if not notes:
+    if not (notes := _read_notes(record, report)):
         chain = make_chain(record, problem, prefer, report)
     else:
         complete = notes.keys() >= _METADATA_FIELDS - {"text"}

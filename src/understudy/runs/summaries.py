@@ -199,8 +199,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[li
     common = {split: list_common([one for arm in arms for one in scored[arm, split]]) for split in splits}
     problems = (run.problems_of(split)[name] for split, names in common.items() for name in names)
     named = grouped((problem.read_text(run.study.evaluation.contrast), problem) for problem in problems)
-    groups = [group for value, group in named.items() if value is not None and len(group) > 1]
-    if not groups:
+    if not (groups := [group for value, group in named.items() if value is not None and len(group) > 1]):
         return [], []
     versions = [problem for group in groups for problem in group]
     masks = {split: mask for split in splits if any(mask := [problem.split == split for problem in versions])}

@@ -93,8 +93,7 @@ def check_checkpoint(directory: Path) -> None:
         return
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such directory; give the directory that holds config.json and *.safetensors")
-    base = find_base(directory)
-    if base is not None:
+    if (base := find_base(directory)) is not None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():

@@ -31,6 +31,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from understudy.core.errors import RESUME_HINT, AccountError, EngineError, StudyError, UnpaidError
+from understudy.core.values import object_in
 from understudy.engines.remote.sse import merge_events
 
 LARGEST = 32 << 20
@@ -246,13 +247,18 @@ def _write_json(body: Mapping[str, Any]) -> bytes:
 
 
 def require_choices(url: str, answer: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. Raises the errors above."""
+    """Return ``answer``, which came as ``text`` under a 200, if it is an object with choices. One without any is a reply that was
+    cut off, if it says that tokens were written: Gemini sends it if a thought took all of them. Raises the errors above."""
     if isinstance(answer, dict) and answer.get("choices") and isinstance(answer["choices"], list):
         return answer
     if isinstance(answer, dict) and (error := answer.get("error") or answer.get("base_resp")):
         # Gateways send the errors of the servers behind them under a 200; so does MiniMax, in base_resp.
         status = _find_status(_read_code(error) if isinstance(error, dict) else None, str(error))
         raise classify(url, status, text, read_wait(headers), sent_status=200, paid=bool(answer.get("began")))
+    usage = object_in(answer, "usage") if isinstance(answer, dict) and answer.get("choices") == [] else {}
+    read, total = usage.get("prompt_tokens"), usage.get("total_tokens")
+    if isinstance(read, int) and isinstance(total, int) and read < total:
+        return {**answer, "choices": [{"finish_reason": "length"}]}
     if not text.strip():
         raise RetryError("the answer is empty; is the url right, with /v1?")
     reason = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
