@@ -56,6 +56,7 @@ def test_what_is_new_of_a_reply_comes_back_from_the_ledger_and_an_old_row_has_no
     ("message", "finish", "text", "reasoning", "ends"),
     [
         ({"content": "5", "reasoning_content": "2 + 3"}, "stop", "5", "2 + 3", "stop"),
+        ({"content": "<think>2 + 3</think>\n5", "reasoning_content": "2 + 3"}, "stop", "5", "2 + 3", "stop"),  # in both places
         ({"content": "5", "reasoning": "2 + 3"}, "stop", "5", "2 + 3", "stop"),
         ({"content": "<think>\n2 + 3\n</think>\n\n5"}, "stop", "5", "2 + 3", "stop"),
         ({"content": "2 + 3\n</think>\n\n5"}, "stop", "5", "2 + 3", "stop"),

@@ -77,14 +77,14 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
         raise EngineError(f"the choice has no text: {shorten(json.dumps(choice))}")
     text = text or ""
     # Take the thought out first: a stop string in it, or the empty line after it, does not end the answer.
-    if chat and not reasoning and has_tags(text):
-        reasoning, start = split_thought(text)
+    if chat and has_tags(text):
+        thought, start = split_thought(text)
+        reasoning = reasoning or thought  # some gateways send it in both places
         text = "" if start is None else text[start:].lstrip()
         finish = "length" if start is None else finish
     elif reasoning:
         text = text.lstrip()
-    end = find_stop(text, stop)
-    if end is not None:
+    if (end := find_stop(text, stop)) is not None:
         text, finish = text[:end], "stop"
     usage, logprobs = read_usage(answer), _read_logprobs(choice.get("logprobs"))
     return Reply(
