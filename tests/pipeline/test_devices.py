@@ -45,8 +45,10 @@ def test_a_process_calculates_with_its_share_of_the_cores_and_no_more_threads_th
 def test_stages_that_run_side_by_side_share_the_cores(monkeypatch):
     monkeypatch.setattr(run, "count_cores", lambda: 16)
     stages = list(make_plan(load_study(PACKAGED / "demo.toml")).stages.values())
-    assert share_machine(stages, 0) == share_machine(stages, 16) == Machine(10, 1, [])  # five arms answer two splits
-    assert share_machine(stages, 2) == Machine(2, 8, [])
+    assert (
+        share_machine(stages, stages, 0) == share_machine(stages, stages, 16) == Machine(10, 1, [])
+    )  # five arms answer two splits
+    assert share_machine(stages, stages, 2) == Machine(2, 8, [])
 
 
 def test_without_a_gpu_auto_is_the_processor_and_a_gpu_that_is_named_is_an_error(monkeypatch):

@@ -111,9 +111,9 @@ def test_messages_need_a_chat_template_and_a_student_from_scratch_has_none(root)
 def test_pretrained_students_share_the_cores(root, monkeypatch):
     monkeypatch.setattr(run, "count_cores", lambda: 16)
     stages = list(plan(root, "study.seeds=3", 'evaluation.splits=["test", "test-longer"]').stages.values())
-    assert share_machine(stages, 0) == Machine(3, 5, [])
-    assert share_machine(stages, 1) == Machine(1, 16, [])
-    assert share_machine(stages, 99) == Machine(6, 2, [])  # no more answers can be asked for at once
+    assert share_machine(stages, stages, 0) == Machine(3, 5, [])
+    assert share_machine(stages, stages, 1) == Machine(1, 16, [])
+    assert share_machine(stages, stages, 99) == Machine(6, 2, [])  # no more answers can be asked for at once
 
 
 def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypatch):

@@ -104,7 +104,7 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
         if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
             extra = "encoder" if "sentence_transformers" in missing else "train"
             raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
-    machine = share_machine(list(plan.stages.values()), workers)
+    machine = share_machine(list(plan.stages.values()), todo, workers)
     waiting = {stage.key: stage for stage in todo}
     running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
     with LocalProcesses(machine, watcher.event, plan.plugins) as pool:
@@ -129,11 +129,11 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
             raise
 
 
-def share_machine(stages: Sequence[Stage[Any]], workers: int) -> Machine:
-    """Choose how the ``stages`` of a whole plan share this machine. (What is left of a plan would give a run that goes on other
-    threads, and so other last digits.) ``workers``: how many run at once; 0 for as many as there are pretrained students, which use
-    several threads well, or without these as many as can."""
-    devices, processes = {stage.device for stage in stages}, max(stage.processes for stage in stages)
+def share_machine(stages: Sequence[Stage[Any]], todo: Sequence[Stage[Any]], workers: int) -> Machine:
+    """Choose how those of the ``stages`` of a plan that are to do share this machine. All of them decide about threads: else a run
+    that goes on would have others, and so other last digits. ``workers``: how many run at once; 0 for as many as there are
+    pretrained students, which use several threads well, or without these as many as can."""
+    devices, processes = {stage.device for stage in todo}, max(stage.processes for stage in stages)
     gpus = list_gpus() if "cuda" in devices else [""] if "mps" in devices else []  # a machine has one of Apple's
     gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
     most = max(Counter(stage.kind for stage in stages).values())
