@@ -384,8 +384,7 @@ def _select_fitting(encoded: Sequence[batches.EncodedExample], context: int, *, 
     """Select the examples that fit into the student's ``context``: a chain that is cut would teach never to end, and a question
     that is cut is another one."""
     sizes = [max(len(e.source), len(e.target)) if seq2seq else len(e) for e in encoded]
-    fitting = [example for example, size in zip(encoded, sizes, strict=True) if size <= context]
-    if not fitting:
+    if not (fitting := [example for example, size in zip(encoded, sizes, strict=True) if size <= context]):
         none_fits = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
         raise UserError(f"{none_fits}, and the shortest has {min(sizes, default=0)}; raise student.context")
     return fitting

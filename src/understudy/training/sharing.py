@@ -8,7 +8,7 @@ The gradient flows back through the keys and values, so loss and gradients are t
 is dropped while it is read. Legend: U prompts, S their longest, B examples, T positions of the longest target.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -46,6 +46,8 @@ def read_once(
     positions = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
     index, keys_and_values = [positions[e.source] for e in examples], find_cache_argument(model)
     index_B = torch.tensor(index, device=model.device)
+    stops = [*(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
+    runs = [(index[first], slice(first, stop)) for first, stop in pairwise([0, *stops])]
     sources = [source[:-1] for source in positions] if start is None else list(positions)
     ids_US = pad_rows(sources, pad).to(model.device)
     mask_US = pad_rows([[1] * len(source) for source in sources], 0).to(model.device)
@@ -57,7 +59,8 @@ def read_once(
             cached = {keys_and_values: pair, "use_cache": True}
             model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, **cached)
         batch = collate(examples, scales, pad=pad, start=start).to(model.device)
-        cross = ((layer.keys[index_B], layer.values[index_B]) for layer in pair.cross_attention_cache.layers)
+        layers = ((layer.keys, layer.values) for layer in pair.cross_attention_cache.layers)
+        cross = ([_append(each, each.detach()[index_B, :, :0], runs) for each in both] for both in layers)
         inputs = {
             "decoder_input_ids": batch.inputs["decoder_input_ids"],
             "attention_mask": mask_US[index_B],
@@ -75,25 +78,24 @@ def read_once(
     inputs = batch.inputs | {
         "attention_mask": torch.cat([mask_US[index_B], target_mask_BT], dim=1),
         "position_ids": positions_BT * target_mask_BT,  # padding may be beyond the last position
-        keys_and_values: Cache(layers=[_Branched(layer, index) for layer in cache.layers]),
+        keys_and_values: Cache(layers=[_Branched(layer, runs) for layer in cache.layers]),
     }
     return replace(batch, inputs=inputs)
+
+
+Runs = Sequence[tuple[int, slice]]
+"""(prompt, the examples in a row that have it)"""
 
 
 class _Branched(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """A layer with the keys and values of the prompts, to which those of the examples are appended in one pass."""
 
-    def __init__(self, prompts: Any, index: Sequence[int]) -> None:
+    def __init__(self, prompts: Any, runs: Runs) -> None:
         super().__init__()
-        self.keys, self.values, self.is_initialized = prompts.keys, prompts.values, True
-        stops = [*(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
-        self.runs = [(index[start], slice(start, stop)) for start, stop in pairwise([0, *stops])]
-        """(prompt, the examples in a row that have it)."""
+        self.keys, self.values, self.is_initialized, self.runs = prompts.keys, prompts.values, True, runs
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        keys: torch.Tensor = _Append.apply(self.keys, key_states, self.runs)  # type: ignore[no-untyped-call]
-        values: torch.Tensor = _Append.apply(self.values, value_states, self.runs)  # type: ignore[no-untyped-call]
-        return keys, values
+        return _append(self.keys, key_states, self.runs), _append(self.values, value_states, self.runs)
 
 
 class _Append(torch.autograd.Function):
@@ -103,7 +105,7 @@ class _Append(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, prompts: torch.Tensor, branch: torch.Tensor, runs: Sequence[tuple[int, slice]]) -> torch.Tensor:
+    def forward(ctx: Any, prompts: torch.Tensor, branch: torch.Tensor, runs: Runs) -> torch.Tensor:
         ctx.runs, ctx.shape = runs, prompts.shape
         examples, heads, columns, size = branch.shape
         # Attention would cast them, too.
@@ -111,7 +113,7 @@ class _Append(torch.autograd.Function):
         joined = branch.new_empty(examples, heads, prompts.shape[2] + columns, size, dtype=dtype)
         joined[:, :, prompts.shape[2] :] = branch
         for prompt, rows in runs:
-            joined[rows, :, : prompts.shape[2]] = prompts[prompt]
+            joined[rows, :, : prompts.shape[2]] = prompts[prompt].to(dtype)  # before it is repeated
         return joined
 
     @staticmethod
@@ -120,3 +122,6 @@ class _Append(torch.autograd.Function):
         for prompt, rows in ctx.runs:
             prompt_gradient[prompt] += gradient[rows, :, : ctx.shape[2]].sum(0)
         return prompt_gradient, gradient[:, :, ctx.shape[2] :], None
+
+
+_append: Callable[[torch.Tensor, torch.Tensor, Runs], torch.Tensor] = _Append.apply
