@@ -8,6 +8,7 @@ the grouped heads of SmolLM2-135M but tiny matrices. Rows are packed as for its 
 already. "columns" are those that go through the layers; "waits" are calls that a GPU must finish before the program goes on.
 """
 
+import argparse
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -101,4 +102,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -7,6 +7,7 @@ adapter of weights that were published in bfloat16.
 The peak counts from the moment before the student is made, so libraries are not in it.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def main() -> None:
     print("| student | parameters | precision | prompts | estimate, MiB | measured, MiB | ratio |\n|---|---|---|---|---|---|---|")
     for family, size, precision, prompts in product(FAMILIES, SIZES, ("bfloat16", "float32"), PROMPTS):
         with tempfile.NamedTemporaryFile("r") as said:
-            subprocess.run([sys.executable, __file__, family, size, precision, prompts, said.name], check=True)
+            subprocess.run([sys.executable, __file__, "--one", family, size, precision, prompts, said.name], check=True)
             row = json.loads(said.read())
         estimated, measured = row["estimate"] / 2**20, row["measured"] / 2**20
         numbers = f"{row['parameters'] / 1e6:.1f}M"
@@ -110,7 +111,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[5]).write_text(json.dumps(measure(*sys.argv[1:5])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    if one := parser.parse_args().one:
+        Path(one[4]).write_text(json.dumps(measure(*one[:4])))
     else:
         main()
