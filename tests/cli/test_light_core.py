@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-MOST = 65_000_000
+MOST = 60_000_000
 """Bytes that the core brings besides pyarrow."""
 RUN = """
 import sys
@@ -145,9 +145,14 @@ def test_the_core_alone_samples_imports_checks_and_exports(understudy, tmp_path)
 
 def test_a_verb_that_needs_more_says_which_line_to_type(understudy, tmp_path):
     (tmp_path / "s.toml").write_text(STUDY)
-    others = (("evaluate", "torch", "train"), ("serve", "starlette", "serve"))
-    for verb, needs, extra in (("train", "torch, transformers, tokenizers", "train"), *others):
-        done = understudy(verb, "s.toml")
+    (tmp_path / "farthest.toml").write_text(f'{STUDY}select = {{ per_problem = 1, choose = "farthest" }}\n')
+    others = (
+        ("evaluate", "s", "torch", "train"),
+        ("serve", "s", "starlette", "serve"),
+        ("select", "farthest", "rapidfuzz", "report"),
+    )
+    for verb, study, needs, extra in (("train", "s", "torch, transformers, tokenizers", "train"), *others):
+        done = understudy(verb, f"{study}.toml")
         assert done.returncode == 2, done.stderr
         assert needs in done.stderr
         assert f"pip install 'understudy[{extra}]'" in done.stderr

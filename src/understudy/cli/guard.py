@@ -15,7 +15,7 @@ DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 13
 
 
 EXTRAS = {
-    **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2", "tokenizers"), "report"),
+    **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2", "tokenizers", "rapidfuzz"), "report"),
     **dict.fromkeys(("torch", "transformers", "safetensors", "huggingface_hub"), "train"),
     "peft": "lora",
     **dict.fromkeys(("rouge_score", "sacrebleu"), "rationales"),

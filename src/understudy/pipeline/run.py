@@ -102,7 +102,7 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
         return
     for stage in todo:  # before anything is asked or trained
         if missing := [name for name in stage.libraries() if importlib.util.find_spec(name) is None]:
-            extra = "encoder" if "sentence_transformers" in missing else "train"
+            extra = {"sentence_transformers": "encoder", "rapidfuzz": "report"}.get(missing[0], "train")
             raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
     machine = share_machine(list(plan.stages.values()), todo, workers)
     waiting = {stage.key: stage for stage in todo}

@@ -46,7 +46,7 @@ class SelectionStage(Stage[SelectionSummary]):
         return [] if self.method is None else [find_module("method", self.method)]
 
     def libraries(self) -> tuple[str, ...]:
-        return () if self.select.encoder is None else ("sentence_transformers",)
+        return ("sentence_transformers",) if self.select.encoder else ("rapidfuzz",) if self.select.choose == "farthest" else ()
 
     def read_problems(self, context: Context) -> list[Problem]:
         """Read the training problems that the arm learns from."""
