@@ -48,7 +48,7 @@ def test_stages_that_run_side_by_side_share_the_cores(monkeypatch):
     assert (
         share_machine(stages, stages, 0) == share_machine(stages, stages, 16) == Machine(10, 1, [])
     )  # five arms answer two splits
-    assert share_machine(stages, stages, 2) == Machine(2, 8, [])
+    assert share_machine(stages, stages, 2) == Machine(2, 1, [])
 
 
 def test_without_a_gpu_auto_is_the_processor_and_a_gpu_that_is_named_is_an_error(monkeypatch):

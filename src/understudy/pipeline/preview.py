@@ -222,7 +222,7 @@ def list_first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         ask = _take_first_call(entry[1]) if entry else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", show_prompt(ask.prompt)
-    plan.problems.count_splits(problems)
+    plan.problems.check_splits(problems)
     evaluated = next(p for p in problems if p.split in study.evaluation.splits)
     for arm, *_ in grouped((arm.method, arm) for arm in study.arms).values():
         stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))

@@ -73,7 +73,8 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
         todo = [stage for stage in stages if stage not in first and (stage.key in damaged or not stage.done(directory))]
         if plan.problems.done(directory):
             _require_gold(study, plan.problems.read_summary(directory), todo)
-            plan.problems.count_splits(plan.problems.read(Context(directory)))
+            if study.evaluation.fields:  # which are in no key
+                plan.problems.check_splits(plan.problems.read(Context(directory)))
         _perform(plan, directory, watcher, workers, todo, cached=len(stages) - len(todo))
         if removed := [stage for stage in stages if not is_done(stage.directory(directory))]:  # made from answers that changed
             _perform(plan, directory, watcher, workers, removed, cached=len(stages) - len(removed))
@@ -132,14 +133,14 @@ def _perform(plan: Plan, directory: Path, watcher: Watcher, workers: int, todo: 
 def share_machine(stages: Sequence[Stage[Any]], todo: Sequence[Stage[Any]], workers: int) -> Machine:
     """Choose how those of the ``stages`` of a plan that are to do share this machine. All of them decide about threads: else a run
     that goes on would have others, and so other last digits. ``workers``: how many run at once; 0 for as many as there are
-    pretrained students, which use several threads well, or without these as many as can."""
+    pretrained students, which use several threads well, or without these (then with one thread each) as many as can."""
     devices, processes = {stage.device for stage in todo}, max(stage.processes for stage in stages)
     gpus = list_gpus() if "cuda" in devices else [""] if "mps" in devices else []  # a machine has one of Apple's
     gpus = [",".join(gpus[start : start + processes]) for start in range(0, len(gpus) - processes + 1, processes)] or gpus
     most = max(Counter(stage.kind for stage in stages).values())
     pretrained = sum(isinstance(stage, StudentStage) and stage.student.checkpoint is not None for stage in stages)
     workers = min(workers or len(gpus) or min(count_cores() // processes, pretrained or most) or 1, most)
-    return Machine(workers, max(1, count_cores() // (workers * processes)), gpus)
+    return Machine(workers, max(1, count_cores() // (workers * processes)) if pretrained else 1, gpus)
 
 
 def _find_ready(waiting: Collection[Stage[Any]], running: Collection[Stage[Any]]) -> Stage[Any] | None:

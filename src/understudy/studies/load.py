@@ -220,8 +220,7 @@ def _validate_names(arms: Sequence[Arm]) -> None:
     """Raise StudyError unless each arm has a name of its own, also as a file: results, students and pictures are named after it."""
     names: dict[str, str] = {}
     for arm in arms:
-        file = file_name(arm.name)
-        if not file:
+        if not (file := file_name(arm.name)):
             raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, but files are named after it; rename it")
         if len(file.encode()) > MAX_NAME:
             raise StudyError(f"arms: the name {arm.name[:40]!r}... has more than {MAX_NAME} bytes, but names files; shorten it")

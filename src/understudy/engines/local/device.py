@@ -40,7 +40,8 @@ def settle_device(device: Device, key: str = "device") -> SettledDevice:
 
 @cache
 def _find_gpu() -> SettledDevice | None:
-    if not (sys.platform in ("darwin", "win32") or any(map(os.path.exists, _NODES))) or find_spec("torch") is None:
+    possible = sys.platform in ("darwin", "win32") or any(map(os.path.exists, _NODES))
+    if not possible or find_spec("torch") is None:
         return None
     import torch
 

@@ -72,8 +72,7 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
         return await _ask(engine, address, store, Request(Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt), decoding, 0), more)
 
     try:
-        first = await ask(0, _SAMPLED, seed=1)
-        if first is None:
+        if (first := await ask(0, _SAMPLED, seed=1)) is None:
             return {}
         reseeded = both = await ask(1, _SAMPLED, seed=2, n=2)
         if both is None:

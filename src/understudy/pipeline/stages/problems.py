@@ -123,7 +123,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         if (dropped or near) and all(problem.split != "train" for problem in problems):
             reason = "no training problem is left, because all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {reason}; draw other splits, whole groups on one side (task.group)')
-        sizes = self.count_splits(problems)
+        self.check_splits(problems)
+        sizes = Counter(problem.split for problem in problems)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
@@ -146,9 +147,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
             without_gold=tuple(s for s in sizes if all(p.answer is None for p in problems if p.split == s)),
         )
 
-    def count_splits(self, problems: Sequence[Problem]) -> Mapping[str, int]:
-        """Count the problems of each split. Raises StudyError if a split that the study needs has none, or if no evaluated problem
-        has a field that [evaluation] names."""
+    def check_splits(self, problems: Sequence[Problem]) -> None:
+        """Raise StudyError if a split that the study needs has no problem, or if no evaluated problem has a field that [evaluation]
+        names."""
         sizes = Counter(problem.split for problem in problems)
         for split in ("train", *self.used, *self.held_out):
             if not sizes[split]:
@@ -157,7 +158,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
                 reason = f"the task {self.name!r} has no problems in split {split!r}{hint} (it has: {present})"
                 raise StudyError(f"evaluation: {reason}; {advice}")
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
-        return sizes
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
         """Raise DataError if more held-out questions than the study allows are near one outside."""
